@@ -1,0 +1,1 @@
+"""What must survive: one contract (`contract`), one backend a module, one test suite for all."""
