@@ -1,0 +1,50 @@
+# Everything one does with this project. Each target sets itself up; `make help` lists them.
+# PYTHON=... names the interpreter to build on; otherwise the first that fits is taken.
+export PYTHON
+
+VENV := .venv
+LOWEST := .cache/venv-lowest
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+COVERAGE_FLOOR := 90
+WORKERS := --numprocesses=auto --maxprocesses=8
+
+.PHONY: help demo test check bench test-lowest clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
+	  printf '%-20s %s\n' "  $$target" "$$text"; done
+
+demo: $(VENV)/installed ## watch an agent pay a FastAPI app, on an embedded Stellar network
+	@$(VENV)/bin/python -m example_app.demo
+
+test: $(VENV)/installed ## every test, in parallel, with branch coverage
+	$(VENV)/bin/python -m pytest $(WORKERS) --cov --cov-fail-under=$(COVERAGE_FLOOR)
+
+check: $(VENV)/installed ## lint, format, types, import rules
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+bench: $(VENV)/installed ## every figure the README quotes, into benchmarks/results/
+	$(VENV)/bin/python -m benchmarks
+
+test-lowest: $(LOWEST)/installed ## every test, on the lowest versions we declare
+	$(LOWEST)/bin/python -m pytest $(WORKERS)
+
+clean: ## back to a fresh checkout: environments, caches, coverage
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "Installing into $(VENV) (once, about half a minute) ..."
+	@$(VENV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(LOWEST)/installed: pyproject.toml requirements/lowest.txt
+	@.ci/venv $(LOWEST)
+	@echo "Installing the lowest versions into $(LOWEST) ..."
+	@$(LOWEST)/bin/python $(PIP_INSTALL) --editable '.[dev]' --constraint requirements/lowest.txt
+	@touch $@
