@@ -1,0 +1,154 @@
+"""What ties a challenge to its server and to one resource: HMAC ids and resource hashes."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+from typing import TYPE_CHECKING
+
+from mpp_asgi.protocol.encoding import b64url_encode
+from mpp_asgi.protocol.errors import ProtocolError
+from mpp_asgi.protocol.headers import is_default_credential_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mpp_asgi.protocol.challenge import Challenge
+
+MIN_SECRET_BYTES = 32
+
+
+class Secrets:
+    """The keys that bind challenge ids: the first signs, all of them verify.
+
+    To rotate, put the new secret first and keep the old one until its challenges have expired.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, signing: str, *previous: str) -> None:
+        """Take secrets as UTF-8 text.
+
+        Raises `ProtocolError` for one shorter than 32 bytes, without showing it.
+        """
+        self._keys = tuple(_key(secret) for secret in (signing, *previous))
+
+    def __repr__(self) -> str:
+        return f"Secrets(<{len(self._keys)} hidden>)"
+
+    def sign(self, message: bytes) -> str:
+        """The id of the challenge whose slots `bound_slots` joined to `message`."""
+        return b64url_encode(hmac_digest(self._keys[0], message, "sha256"))
+
+    def challenge_id(
+        self,
+        *,
+        realm: str,
+        method: str,
+        intent: str,
+        request: str,
+        expires: str | None = None,
+        digest: str | None = None,
+        opaque: str | None = None,
+        header: str | None = None,
+    ) -> str:
+        """The id of a challenge with these parameters (core draft, section 5.1.1).
+
+        `request` and `opaque` are the texts on the wire.
+
+        Raises `ProtocolError` for a parameter that holds ``|``, the separator of the slots.
+        """
+        return self.sign(
+            bound_slots(
+                realm=realm,
+                method=method,
+                intent=intent,
+                request=request,
+                expires=expires,
+                digest=digest,
+                opaque=opaque,
+                header=header,
+            )
+        )
+
+    def authentic(self, challenge: Challenge) -> bool:
+        """Whether one of the secrets made this challenge, in time that does not tell which."""
+        try:
+            message = bound_slots(
+                realm=challenge.realm,
+                method=challenge.method,
+                intent=challenge.intent,
+                request=challenge.request,
+                expires=challenge.expires,
+                digest=challenge.digest,
+                opaque=challenge.opaque,
+                header=challenge.header,
+            )
+            given = challenge.id.encode("utf-8")
+        except ValueError:
+            return False
+        authentic = False
+        for key in self._keys:
+            expected = b64url_encode(hmac_digest(key, message, "sha256")).encode("ascii")
+            authentic |= compare_digest(expected, given)
+        return authentic
+
+
+def bound_slots(
+    *,
+    realm: str,
+    method: str,
+    intent: str,
+    request: str,
+    expires: str | None = None,
+    digest: str | None = None,
+    opaque: str | None = None,
+    header: str | None = None,
+) -> bytes:
+    """What the HMAC covers: seven slots joined by ``|``, and an eighth for an unusual header.
+
+    A ``|`` inside a slot would let two different challenges share one id, so it is refused.
+    """
+    slots = [realm, method, intent, request, expires or "", digest or ""]
+    if header is not None and not is_default_credential_header(header):
+        slots.append(header)
+    slots.append(opaque or "")
+    joined = "|".join(slots)
+    if joined.count("|") != len(slots) - 1:
+        raise ProtocolError("A parameter bound by the challenge id holds '|'.", "challenge")
+    try:
+        return joined.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ProtocolError(
+            "A parameter bound by the challenge id is not valid Unicode.", "challenge"
+        ) from None
+
+
+def resource_binding(
+    method: str, path: str, query: bytes, vary: Iterable[tuple[str, str]] = ()
+) -> str:
+    """A hash of the one resource a challenge is good for, to be carried in its `opaque`.
+
+    `vary` adds named values that select among representations, in the order given.
+    Every part is preceded by its length, so no two resources share a text to hash.
+    """
+    parts = [method.encode("utf-8", "surrogatepass"), path.encode("utf-8", "surrogatepass"), query]
+    for name, value in vary:
+        parts.append(name.encode("utf-8", "surrogatepass"))
+        parts.append(value.encode("utf-8", "surrogatepass"))
+    return b64url_encode(
+        sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+    )
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = secret.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ProtocolError("A secret is not valid Unicode text.", "secret") from None
+    if len(key) < MIN_SECRET_BYTES:
+        raise ProtocolError(
+            f"A secret has {len(key)} bytes; it needs at least {MIN_SECRET_BYTES}.", "secret"
+        )
+    return key

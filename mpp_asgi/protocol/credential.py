@@ -1,0 +1,117 @@
+"""Credentials: what a payer sends in `Authorization` (core draft, section 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.protocol.challenge import OPTIONAL, REQUIRED, Challenge
+from mpp_asgi.protocol.encoding import (
+    MAX_OBJECT_BYTES,
+    b64url_decode,
+    b64url_encode,
+    decode_object,
+    encode_json,
+)
+from mpp_asgi.protocol.errors import ProtocolError
+from mpp_asgi.protocol.headers import SCHEME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CREDENTIAL_BYTES = MAX_OBJECT_BYTES
+"""The largest credential read unless a reader asks for another limit: bytes of its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Proof of payment for one challenge, which it echoes.
+
+    `payload` is the payment method's proof and `source` the payer, a DID where it is given.
+    Its repr shows no payload: credentials are kept out of logs.
+    """
+
+    challenge: Challenge
+    payload: Mapping[str, Any]
+    source: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credential(challenge={self.challenge!r}, payload=<hidden>, source={self.source!r})"
+
+    @classmethod
+    def from_header(cls, value: str, *, limit: int = MAX_CREDENTIAL_BYTES) -> Credential:
+        """The credential of one `Authorization` field value of scheme Payment.
+
+        Unknown members are ignored; the echoed `request` and `opaque` are checked to be
+        base64url and left as they are, for whoever authenticates the challenge.
+
+        Raises `ProtocolError` for anything that is no credential, and beyond `limit` bytes.
+        """
+        scheme, _, text = value.strip(" \t").partition(" ")
+        if scheme.lower() != "payment":
+            raise ProtocolError("The credential does not begin with 'Payment '.", "credential")
+        body = decode_object(text.strip(" \t"), limit=limit, name="credential", part="credential")
+        echo = body.get("challenge")
+        if not isinstance(echo, dict):
+            raise ProtocolError(
+                "The credential needs a member 'challenge', the challenge paid, as an object.",
+                "credential",
+            )
+        payload = body.get("payload")
+        if not isinstance(payload, dict):
+            raise ProtocolError(
+                "The credential needs a member 'payload', the proof of payment, as an object.",
+                "credential",
+            )
+        source = body.get("source")
+        if source is not None and not isinstance(source, str):
+            raise ProtocolError("The credential's 'source' is not a text.", "credential")
+        return cls(_echoed(echo), payload, source)
+
+    def to_header(self) -> str:
+        """The credential as an `Authorization` field value.
+
+        Raises `ProtocolError` for what JSON cannot carry.
+        """
+        echo = {
+            name: value
+            for name in (*REQUIRED, *OPTIONAL)
+            if (value := getattr(self.challenge, name)) is not None
+        }
+        body: dict[str, Any] = {"challenge": echo, "payload": dict(self.payload)}
+        if self.source is not None:
+            body["source"] = self.source
+        text = b64url_encode(encode_json(body, name="credential", part="credential"))
+        return f"{SCHEME} {text}"
+
+
+def _echoed(echo: dict[str, Any]) -> Challenge:
+    for name in REQUIRED:
+        value = echo.get(name)
+        if not isinstance(value, str) or not value:
+            raise ProtocolError(
+                f"The credential's challenge needs '{name}', the text of the challenge paid.",
+                "credential",
+            )
+    for name in OPTIONAL:
+        value = echo.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ProtocolError(
+                f"The credential's challenge has a '{name}' that is not a text.", "credential"
+            )
+    challenge = Challenge(
+        id=echo["id"],
+        realm=echo["realm"],
+        method=echo["method"],
+        intent=echo["intent"],
+        request=echo["request"],
+        expires=echo.get("expires"),
+        digest=echo.get("digest"),
+        description=echo.get("description"),
+        opaque=echo.get("opaque"),
+        header=echo.get("header"),
+    )
+    b64url_decode(challenge.request, name="request echoed", part="credential")
+    if challenge.opaque is not None:
+        b64url_decode(challenge.opaque, name="opaque echoed", part="credential")
+    return challenge

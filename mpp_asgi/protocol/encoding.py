@@ -1,0 +1,193 @@
+"""How values travel: base64url without padding (RFC 4648) around canonical JSON (RFC 8785)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from binascii import a2b_base64, b2a_base64
+from typing import TYPE_CHECKING, Any
+
+import rfc8785
+
+from mpp_asgi.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_OBJECT_BYTES = 64 * 1024
+"""The largest JSON object `decode_object` reads unless it is told otherwise, in bytes."""
+
+MAX_DEPTH = 64
+"""How deep arrays and objects may nest in what `decode_object` reads."""
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+# "!" is in neither alphabet, so the standard alphabet's own characters and the padding are refused.
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
+_PADDING = (b"", b"", b"==", b"=")
+# The last character of a text whose length is not a multiple of 4 carries 4 or 2 unused bits.
+_UNUSED_BITS_ZERO = ("", "", "AQgw", "AEIMQUYcgkosw048")
+_STRUCTURE = re.compile(r'[\[\]{}"\\]')
+
+
+def b64url_encode(data: bytes) -> str:
+    """Base64url without padding."""
+    return b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+
+
+def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> bytes:
+    """The bytes of a base64url text without padding; each byte string has exactly one spelling.
+
+    `name` and `part` say what is being read, for the error.
+
+    Raises `ProtocolError` for characters outside the alphabet (padding and white space among
+    them), for a length no encoder produces and for unused bits that are not zero.
+    """
+    tail = len(text) % 4
+    try:
+        data = a2b_base64(
+            text.encode("ascii").translate(_FROM_URL) + _PADDING[tail], strict_mode=True
+        )
+    except ValueError:
+        raise ProtocolError(
+            f"The {name} is not base64url: use A-Z, a-z, 0-9, '-' and '_' without padding.", part
+        ) from None
+    if tail and text[-1] not in _UNUSED_BITS_ZERO[tail]:
+        raise ProtocolError(
+            f"The {name} is not base64url: the unused bits of its last character are not zero.",
+            part,
+        )
+    return data
+
+
+def canonical(value: object) -> bytes:
+    """The JSON Canonicalization Scheme (RFC 8785) form of `value`, in UTF-8.
+
+    Takes what JSON has: dict with string keys, list, tuple, str, bool, None, float, and int
+    within ±(2**53 - 1).
+
+    Raises `ProtocolError` for anything else: other types, larger integers, NaN and infinities,
+    lone surrogates, and nesting beyond what the interpreter can follow.
+    """
+    try:
+        return rfc8785.dumps(value)  # type: ignore[arg-type]  # it checks the types itself
+    except RecursionError:
+        raise ProtocolError(
+            "The value nests too deeply to be written as JSON.", "encoding"
+        ) from None
+    except ValueError as error:  # its own errors, and lone surrogates in a key
+        raise ProtocolError(f"The value has no canonical JSON form: {error}.", "encoding") from None
+
+
+def encode_object(value: Mapping[str, Any]) -> str:
+    """An object as it stands in a parameter: base64url of its canonical JSON.
+
+    Raises `ProtocolError` as `canonical` does.
+    """
+    return b64url_encode(canonical(dict(value)))
+
+
+def encode_json(value: Mapping[str, Any], *, name: str = "value", part: str = "encoding") -> bytes:
+    """Compact JSON in UTF-8, members in the order given: for values nobody recomputes.
+
+    Raises `ProtocolError` for what JSON cannot carry.
+    """
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"The {name} cannot be written as JSON: {error}.", part) from None
+
+
+def decode_object(
+    text: str, *, limit: int = MAX_OBJECT_BYTES, name: str = "value", part: str = "encoding"
+) -> dict[str, Any]:
+    """The JSON object inside a base64url text, in time linear in its length.
+
+    Raises `ProtocolError` unless `text` is strict base64url of at most `limit` bytes, those are
+    UTF-8, and they are one JSON object without duplicate members, non-finite numbers or lone
+    surrogates, nested at most `MAX_DEPTH` deep.
+    """
+    if len(text) > (limit * 4 + 2) // 3:
+        raise ProtocolError(f"The {name} is longer than {limit} bytes.", part)
+    return parse_object(b64url_decode(text, name=name, part=part), name=name, part=part)
+
+
+def parse_object(data: bytes, *, name: str = "value", part: str = "encoding") -> dict[str, Any]:
+    """The JSON object in `data`, as strictly as `decode_object`; the caller bounds the size."""
+    try:
+        text = data.decode("utf-8")
+        _refuse_deep(text)
+        value = _DECODER.decode(text)
+        if "\\u" in text:  # only an escape can smuggle in a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise ProtocolError(f"The {name} is not valid UTF-8.", part) from None
+    except json.JSONDecodeError as error:
+        raise ProtocolError(
+            f"The {name} is not JSON: {error.msg} at character {error.pos}.", part
+        ) from None
+    except ValueError as error:
+        raise ProtocolError(f"The {name} is not JSON that can be taken: {error}.", part) from None
+    if not isinstance(value, dict):
+        raise ProtocolError(f"The {name} is not a JSON object.", part)
+    return value
+
+
+def _refuse_deep(text: str) -> None:
+    """Raise ValueError if `text` nests too deep, before a recursive parser sees it."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = False
+    escaped = -1
+    for match in _STRUCTURE.finditer(text):
+        character = match.group()
+        if in_string:
+            if match.start() == escaped:
+                continue
+            if character == "\\":
+                escaped = match.start() + 1
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
+        else:
+            depth -= 1
+
+
+def _object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("an object names a member twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _integer(text: str) -> int:
+    # CPython refuses long digit strings with advice for programmers; this is for the sender.
+    if len(text) > 1024:
+        raise ValueError("a number is too large")
+    return int(text)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_float=_finite,
+    parse_int=_integer,
+    parse_constant=_no_constant,
+)

@@ -1,0 +1,91 @@
+"""Receipts: what a paid response carries in `Payment-Receipt` (core draft, section 5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.protocol.encoding import b64url_encode, decode_object, encode_json
+from mpp_asgi.protocol.errors import ProtocolError
+from mpp_asgi.protocol.timestamps import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OWN_MEMBERS = frozenset({"method", "reference", "status", "timestamp", "externalId"})
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was paid: `reference` names the payment to its method, `timestamp` is RFC 3339.
+
+    `extra` holds the members that a payment method or intent adds.
+    """
+
+    method: str
+    reference: str
+    timestamp: str
+    status: str = "success"
+    external_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_header(cls, value: str) -> Receipt:
+        """The receipt of a `Payment-Receipt` field value.
+
+        Raises `ProtocolError` when it is no receipt of a payment that succeeded.
+        """
+        body = decode_object(value.strip(" \t"), name="receipt", part="receipt")
+        external_id = body.get("externalId")
+        if external_id is not None and not isinstance(external_id, str):
+            raise ProtocolError("The receipt's 'externalId' is not a text.", "receipt")
+        receipt = cls(
+            **{name: _text(body, name) for name in ("method", "reference", "timestamp", "status")},
+            external_id=external_id,
+            extra={name: member for name, member in body.items() if name not in _OWN_MEMBERS},
+        )
+        receipt._check()
+        return receipt
+
+    def to_header(self) -> str:
+        """The receipt as a `Payment-Receipt` field value; absent members are left out.
+
+        Raises `ProtocolError` for a status other than ``success`` (a failed payment has no
+        receipt), an empty or unreadable member, and an `extra` that would replace one.
+        """
+        self._check()
+        clash = _OWN_MEMBERS.intersection(self.extra)
+        if clash:
+            raise ProtocolError(
+                f"The receipt's extra members would replace {min(clash)!r}.", "receipt"
+            )
+        body: dict[str, Any] = {
+            "method": self.method,
+            "reference": self.reference,
+            "status": self.status,
+            "timestamp": self.timestamp,
+        }
+        if self.external_id is not None:
+            body["externalId"] = self.external_id
+        body.update((name, value) for name, value in self.extra.items() if value is not None)
+        return b64url_encode(encode_json(body, name="receipt", part="receipt"))
+
+    def _check(self) -> None:
+        if self.status != "success":
+            raise ProtocolError(
+                "The receipt's status is not 'success'; only a payment that succeeded has one.",
+                "receipt",
+            )
+        if not self.method or not self.reference:
+            raise ProtocolError("The receipt's method or reference is empty.", "receipt")
+        try:
+            parse_timestamp(self.timestamp)
+        except ProtocolError as error:
+            raise ProtocolError(f"The receipt's timestamp: {error}", "receipt") from None
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(f"The receipt needs a member '{name}', a text.", "receipt")
+    return value

@@ -1,0 +1,57 @@
+"""Moments on the wire: RFC 3339 date-times."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from mpp_asgi.protocol.errors import ProtocolError
+
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):([0-9]{2})"
+    r"(?:\.([0-9]+))?(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+
+
+def format_timestamp(unix_seconds: int) -> str:
+    """Seconds since 1970 as ``2026-01-29T12:05:00Z``.
+
+    Raises `ProtocolError` outside the years 1 to 9999.
+    """
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC).isoformat()[:19] + "Z"
+    except (ValueError, OverflowError, OSError):
+        raise ProtocolError(
+            f"{unix_seconds} seconds since 1970 is outside the years 1 to 9999.", "timestamp"
+        ) from None
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment an RFC 3339 date-time names, in UTC.
+
+    Takes any offset, ``Z`` or ``z``, fractions of any length (beyond microseconds they are cut
+    off) and the leap second ``:60``, which is the next minute's first second.
+
+    Raises `ProtocolError` for anything else, dates that do not exist included.
+    """
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        raise _unreadable()
+    date, clock, seconds, fraction, sign, hours, minutes = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{date}T{clock}:00+00:00")
+        if int(seconds) > 60:
+            raise _unreadable()
+        moment += timedelta(seconds=int(seconds), microseconds=int(f"{fraction or 0:0<6}"[:6]))
+        if sign:
+            offset = timedelta(hours=int(hours), minutes=int(minutes))
+            moment = moment - offset if sign == "+" else moment + offset
+    except (ValueError, OverflowError):
+        raise _unreadable() from None
+    return moment
+
+
+def _unreadable() -> ProtocolError:
+    return ProtocolError(
+        "The time is not an RFC 3339 date-time such as 2026-01-29T12:05:00Z.", "timestamp"
+    )
