@@ -11,10 +11,11 @@ import binascii
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from stellar_sdk import Address, MuxedAccount, scval, xdr
+from stellar_sdk import scval, xdr
 from xdrlib3 import Error as XdrError
 from xdrlib3 import Packer, Unpacker
 
+from mpp_asgi.stellar.address import account_from_xdr, address_from_xdr
 from mpp_asgi.stellar.envelope import transaction_hash
 from mpp_asgi.stellar.transfer import TRANSFER, Transfer, TransferError
 
@@ -164,7 +165,7 @@ def _facts(
     return InspectedTransfer(
         hash=hash_,
         fee_bump=fee_bump,
-        source=_account(transaction.source_account),
+        source=account_from_xdr(transaction.source_account),
         sequence=transaction.seq_num.sequence_number.int64,
         fee=transaction.fee.uint32,
         min_time=(bounds.min_time.time_point.uint64 or None) if bounds else None,
@@ -172,7 +173,9 @@ def _facts(
         other_preconditions=others,
         memo=transaction.memo.type != xdr.MemoType.MEMO_NONE,
         operations=tuple(each.body.type.name for each in transaction.operations),
-        operation_source=_account(operation.source_account) if operation.source_account else None,
+        operation_source=account_from_xdr(operation.source_account)
+        if operation.source_account
+        else None,
         operation=operation.to_xdr_bytes(),
         transfer=transfer if isinstance(transfer, Transfer) else None,
         no_transfer=transfer if isinstance(transfer, str) else None,
@@ -182,10 +185,6 @@ def _facts(
         ),
         signatures=signatures,
     )
-
-
-def _account(account: xdr.MuxedAccount) -> str:
-    return MuxedAccount.from_xdr_object(account).universal_account_id
 
 
 def _preconditions(conditions: xdr.Preconditions) -> tuple[xdr.TimeBounds | None, bool]:
@@ -228,17 +227,13 @@ def _transfer(call: xdr.InvokeContractArgs) -> Transfer | str:
             xdr.SCVal(type=xdr.SCValType.SCV_I128) as amount,
         ]:
             return Transfer(
-                token=_address(call.contract_address),
-                sender=_address(sender),
-                recipient=_address(recipient),
+                token=address_from_xdr(call.contract_address),
+                sender=address_from_xdr(sender),
+                recipient=address_from_xdr(recipient),
                 amount=scval.from_int128(amount),
             )
         case _:
             return "the arguments are not an address, an address and an i128"
-
-
-def _address(address: xdr.SCAddress) -> str:
-    return Address.from_xdr_sc_address(address).address
 
 
 def _authorization(
@@ -248,7 +243,7 @@ def _authorization(
     kind, credentials = _credentials(entry.credentials)
     return InspectedAuthorization(
         kind=kind,
-        address=_address(credentials.address) if credentials else None,
+        address=address_from_xdr(credentials.address) if credentials else None,
         nonce=credentials.nonce.int64 if credentials else None,
         expiration_ledger=credentials.signature_expiration_ledger.uint32 if credentials else None,
         signed=bool(credentials and credentials.signature.type != xdr.SCValType.SCV_VOID),

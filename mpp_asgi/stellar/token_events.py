@@ -7,8 +7,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stellar_sdk import Address, StrKey, scval, xdr
+from stellar_sdk import StrKey, scval, xdr
 
+from mpp_asgi.stellar.address import address_from_xdr
 from mpp_asgi.stellar.inspection import XDR_ERRORS
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _symbol(value: xdr.SCVal) -> str:
 
 
 def _address(value: xdr.SCVal) -> str | None:
-    return Address.from_xdr_sc_address(value.address).address if value.address else None
+    return address_from_xdr(value.address) if value.address else None
 
 
 def _amount(data: xdr.SCVal) -> int | None:

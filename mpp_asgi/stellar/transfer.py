@@ -10,8 +10,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stellar_sdk import Address, scval, xdr
+from stellar_sdk import scval, xdr
 
+from mpp_asgi.stellar.address import address_to_xdr
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT, network_id, unsigned_envelope
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _invocation(transfer: Transfer) -> xdr.InvokeContractArgs:
 
 def _address(address: str) -> xdr.SCAddress:
     try:
-        return Address(address).to_xdr_sc_address()
+        return address_to_xdr(address)
     except ValueError:
         raise TransferError(f"{address!r} is not the address of an account or contract.") from None
 
