@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 Offer = TypeVar("Offer")
 
+MAX_RANGES = 64
+"""How many ranges are read; who sends more has its header ignored like a malformed one."""
+
+# Methods are lower-case letters in the draft; deployed ones also hold digits, ":", "_" and "-".
 _RANGE = re.compile(
-    r"(\*|[a-z]+)/(\*|[A-Za-z0-9-]+)"
+    r"(\*|[a-z][a-z0-9:_-]*)/(\*|[A-Za-z0-9-]+)"
     r"(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
 
@@ -44,14 +48,14 @@ class AcceptPayment:
     def from_header(cls, value: str) -> AcceptPayment:
         """Read a field value; several fields are joined by commas first.
 
-        Raises `ProtocolError` when an entry is malformed.
+        Raises `ProtocolError` when an entry is malformed, and for more than `MAX_RANGES`.
         """
+        entries = [text for entry in value.split(",") if (text := entry.strip(" \t"))]
+        if len(entries) > MAX_RANGES:
+            raise ProtocolError(f"There are more than {MAX_RANGES} entries.", "accept-payment")
         ranges = []
-        for entry in value.split(","):
-            text = entry.strip(" \t")
-            if not text:
-                continue
-            match = _RANGE.fullmatch(text)
+        for entry in entries:
+            match = _RANGE.fullmatch(entry)
             if match is None:
                 raise ProtocolError(
                     "An entry is not 'method/intent' or 'method/intent;q=0.5'.", "accept-payment"
@@ -63,14 +67,16 @@ class AcceptPayment:
     def weight(self, method: str, intent: str) -> int:
         """How much the client wants this combination, in 1/1000; 0 when it does not.
 
-        The most specific range decides, and the first of equals.
+        The most specific range decides, and the largest weight among equally specific ones.
         """
-        closest, weight = 0, 0
-        for candidate in self.ranges:
-            specificity = candidate.specificity(method, intent)
-            if specificity > closest:
-                closest, weight = specificity, candidate.weight
-        return weight
+        return max(
+            (
+                (specificity, candidate.weight)
+                for candidate in self.ranges
+                if (specificity := candidate.specificity(method, intent))
+            ),
+            default=(0, 0),
+        )[1]
 
     def arrange(
         self, offers: Iterable[Offer], *, key: Callable[[Offer], tuple[str, str]]

@@ -23,6 +23,7 @@ _UP_TO_QUOTE_OR_COMMA = re.compile(r'[^",]*')
 
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BEYOND_LATIN_1 = re.compile(r"[^\x00-\xff]")
 
 
@@ -122,7 +123,7 @@ def _next_element(value: str, position: int) -> int:
 
 def _unescaped(text: str) -> str:
     plain = _ESCAPE.sub(_character, text)
-    if any("\ud800" <= character <= "\udfff" for character in plain):
+    if _SURROGATE.search(plain):
         # Pairs of escapes become the one character they stand for; what is left alone is replaced.
         return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return plain

@@ -53,29 +53,34 @@ class Challenge:
         `all_from_headers`), and when it is malformed: a required parameter missing or empty, a
         parameter given twice, or a `request` or `opaque` that does not hold a JSON object.
         """
-        challenges = cls.all_from_headers([value])
-        if len(challenges) != 1:
+        found = _payment_elements([value])
+        if len(found) != 1:
             raise ProtocolError(
-                f"The field holds {len(challenges) or 'no'} Payment challenges; "
+                f"The field holds {len(found) or 'no'} Payment challenges; "
                 "one was expected, beginning with 'Payment '.",
                 "challenge",
             )
-        return challenges[0]
+        return _from_element(found[0])
 
     @classmethod
     def all_from_headers(cls, values: Iterable[str]) -> list[Challenge]:
         """The Payment challenges of all `WWW-Authenticate` field values of a response, in order.
 
-        Each value may be several challenges merged with commas; other schemes are passed over.
+        Each value may be several challenges merged with commas. Other schemes are passed over,
+        and so are malformed challenges: a payer that understands one of them can pay.
 
-        Raises `ProtocolError` when a Payment challenge is malformed.
+        Raises `ProtocolError` when there are Payment challenges and all of them are malformed.
         """
-        return [
-            _from_element(element)
-            for value in values
-            for element in elements(value)
-            if element.scheme.lower() == "payment"
-        ]
+        challenges = []
+        first_error: ProtocolError | None = None
+        for element in _payment_elements(values):
+            try:
+                challenges.append(_from_element(element))
+            except ProtocolError as error:
+                first_error = first_error or error
+        if first_error is not None and not challenges:
+            raise first_error
+        return challenges
 
     def to_header(self) -> str:
         """The challenge as a `WWW-Authenticate` field value.
@@ -134,6 +139,15 @@ def check_offer(realm: str, method: str, intent: str, request: str, header: str 
     if header is not None and not _FIELD_NAME.fullmatch(header):
         raise ProtocolError("The header is not the name of a header field.", "challenge")
     decode_object(request, name="request", part="challenge")
+
+
+def _payment_elements(values: Iterable[str]) -> list[AuthElement]:
+    return [
+        element
+        for value in values
+        for element in elements(value)
+        if element.scheme.lower() == "payment"
+    ]
 
 
 def _from_element(element: AuthElement) -> Challenge:

@@ -71,8 +71,9 @@ class Credential:
     def to_header(self) -> str:
         """The credential as an `Authorization` field value.
 
-        Raises `ProtocolError` for what JSON cannot carry.
+        Raises `ProtocolError` for what `from_header` would refuse, and what JSON cannot carry.
         """
+        _check_echo(self.challenge)
         echo = {
             name: value
             for name in (*REQUIRED, *OPTIONAL)
@@ -86,32 +87,35 @@ class Credential:
 
 
 def _echoed(echo: dict[str, Any]) -> Challenge:
-    for name in REQUIRED:
-        value = echo.get(name)
-        if not isinstance(value, str) or not value:
-            raise ProtocolError(
-                f"The credential's challenge needs '{name}', the text of the challenge paid.",
-                "credential",
-            )
-    for name in OPTIONAL:
+    for name in (*REQUIRED, *OPTIONAL):
         value = echo.get(name)
         if value is not None and not isinstance(value, str):
             raise ProtocolError(
                 f"The credential's challenge has a '{name}' that is not a text.", "credential"
             )
     challenge = Challenge(
-        id=echo["id"],
-        realm=echo["realm"],
-        method=echo["method"],
-        intent=echo["intent"],
-        request=echo["request"],
+        id=echo.get("id", ""),
+        realm=echo.get("realm", ""),
+        method=echo.get("method", ""),
+        intent=echo.get("intent", ""),
+        request=echo.get("request", ""),
         expires=echo.get("expires"),
         digest=echo.get("digest"),
         description=echo.get("description"),
         opaque=echo.get("opaque"),
         header=echo.get("header"),
     )
+    _check_echo(challenge)
+    return challenge
+
+
+def _check_echo(challenge: Challenge) -> None:
+    for name in REQUIRED:
+        if not getattr(challenge, name):
+            raise ProtocolError(
+                f"The credential's challenge needs '{name}', as in the challenge paid.",
+                "credential",
+            )
     b64url_decode(challenge.request, name="request echoed", part="credential")
     if challenge.opaque is not None:
         b64url_decode(challenge.opaque, name="opaque echoed", part="credential")
-    return challenge

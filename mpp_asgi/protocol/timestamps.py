@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from mpp_asgi.protocol.errors import ProtocolError
 
 _DATE_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):([0-9]{2})"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-5][0-9]|60)"
     r"(?:\.([0-9]+))?(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
 
@@ -37,12 +37,13 @@ def parse_timestamp(text: str) -> datetime:
     match = _DATE_TIME.fullmatch(text)
     if match is None:
         raise _unreadable()
-    date, clock, seconds, fraction, sign, hours, minutes = match.groups()
+    *calendar, seconds, fraction, sign, hours, minutes = match.groups()
+    year, month, day, hour, minute = map(int, calendar)
     try:
-        moment = datetime.fromisoformat(f"{date}T{clock}:00+00:00")
-        if int(seconds) > 60:
-            raise _unreadable()
-        moment += timedelta(seconds=int(seconds), microseconds=int(f"{fraction or 0:0<6}"[:6]))
+        moment = datetime(year, month, day, hour, minute, tzinfo=UTC)
+        moment += timedelta(
+            seconds=int(seconds), microseconds=int((fraction or "").ljust(6, "0")[:6])
+        )
         if sign:
             offset = timedelta(hours=int(hours), minutes=int(minutes))
             moment = moment - offset if sign == "+" else moment + offset
