@@ -146,11 +146,13 @@ class Store(Protocol):
         ...
 
     async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
-        """At most ``limit`` charges that are claimed or submitted and have no living owner."""
+        """At most ``limit`` charges that are claimed or submitted and have no living owner; the
+        lowest ``keep_until`` first, then the lowest id."""
         ...
 
     async def heartbeat(self, owner: str, *, alive_until: int) -> None:
-        """Say that ``owner`` lives until then (Unix seconds). Later calls extend it."""
+        """Say that ``owner`` lives until then (Unix seconds). The latest call counts, so that a
+        process that ends can say that too."""
         ...
 
     async def purge(self, *, now: int, limit: int) -> int:

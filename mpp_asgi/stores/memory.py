@@ -1,0 +1,163 @@
+"""Charges in the memory of one process: for tests, demos, and a single worker that may forget."""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mpp_asgi.stores.contract import Claim, Outcome, OwnershipLostError, State
+from mpp_asgi.stores.ruling import UNSETTLED, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mpp_asgi.stores.contract import Charge
+
+
+class MemoryStore:
+    """A `Store` that lasts as long as the object does, closed or not.
+
+    No call awaits anything, so each one is atomic on its event loop. Memory is bounded by `purge`.
+
+    Args:
+        new_secret: makes a secret of so many random bytes, base64url.
+    """
+
+    def __init__(self, *, new_secret: Callable[[int], str] = secrets.token_urlsafe) -> None:
+        self._new_secret = new_secret
+        self._secret: str | None = None
+        self._charges: dict[str, Charge] = {}
+        self._proofs: dict[str, tuple[str, ...]] = {}
+        self._challenge_of: dict[str, str] = {}
+        self._unsettled: set[str] = set()
+        self._expiry = _Expiry()
+        self._alive_until: dict[str, int] = {}
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def secret(self) -> str:
+        """As `Store.secret`; a new one for each store."""
+        if self._secret is None:
+            self._secret = self._new_secret(32)
+        return self._secret
+
+    async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
+        """As `Store.claim`."""
+        if self._conflicts(charge.id, proofs):
+            return Claim(Outcome.CONFLICT, None)
+        found = self._charges.get(charge.id)
+        if found is None:
+            self._put(charge, proofs)
+            return Claim(Outcome.NEW, charge)
+        outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
+        if outcome is Outcome.TAKEN:
+            if found.owner != charge.owner:
+                found = replace(found, owner=charge.owner)
+            self._put(found, proofs)
+        return Claim(outcome, found)
+
+    async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
+        """As `Store.write`."""
+        found = self._charges.get(charge.id)
+        if found is None or found.owner != owner or self._conflicts(charge.id, proofs):
+            raise OwnershipLostError(charge.id)
+        if found.keep_until != charge.keep_until:
+            self._expiry.discard(found)
+        self._put(charge, proofs)
+
+    async def release(self, charge_id: str, *, owner: str) -> None:
+        """As `Store.release`."""
+        found = self._charges.get(charge_id)
+        if found is not None and found.owner == owner and found.state is State.CLAIMED:
+            self._expiry.discard(found)
+            self._forget(charge_id)
+
+    async def get(self, charge_id: str) -> Charge | None:
+        """As `Store.get`."""
+        return self._charges.get(charge_id)
+
+    async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
+        """As `Store.open_charges`; what would be purged first comes first."""
+        unsettled = (self._charges[charge_id] for charge_id in self._unsettled)
+        ownerless = (charge for charge in unsettled if not self._lives(charge.owner, now))
+        return heapq.nsmallest(limit, ownerless, key=lambda charge: (charge.keep_until, charge.id))
+
+    async def heartbeat(self, owner: str, *, alive_until: int) -> None:
+        """As `Store.heartbeat`."""
+        self._alive_until[owner] = alive_until
+
+    async def purge(self, *, now: int, limit: int) -> int:
+        """As `Store.purge`."""
+        for owner in [owner for owner in self._alive_until if not self._lives(owner, now)]:
+            del self._alive_until[owner]
+        expired = self._expiry.take(now=now, limit=limit)
+        for charge_id in expired:
+            self._forget(charge_id)
+        return len(expired)
+
+    def _lives(self, owner: str | None, now: int) -> bool:
+        return owner is not None and self._alive_until.get(owner, now) > now
+
+    def _conflicts(self, charge_id: str, proofs: Sequence[str]) -> bool:
+        for proof in proofs:  # noqa: SIM110 # any() over a generator costs as much as the rest
+            if self._challenge_of.get(proof, charge_id) != charge_id:
+                return True
+        return False
+
+    def _put(self, charge: Charge, proofs: Sequence[str]) -> None:
+        charge_id = charge.id
+        self._charges[charge_id] = charge
+        self._expiry.add(charge)
+        if charge.state in UNSETTLED:
+            self._unsettled.add(charge_id)
+        else:
+            self._unsettled.discard(charge_id)
+        if proofs:
+            known = self._proofs.get(charge_id, ())
+            self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
+            for proof in proofs:
+                self._challenge_of[proof] = charge_id
+
+    def _forget(self, charge_id: str) -> None:
+        del self._charges[charge_id]
+        self._unsettled.discard(charge_id)
+        for proof in self._proofs.pop(charge_id, ()):
+            del self._challenge_of[proof]
+
+
+class _Expiry:
+    """Which charge may be purged when, so that a purge looks at nothing else.
+
+    One bucket a second: however often a charge comes and goes, it leaves nothing behind.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[str, None]] = {}
+        self._seconds: list[int] = []  # a heap of the buckets' keys
+
+    def add(self, charge: Charge) -> None:
+        bucket = self._buckets.get(charge.keep_until)
+        if bucket is None:
+            bucket = self._buckets[charge.keep_until] = {}
+            heapq.heappush(self._seconds, charge.keep_until)
+        bucket[charge.id] = None
+
+    def discard(self, charge: Charge) -> None:
+        self._buckets[charge.keep_until].pop(charge.id, None)
+
+    def take(self, *, now: int, limit: int) -> list[str]:
+        """Remove and return at most ``limit`` ids whose time has come, the oldest first."""
+        taken: list[str] = []
+        while self._seconds and self._seconds[0] <= now and len(taken) < limit:
+            bucket = self._buckets[self._seconds[0]]
+            while bucket and len(taken) < limit:
+                taken.append(bucket.popitem()[0])
+            if not bucket:
+                del self._buckets[heapq.heappop(self._seconds)]
+        return taken

@@ -1,0 +1,132 @@
+"""Charges in a SQLite file: the default. Safe for several processes of one host on one file."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mpp_asgi.stores import sqlite_file, sqlite_records
+from mpp_asgi.stores.contract import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mpp_asgi.stores.contract import Charge, Claim
+
+_T = TypeVar("_T")
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process's transaction."""
+
+
+class SqliteStore:
+    """A `Store` in one file, made with mode 0600 since it keeps the secret.
+
+    One thread owns the connection and does one transaction at a time, so nothing blocks the event
+    loop, and a caller that is cancelled leaves nothing half done: its transaction runs whole or,
+    still waiting for its turn, not at all. The store belongs to no event loop.
+
+    Args:
+        path: the file; its directory has to exist.
+        busy_timeout: seconds to wait for another process's transaction.
+        new_secret: makes a secret of so many random bytes, base64url.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        busy_timeout: float = BUSY_TIMEOUT,
+        new_secret: Callable[[int], str] = secrets.token_urlsafe,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self._busy_timeout = busy_timeout
+        self._new_secret = new_secret
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
+        self._connection: sqlite3.Connection | None = None  # this and the next: for the thread only
+        self._identity: tuple[int, int] | None = None
+
+    async def open(self) -> None:
+        """As `Store.open`. Does nothing if the store is open; opens it again after `close`.
+
+        Raises:
+            StoreUnavailableError: one sentence for the operator, which names the path.
+        """
+        await self._in_thread(self._connect)
+
+    async def close(self) -> None:
+        """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
+        await asyncio.shield(self._in_thread(self._disconnect))
+
+    async def secret(self) -> str:
+        """As `Store.secret`."""
+        candidate = self._new_secret(32)
+        return await self._write(lambda db: sqlite_records.secret(db, candidate))
+
+    async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
+        """As `Store.claim`."""
+        return await self._write(lambda db: sqlite_records.claim(db, charge, proofs, now))
+
+    async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
+        """As `Store.write`."""
+        await self._write(lambda db: sqlite_records.write(db, charge, proofs, owner))
+
+    async def release(self, charge_id: str, *, owner: str) -> None:
+        """As `Store.release`."""
+        await self._write(lambda db: sqlite_records.release(db, charge_id, owner))
+
+    async def get(self, charge_id: str) -> Charge | None:
+        """As `Store.get`."""
+        return await self._read(lambda db: sqlite_records.find(db, charge_id))
+
+    async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
+        """As `Store.open_charges`; what would be purged first comes first."""
+        return await self._read(lambda db: sqlite_records.open_charges(db, now, limit))
+
+    async def heartbeat(self, owner: str, *, alive_until: int) -> None:
+        """As `Store.heartbeat`."""
+        await self._write(lambda db: sqlite_records.heartbeat(db, owner, alive_until))
+
+    async def purge(self, *, now: int, limit: int) -> int:
+        """As `Store.purge`, in one transaction: the limit bounds how long others wait."""
+        return await self._write(lambda db: sqlite_records.purge(db, now, limit))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await self._in_thread(lambda: self._transact("BEGIN IMMEDIATE", work))
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Waits for no writer."""
+        return await self._in_thread(lambda: self._transact("BEGIN", work))
+
+    def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _transact(self, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._connection is None:
+            raise StoreUnavailableError("The SQLite store is not open.")
+        if sqlite_file.identity(self.path) != self._identity:
+            # What is written to a file without a name is gone with this process.
+            raise StoreUnavailableError(
+                "The SQLite store's file was removed or replaced: restart to use what is there now."
+            )
+        try:
+            self._connection.execute(begin)
+            with self._connection:  # commits, or rolls back
+                return work(self._connection)
+        except sqlite3.Error as error:
+            why = sqlite_file.reason(error)
+            raise StoreUnavailableError(f"The SQLite store failed: {why}.") from error
+
+    def _connect(self) -> None:
+        if self._connection is None:
+            self._connection = sqlite_file.connect(self.path, busy_timeout=self._busy_timeout)
+            self._identity = sqlite_file.identity(self.path)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

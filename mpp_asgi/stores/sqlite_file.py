@@ -1,0 +1,198 @@
+"""The file behind a `SqliteStore`: private, durable, and at the schema this code knows."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from mpp_asgi.stores.contract import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APPLICATION_ID = 0x4D505041
+"""Marks the file as ours ("MPPA")."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE charge (
+            id TEXT PRIMARY KEY,
+            credential TEXT NOT NULL,
+            state TEXT NOT NULL
+                CHECK (state IN ('claimed', 'submitted', 'settled', 'delivered', 'failed')),
+            keep_until INTEGER NOT NULL,
+            owner TEXT,
+            reference TEXT,
+            envelope TEXT,
+            valid_until INTEGER,
+            payer TEXT,
+            receipt TEXT,
+            problem TEXT
+        )
+        """,
+        "CREATE INDEX charge_by_expiry ON charge (keep_until)",
+        """
+        CREATE INDEX charge_unsettled ON charge (keep_until, id)
+            WHERE state IN ('claimed', 'submitted')
+        """,
+        """
+        CREATE TABLE proof (
+            key TEXT PRIMARY KEY,
+            charge_id TEXT NOT NULL REFERENCES charge (id) ON DELETE CASCADE
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX proof_by_charge ON proof (charge_id)",
+        "CREATE TABLE heartbeat (owner TEXT PRIMARY KEY, alive_until INTEGER NOT NULL)",
+        "CREATE TABLE secret (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL)",
+    ),
+)
+"""What takes a file from each version (``PRAGMA user_version``) to the next. Only ever added to."""
+
+WAL_ATTEMPTS = 100
+
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
+    sqlite3.SQLITE_LOCKED: "another process kept it locked for too long",
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_NOTADB: "its file is damaged or no SQLite database",
+    sqlite3.SQLITE_READONLY: "this process may not write to its file",
+    sqlite3.SQLITE_CANTOPEN: "this process may not create files in its directory",
+    sqlite3.SQLITE_PERM: "this process may not write to its file",
+    sqlite3.SQLITE_IOERR: "its disk failed",
+}
+
+_creating = threading.Lock()
+
+
+def reason(error: sqlite3.Error) -> str:
+    """What is wrong, for an operator: no SQL, no path, no value."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return _REASONS.get(code & 0xFF, "SQLite failed")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now: its device and inode, ``None`` if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open the file for the calling thread; make it or bring it up to date where needed.
+
+    Args:
+        path: absolute; its directory has to exist.
+        busy_timeout: seconds to wait for another process's lock.
+
+    Raises:
+        StoreUnavailableError: it cannot be opened, or is not ours, or newer than this code; one
+            sentence that names the path.
+    """
+    try:
+        _create_private(path)
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except OSError as error:
+        raise StoreUnavailableError(_sentence(path, _os_reason(error))) from error
+    except sqlite3.Error as error:
+        why = "it is a directory" if path.is_dir() else reason(error)
+        raise StoreUnavailableError(_sentence(path, why)) from error
+    except _UnfitError as error:
+        raise StoreUnavailableError(_sentence(path, str(error))) from None
+    return connection
+
+
+class _UnfitError(Exception):
+    """The file is not one this code can keep charges in."""
+
+
+def _sentence(path: Path, why: str) -> str:
+    return f"Cannot open the SQLite store {path}: {why}."
+
+
+def _os_reason(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "its directory does not exist; create it first"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "this process may not create files in its directory"
+        case _:
+            return error.strerror or "its file could not be created"
+
+
+def _create_private(path: Path) -> None:
+    """Make the file, if there is none, readable by its owner only: it holds the secret. SQLite
+    gives its journals the same mode."""
+    # Closing a descriptor drops all POSIX locks of the process on its file. The lock keeps another
+    # store of this process from opening the new file before touch() has closed it again.
+    with _creating, contextlib.suppress(FileExistsError):
+        path.touch(mode=0o600, exist_ok=False)
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    # A commit returns when it is on the disk. fullfsync is macOS's word for meaning it.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    _migrate(connection)
+    _use_write_ahead_log(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        version = _version(connection)
+        if version == len(MIGRATIONS):
+            return
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema the file is at, 0 if it is empty."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
+        raise _UnfitError("it is another program's database; give the store a file of its own")
+    if version > len(MIGRATIONS):
+        raise _UnfitError(
+            f"a newer mpp-asgi wrote it (schema {version}, this one knows {len(MIGRATIONS)}); "
+            "upgrade mpp-asgi or use another file"
+        )
+    return int(version)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch the file over; it remembers.
+
+    SQLite does not wait for others here: two processes that open a new file at once collide. A
+    transaction does wait, so whoever collides waits for the other in one and tries again.
+    """
+    for _ in range(WAL_ATTEMPTS):
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        else:
+            if mode != "wal":
+                raise _UnfitError("its file system cannot share memory; put it on a local disk")
+            return
+    raise _UnfitError(_REASONS[sqlite3.SQLITE_BUSY])

@@ -1,0 +1,61 @@
+"""Which store a URL means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from mpp_asgi.stores.contract import Store
+
+FORMS = "memory://, sqlite:///relative.db or sqlite:////absolute.db"
+
+
+def store_from_url(url: str) -> Store:
+    """Choose a backend. The store is not open yet.
+
+    - ``memory://``: this process's memory.
+    - ``sqlite:///relative.db``, ``sqlite:////absolute.db``: a SQLite file. Percent-encoding is
+      undone, so ``%3F`` and ``%23`` stand for ``?`` and ``#`` in a name.
+
+    Raises:
+        ValueError: no such backend, or no such form; the message is one sentence that says what to
+            write. It repeats nothing of the URL but its scheme, since others carry passwords.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError(f"The store's URL has no scheme: write {FORMS}.")
+    match scheme.lower():
+        case "memory":
+            if rest:
+                raise ValueError("A memory store has no name: write memory:// alone.")
+            return MemoryStore()
+        case "sqlite":
+            return SqliteStore(_sqlite_path(rest))
+        case _:
+            raise ValueError(f"There is no store for {scheme[:20]!r} URLs: write {FORMS}.")
+
+
+def _sqlite_path(rest: str) -> Path:
+    """What follows ``sqlite://`` as a path; the slash that ends the empty host is dropped."""
+    host, slash, name = rest.partition("/")
+    if host or not slash:
+        raise ValueError(
+            "A sqlite URL names a file after three slashes, or four if its path is absolute: write "
+            "sqlite:///relative.db or sqlite:////absolute.db."
+        )
+    if "?" in name or "#" in name:
+        raise ValueError(
+            "A sqlite URL takes no options: leave out what follows ? or #, or write %3F or %23 if "
+            "it belongs to the file's name."
+        )
+    path = unquote(name)
+    if not path or path.endswith("/") or "\0" in path:
+        raise ValueError("A sqlite URL ends with a file's name: write sqlite:///relative.db.")
+    if path == ":memory:":
+        raise ValueError("SQLite in memory cannot be shared by threads: write memory:// instead.")
+    return Path(path)

@@ -1,0 +1,81 @@
+"""The backends every store test runs over, and what the tests build charges with.
+
+Another backend joins by one more function in `BACKENDS`; no test changes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from mpp_asgi.stores.contract import Charge, State, Store
+from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+
+class Backend(Protocol):
+    """Makes an empty storage. What it returns makes one more store on that storage, as another
+    process would."""
+
+    def __call__(self, directory: Path) -> Callable[[], Store]: ...
+
+
+def memory(directory: Path) -> Callable[[], Store]:
+    """One process is all there is, so every store on the storage is the same."""
+    del directory
+    store = MemoryStore()
+    return lambda: store
+
+
+def sqlite(directory: Path) -> Callable[[], Store]:
+    return lambda: SqliteStore(directory / "charges.db")
+
+
+BACKENDS: tuple[Backend, ...] = (memory, sqlite)
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)
+def new_storage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Callable[[], Store]]:
+    """Makes an empty storage, as often as it is called."""
+    return lambda: request.param(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.fixture
+def connect(new_storage: Callable[[], Callable[[], Store]]) -> Callable[[], Store]:
+    """Makes one more store on one storage, not open yet."""
+    return new_storage()
+
+
+@pytest.fixture
+async def stores(connect: Callable[[], Store]) -> AsyncIterator[tuple[Store, Store]]:
+    """Two open stores on one storage, as two processes have them."""
+    async with AsyncExitStack() as closing:
+        pair = connect(), connect()
+        for store in pair:
+            await store.open()
+            closing.push_async_callback(store.close)
+        yield pair
+
+
+@pytest.fixture
+def store(stores: tuple[Store, Store]) -> Store:
+    return stores[0]
+
+
+@pytest.fixture(scope="session")
+def new_charge() -> Callable[..., Charge]:
+    """Makes a charge as a worker claims it; anything may be said otherwise."""
+
+    def make(charge_id: str = "challenge", **otherwise: Any) -> Charge:
+        claimed = {"credential": "c" * 64, "state": State.CLAIMED, "keep_until": 1000, "owner": "w"}
+        return Charge(id=charge_id, **(claimed | otherwise))
+
+    return make
