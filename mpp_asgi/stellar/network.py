@@ -76,7 +76,12 @@ NETWORKS: Final[Mapping[str, Network]] = MappingProxyType(
     {network.name: network for network in (TESTNET, PUBNET)}
 )
 
-_NICKNAMES: Final = {"mainnet": "pubnet", "public": "pubnet"}
+_SPOKEN: Final = {
+    "testnet": TESTNET.name,
+    "pubnet": PUBNET.name,
+    "public": PUBNET.name,
+    "mainnet": PUBNET.name,
+}
 
 
 def network_named(name: str) -> Network:
@@ -87,10 +92,10 @@ def network_named(name: str) -> Network:
     """
     if network := NETWORKS.get(name):
         return network
-    wanted = name.strip().lower().removeprefix("stellar:")
-    close = get_close_matches(f"stellar:{_NICKNAMES.get(wanted, wanted)}", NETWORKS, n=1)
+    spoken = name.strip().lower().removeprefix("stellar:")
+    close = get_close_matches(spoken, _SPOKEN, n=1)
     advice = (
-        f"did you mean {close[0]!r}?"
+        f"did you mean {_SPOKEN[close[0]]!r}?"
         if close
         else f"choose {' or '.join(repr(known) for known in NETWORKS)}."
     )

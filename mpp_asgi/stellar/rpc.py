@@ -8,9 +8,11 @@ XDR stays base64 text in every result: decoding it is slow, so whoever needs it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -303,16 +305,26 @@ class Fields:
         return self.integer(name) if self.has(name) else None
 
     def texts(self, name: str) -> tuple[str, ...]:
-        values = self.values.get(name) or ()
-        if not isinstance(values, Sequence) or not all(isinstance(each, str) for each in values):
-            raise self.senseless(name)
-        return tuple(values)
+        return tuple(self._items(name, str))
 
     def objects(self, name: str) -> tuple[Fields, ...]:
-        values = self.values.get(name) or ()
-        if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+        return tuple(Fields(self.method, each) for each in self._items(name, dict))
+
+    def lists_of_texts(self, name: str) -> tuple[str, ...]:
+        """The texts of a list of lists, in one tuple."""
+        lists = self._items(name, list)
+        if not all(isinstance(text, str) for texts in lists for text in texts):
             raise self.senseless(name)
-        return tuple(Fields(self.method, each) for each in values)
+        return tuple(text for texts in lists for text in texts)
+
+    def _items(self, name: str, kind: type[T]) -> list[T]:
+        """A list, empty if absent, whose items are all of one kind."""
+        values = self.values.get(name)
+        if values is None:
+            return []
+        if not isinstance(values, list) or not all(isinstance(each, kind) for each in values):
+            raise self.senseless(name)
+        return values
 
     def object(self, name: str) -> Fields:
         value = self.values.get(name)
@@ -376,6 +388,8 @@ def _transaction_status(answer: Fields) -> TransactionStatus:
             found = False
         case _:
             raise answer.senseless("status")
+    # One list for each operation. The events of fees are not among them.
+    events = answer.object("events") if answer.has("events") else Fields(answer.method, {})
     return TransactionStatus(
         status=status,
         latest_ledger=answer.integer("latestLedger"),
@@ -387,21 +401,8 @@ def _transaction_status(answer: Fields) -> TransactionStatus:
         envelope_xdr=answer.text("envelopeXdr") if found else None,
         result_xdr=answer.text("resultXdr") if found else None,
         result_meta_xdr=answer.text("resultMetaXdr") if found else None,
-        contract_events=_contract_events(answer) if found else (),
+        contract_events=events.lists_of_texts("contractEventsXdr"),
     )
-
-
-def _contract_events(answer: Fields) -> tuple[str, ...]:
-    """``events.contractEventsXdr``: one list for each operation."""
-    if not answer.has("events"):
-        return ()
-    by_operation = answer.object("events").values.get("contractEventsXdr") or ()
-    found: list[str] = []
-    for events in by_operation:
-        if not isinstance(events, list) or not all(isinstance(event, str) for event in events):
-            raise answer.senseless("events.contractEventsXdr")
-        found += events
-    return tuple(found)
 
 
 def _ledger_entries(answer: Fields) -> LedgerEntries:

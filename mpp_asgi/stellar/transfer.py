@@ -154,8 +154,11 @@ def _root_invocation(transfer: Transfer) -> xdr.SorobanAuthorizedInvocation:
 def _invocation(transfer: Transfer) -> xdr.InvokeContractArgs:
     if not 0 <= transfer.amount <= _MAX_AMOUNT:
         raise TransferError(f"{transfer.amount} is no amount that can be transferred.")
+    token = _address(transfer.token)
+    if token.type != xdr.SCAddressType.SC_ADDRESS_TYPE_CONTRACT:
+        raise TransferError(f"{transfer.token!r} is not the address of a contract.")
     return xdr.InvokeContractArgs(
-        contract_address=_address(transfer.token),
+        contract_address=token,
         function_name=xdr.SCSymbol(TRANSFER.encode("ascii")),
         args=[
             xdr.SCVal(xdr.SCValType.SCV_ADDRESS, address=_address(transfer.sender)),
