@@ -60,9 +60,9 @@ _REASONS = {
     sqlite3.SQLITE_FULL: "its disk is full",
     sqlite3.SQLITE_CORRUPT: "its file is damaged",
     sqlite3.SQLITE_NOTADB: "its file is damaged or no SQLite database",
-    sqlite3.SQLITE_READONLY: "this process may not write to its file",
-    sqlite3.SQLITE_CANTOPEN: "this process may not create files in its directory",
-    sqlite3.SQLITE_PERM: "this process may not write to its file",
+    sqlite3.SQLITE_READONLY: "this process may not write to its file or its directory",
+    sqlite3.SQLITE_CANTOPEN: "this process may not write to its file or its directory",
+    sqlite3.SQLITE_PERM: "this process may not write to its file or its directory",
     sqlite3.SQLITE_IOERR: "its disk failed",
 }
 
@@ -152,12 +152,10 @@ def _set_up(connection: sqlite3.Connection) -> None:
 def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        version = _version(connection)
-        if version == len(MIGRATIONS):
-            return
-        for statements in MIGRATIONS[version:]:
+        for statements in MIGRATIONS[_version(connection) :]:
             for statement in statements:
                 connection.execute(statement)
+        # Written even if nothing is new: SQLite opens a file that it may not write to all the same.
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 

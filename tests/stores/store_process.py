@@ -1,0 +1,88 @@
+"""A process of its own on a SQLite file, run by test_store_processes.py.
+
+    python store_process.py race FILE OWNER     claim the same challenges and proofs as others do
+    python store_process.py work FILE OWNER     submit charges for ever, naming each when it is kept
+    python store_process.py die FILE OWNER STEP die by SIGKILL in the moment a step is acknowledged
+
+It says "ready", then waits for a line on its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+from dataclasses import replace
+
+from mpp_asgi.stores.contract import Charge, Outcome, State
+from mpp_asgi.stores.sqlite import SqliteStore
+
+ALIVE_UNTIL = 100
+CONTESTED = 40
+
+
+def claimed(charge_id: str, owner: str) -> Charge:
+    return Charge(id=charge_id, credential="c", state=State.CLAIMED, keep_until=1000, owner=owner)
+
+
+def submitted(charge_id: str, owner: str) -> Charge:
+    return replace(
+        claimed(charge_id, owner), state=State.SUBMITTED, reference=charge_id, envelope="A" * 1600
+    )
+
+
+async def race(store: SqliteStore, owner: str) -> None:
+    """Print which challenges and which proofs were won."""
+    await store.heartbeat(owner, alive_until=ALIVE_UNTIL)
+    goals = [f"id:{n}" for n in range(CONTESTED)] + [f"proof:{n}" for n in range(CONTESTED)]
+    random.Random(owner).shuffle(goals)
+
+    async def win(goal: str) -> bool:
+        by_proof = goal.startswith("proof")
+        charge = claimed(f"{owner}:{goal}" if by_proof else goal, owner)
+        claim = await store.claim(charge, [goal] if by_proof else [], now=0)
+        return claim.outcome is Outcome.NEW
+
+    wins = await asyncio.gather(*(win(goal) for goal in goals))
+    won = list(itertools.compress(goals, wins))
+    print(json.dumps({"won": won, "secret": await store.secret()}))
+
+
+async def work(store: SqliteStore, owner: str) -> None:
+    await store.heartbeat(owner, alive_until=ALIVE_UNTIL)
+    for number in itertools.count():
+        charge_id = f"{owner}:{number}"
+        await store.claim(claimed(charge_id, owner), [f"tx:{charge_id}"], now=0)
+        await store.write(submitted(charge_id, owner), [f"nonce:{charge_id}"], owner=owner)
+        print(charge_id, flush=True)
+
+
+async def die(store: SqliteStore, owner: str, step: str) -> None:
+    await store.claim(claimed("x", owner), ["tx:x"], now=0)
+    if step == "write":
+        await store.write(submitted("x", owner), ["nonce:x"], owner=owner)
+    elif step == "secret":
+        print(await store.secret(), flush=True)
+    elif step == "release":
+        await store.release("x", owner=owner)
+    elif step == "purge":
+        await store.purge(now=1000, limit=10)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main() -> None:
+    task, file, owner, *more = sys.argv[1:]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    store = SqliteStore(file, busy_timeout=30)
+    await store.open()
+    await {"race": race, "work": work, "die": die}[task](store, owner, *more)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

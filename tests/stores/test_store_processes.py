@@ -1,0 +1,146 @@
+"""Real processes on one SQLite file: they race, and they are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mpp_asgi.stores.contract import Outcome, State
+from mpp_asgi.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPT = Path(__file__).with_name("store_process.py")
+ALIVE_UNTIL = 100  # as the script says
+
+
+@contextlib.contextmanager
+def processes(*commands: tuple[str | Path, ...]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that start at one time, once all of them are ready."""
+    with contextlib.ExitStack() as stack:
+        started = []
+        for command in commands:
+            process = subprocess.Popen(
+                [sys.executable, SCRIPT, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            started.append(process)
+        for process in started:
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        yield started
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "charges.db"
+
+
+def intact(file: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("PRAGMA integrity_check").fetchall()
+        dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
+    return (found, dangling) == ([("ok",)], [])
+
+
+async def test_of_four_processes_one_wins_each_challenge_and_each_proof(file, new_charge):
+    """They also create the file, all at once."""
+    owners = ["w0", "w1", "w2", "w3"]
+    with processes(*(("race", file, owner) for owner in owners)) as racing:
+        results = [json.loads(process.communicate()[0]) for process in racing]
+        assert [process.returncode for process in racing] == [0] * 4
+    assert len({result["secret"] for result in results}) == 1
+    won = Counter(goal for result in results for goal in result["won"])
+    assert won == {f"{kind}:{n}": 1 for kind in ("id", "proof") for n in range(40)}
+
+    store = SqliteStore(file)
+    await store.open()
+    for owner, result in zip(owners, results, strict=True):
+        for goal in result["won"]:
+            charge_id = goal if goal.startswith("id") else f"{owner}:{goal}"
+            assert (await store.get(charge_id)).owner == owner
+            if goal.startswith("proof"):
+                claim = await store.claim(new_charge("late"), [goal], now=0)
+                assert claim.outcome is Outcome.CONFLICT
+    assert await store.purge(now=1000, limit=1000) == 80
+    await store.close()
+    assert intact(file)
+
+
+async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told_is_kept(
+    file, new_charge
+):
+    with processes(("work", file, "killed"), ("work", file, "other")) as (killed, other):
+        kept = [killed.stdout.readline().strip() for _ in range(50)]
+        killed.send_signal(signal.SIGKILL)
+        kept += [line.strip() for line in killed.stdout if line.endswith("\n")]
+        # The other one goes on as if nothing had happened.
+        for _ in range(50):
+            assert other.stdout.readline().startswith("other:")
+
+        store = SqliteStore(file, busy_timeout=30)
+        await store.open()
+        for charge_id in kept:
+            found = await store.get(charge_id)
+            assert (found.state, found.reference) == (State.SUBMITTED, charge_id)
+        other.kill()
+        other.wait()
+
+    late = {"owner": "late", "credential": "c"}
+    await store.heartbeat("late", alive_until=1000)
+    assert list(await store.open_charges(now=ALIVE_UNTIL - 1, limit=1000)) == []
+    for charge_id in kept:
+        claim = await store.claim(new_charge(charge_id, **late), [], now=ALIVE_UNTIL - 1)
+        assert claim.outcome is Outcome.BUSY
+    found = await store.open_charges(now=ALIVE_UNTIL, limit=10_000)
+    assert {charge.id for charge in found} >= set(kept)
+    for charge_id in kept:
+        claim = await store.claim(new_charge(charge_id, **late), [], now=ALIVE_UNTIL)
+        assert (claim.outcome, claim.charge.state) == (Outcome.TAKEN, State.SUBMITTED)
+        for proof in (f"tx:{charge_id}", f"nonce:{charge_id}"):
+            claim = await store.claim(new_charge("again"), [proof], now=ALIVE_UNTIL)
+            assert claim.outcome is Outcome.CONFLICT
+    await store.close()
+    assert intact(file)
+
+
+@pytest.mark.parametrize("step", ["claim", "write", "secret", "release", "purge"])
+async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
+    file, new_charge, step
+):
+    with processes(("die", file, "w", step)) as (process,):
+        printed = process.communicate()[0].strip()
+        assert process.returncode == -signal.SIGKILL
+    store = SqliteStore(file)
+    await store.open()
+    found = await store.get("x")
+    match step:
+        case "claim":
+            assert found == new_charge("x", credential="c")
+        case "write":
+            assert (found.state, found.envelope) == (State.SUBMITTED, "A" * 1600)
+            claim = await store.claim(new_charge("b"), ["nonce:x"], now=0)
+            assert claim.outcome is Outcome.CONFLICT
+        case "secret":
+            assert await store.secret() == printed
+        case "release" | "purge":
+            assert found is None
+            assert (await store.claim(new_charge("b"), ["tx:x"], now=0)).outcome is Outcome.NEW
+    await store.close()
+    assert intact(file)
