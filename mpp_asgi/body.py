@@ -1,0 +1,114 @@
+"""The request's body on its way to the application: digested, and read ahead where needed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope
+
+
+class BodyTooLargeError(Exception):
+    """The body is larger than a priced route takes."""
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete."""
+
+
+class RequestBody:
+    """Wraps ``receive``. The application reads what it would have read without us.
+
+    A body is digested as it passes through. `read` takes all of it ahead of the application, which
+    then gets the very same messages.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._ahead: deque[Message] = deque()
+        self.complete = not _may_have_body(scope)
+        self.disconnected = False
+
+    async def receive(self) -> Message:
+        """What the application calls."""
+        if self._ahead:
+            return self._ahead.popleft()
+        return await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            if body:
+                self._digest.update(body)
+                self._size += len(body)
+            if not message.get("more_body", False):
+                self.complete = True
+        elif message["type"] == "http.disconnect":
+            self.disconnected = True
+        return message
+
+    async def read(self, limit: int) -> None:
+        """Take the whole body ahead of the application.
+
+        Args:
+            limit: bytes.
+
+        Raises:
+            BodyTooLargeError: there is more.
+            DisconnectedError: there is less than was announced.
+        """
+        while not self.complete:
+            message = await self._next()
+            self._ahead.append(message)
+            if self.disconnected:
+                raise DisconnectedError
+            if self._size > limit:
+                raise BodyTooLargeError
+
+    async def look_for_disconnect(self) -> None:
+        """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
+        closed connection in silence."""
+        if self.disconnected or not self.complete or self._ahead:
+            return
+        receiving = asyncio.ensure_future(self._receive())
+        await asyncio.sleep(0)
+        if not receiving.done():
+            receiving.cancel()
+            await asyncio.wait((receiving,))
+        if not receiving.cancelled() and receiving.exception() is None:
+            message = receiving.result()
+            self.disconnected = message["type"] == "http.disconnect"
+
+    def digest(self) -> str | None:
+        """The RFC 9530 digest of a complete body; ``None`` if there was none."""
+        if not self._size:
+            return None
+        return f"sha-256=:{base64.b64encode(self._digest.digest()).decode()}:"
+
+    def replay(self) -> Receive:
+        """A ``receive`` for somebody who reads the body that was read ahead, before the
+        application does."""
+        messages = deque(self._ahead)
+
+        async def receive() -> Message:
+            if messages:
+                return messages.popleft()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        return receive
+
+
+def _may_have_body(scope: Scope) -> bool:
+    if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
+        return True  # HTTP/2 and later announce a body by sending it
+    return any(
+        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
+        for name, value in scope["headers"]
+    )

@@ -1,0 +1,275 @@
+"""The decision: challenge, refuse or admit. No HTTP, no framework, no money.
+
+What an unpaid request gets is stateless: the challenge id is an HMAC over everything that was
+offered, and ``opaque`` carries a digest of the resource it was offered for. So the gate knows its
+own challenges again without having stored one, and a credential is good for one resource only.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.intents import FaultError, Intent, PendingError, Quote, RefusalError
+from mpp_asgi.pricing import Price, PriceError, Tariff
+from mpp_asgi.protocol import (
+    AcceptPayment,
+    Challenge,
+    ChallengeTemplate,
+    Credential,
+    IssuedChallenge,
+    ProtocolError,
+    Secrets,
+    b64url_encode,
+    digest_bytes,
+    encode_object,
+    format_timestamp,
+    problems,
+    resource_binding,
+)
+from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mpp_asgi.intents import Admission
+    from mpp_asgi.protocol import Problem
+
+MOST_CACHED_OFFERS = 1024
+"""Static offers kept ready; the realm may come from the request, so there could be many."""
+NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What a challenge is good for: one request, told apart from every other."""
+
+    realm: str
+    method: str
+    path: str
+    query: bytes
+    digest: str | None
+    """RFC 9530 digest of the body; ``None`` for a request without one."""
+    vary: tuple[tuple[str, str], ...] = ()
+    """The request headers that the price depends on, name and value."""
+
+    def binding(self) -> str:
+        return resource_binding(self.method, self.path, self.query, self.vary)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way to pay one price, ready to become a challenge."""
+
+    intent: Intent
+    request: Mapping[str, Any]
+    encoded: str
+    template: ChallengeTemplate
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Method and intent, as ``Accept-Payment`` tells offers apart."""
+        return self.intent.method, self.intent.name
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A credential that answers to an authentic challenge for this resource."""
+
+    credential: Credential
+    intent: Intent
+    quote: Quote
+
+
+class Gate:
+    """Issues challenges and admits credentials.
+
+    Args:
+        intents: the ways to pay, the seller's favourite first.
+        secrets: bind the challenges.
+        clock: Unix seconds.
+        challenge_seconds: how long a challenge is good.
+        random_bytes: as `os.urandom`.
+    """
+
+    def __init__(
+        self,
+        intents: Sequence[Intent],
+        secrets: Secrets,
+        *,
+        clock: Callable[[], float],
+        challenge_seconds: int,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._intents = tuple(intents)
+        self._by_name = {(intent.method, intent.name): intent for intent in intents}
+        self._secrets = secrets
+        self._clock = clock
+        self._challenge_seconds = challenge_seconds
+        self._random_bytes = random_bytes
+        self._static: dict[tuple[Tariff, str, str | None], tuple[Offer, ...]] = {}
+        self._expires = (0, "")
+
+    def offers(
+        self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
+    ) -> tuple[Offer, ...]:
+        """Every way to pay one of the prices.
+
+        Args:
+            header: the credential header, where it is not ``Authorization``.
+
+        Raises:
+            PriceError: a price that no intent can take.
+        """
+        if prices is not tariff.prices:
+            return self._offers(tariff, prices, realm, header)
+        key = (tariff, realm, header)
+        offers = self._static.get(key)
+        if offers is None:
+            if len(self._static) >= MOST_CACHED_OFFERS:
+                self._static.clear()
+            offers = self._static[key] = self._offers(tariff, prices, realm, header)
+        return offers
+
+    def _offers(
+        self, tariff: Tariff, prices: Sequence[Price], realm: str, header: str | None
+    ) -> tuple[Offer, ...]:
+        offers = []
+        for price in prices:
+            requests = [
+                (intent, request)
+                for intent in self._intents
+                for request in intent.requests(price, description=tariff.description)
+            ]
+            if not requests:
+                raise PriceError(f"no way to pay is configured that takes {price}")
+            for intent, request in requests:
+                encoded = encode_object(request)
+                template = ChallengeTemplate(
+                    realm, intent.method, intent.name, encoded, header=header
+                )
+                offers.append(Offer(intent, request, encoded, template))
+        return tuple(offers)
+
+    def challenge(
+        self, offers: Sequence[Offer], resource: Resource, *, accept: str | None
+    ) -> list[IssuedChallenge]:
+        """Fresh challenges for the resource, as the payer's ``Accept-Payment`` prefers them."""
+        if accept is not None:
+            try:
+                preference = AcceptPayment.from_header(accept)
+            except ProtocolError:
+                pass  # a malformed preference is no preference (core draft, Accept-Payment)
+            else:
+                offers = preference.arrange(offers, key=lambda offer: offer.kind)
+        expires = self._expiry()
+        binding = resource.binding()
+        issued = []
+        for offer in offers:
+            nonce = b64url_encode(self._random_bytes(NONCE_BYTES))
+            opaque = b64url_encode(f'{{"n":"{nonce}","r":"{binding}"}}'.encode())  # is JCS as it is
+            issued.append(
+                offer.template.issue(
+                    self._secrets, expires=expires, digest=resource.digest, opaque=opaque
+                )
+            )
+        return issued
+
+    def _expiry(self) -> str:
+        now = int(self._clock())
+        if self._expires[0] != now:
+            self._expires = (now, format_timestamp(now + self._challenge_seconds))
+        return self._expires[1]
+
+    def examine(self, value: str, resource: Resource, offers: Sequence[Offer] | None) -> Presented:
+        """Know our own challenge again in a credential, and that it is for this resource.
+
+        Args:
+            value: the credential header's value, scheme included.
+            offers: what the resource costs now, where that is known without asking a price.
+
+        Raises:
+            RefusalError: the credential is none, or of another challenge, server or resource.
+        """
+        try:
+            credential = Credential.from_header(value)
+        except ProtocolError as error:
+            raise RefusalError(problems.MALFORMED_CREDENTIAL.because(str(error))) from None
+        challenge = credential.challenge
+        if not self._secrets.authentic(challenge):
+            raise _invalid("This challenge was not issued here, or was changed.", challenge)
+        if challenge.realm != resource.realm:
+            raise _invalid("This challenge is for another realm.", challenge)
+        if not _is_bound(challenge, resource):
+            raise _invalid(
+                "This challenge was issued for another request: "
+                "method, path, query and body must be the same.",
+                challenge,
+            )
+        intent = self._by_name.get((challenge.method, challenge.intent))
+        if intent is None:
+            raise RefusalError(
+                problems.METHOD_UNSUPPORTED.because(
+                    "This way to pay is not taken here.", challenge_id=challenge.id
+                )
+            )
+        return Presented(credential, intent, self._quote(challenge, offers))
+
+    def _quote(self, challenge: Challenge, offers: Sequence[Offer] | None) -> Quote:
+        expires_at = challenge.expires_at()
+        if expires_at is None:
+            raise _invalid("This challenge has no expiry.", challenge)
+        expires = int(expires_at.timestamp())
+        request: Mapping[str, Any] | None = None
+        lapsed: Problem | None = None
+        if offers is not None:
+            request = next((o.request for o in offers if o.encoded == challenge.request), None)
+            if request is None:
+                lapsed = problems.INVALID_CHALLENGE.because(
+                    "The price has changed since this challenge.", challenge_id=challenge.id
+                )
+        if self._clock() >= expires:
+            lapsed = problems.PAYMENT_EXPIRED.because(
+                "This challenge has expired.", challenge_id=challenge.id
+            )
+        if request is None:
+            request = challenge.request_object()
+        return Quote(challenge.id, request, expires, lapsed)
+
+    async def admit(self, presented: Presented) -> Admission:
+        """Have the intent verify and claim the credential.
+
+        Raises:
+            RefusalError, PendingError, FaultError: as `Intent.verify`.
+        """
+        with faults():
+            return await presented.intent.verify(presented.credential, presented.quote)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Name the store's troubles as what they are for the payer."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        raise FaultError("The payment could not be recorded; nothing was lost.") from error
+    except OwnershipLostError as error:
+        raise PendingError from error
+
+
+def _is_bound(challenge: Challenge, resource: Resource) -> bool:
+    try:
+        bound = challenge.opaque_object() if challenge.opaque else {}
+        if bound.get("r") != resource.binding():
+            return False
+        if challenge.digest is None or resource.digest is None:
+            return challenge.digest is resource.digest
+        return digest_bytes(challenge.digest) == digest_bytes(resource.digest)
+    except ProtocolError:  # authentic, but by another program that shares the secret
+        return False
+
+
+def _invalid(detail: str, challenge: Challenge) -> RefusalError:
+    return RefusalError(problems.INVALID_CHALLENGE.because(detail, challenge_id=challenge.id))

@@ -1,0 +1,141 @@
+"""The port between the gate and the ways to pay.
+
+The gate knows challenges and credentials, not money. An *intent* (``stellar/charge``, later
+``stellar/session``) says what a price looks like on its wire, checks a credential and moves the
+money. Another intent or another method is another implementation of `Intent`, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mpp_asgi.pricing import Price
+    from mpp_asgi.protocol import Credential, Problem, Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """What the handler sees of the payment that admitted its request."""
+
+    method: str
+    intent: str
+    payer: str | None
+    """The address the money came from."""
+    amount: int
+    """Base units of ``currency``."""
+    currency: str
+    """The token's contract address."""
+    decimals: int
+    challenge_id: str
+    reference: str | None = None
+    """What the method calls the settlement; for a Stellar charge the transaction hash. ``None``
+    until it is settled, as with ``settle="after"``. So is ``receipt``."""
+    receipt: Receipt | None = None
+
+    @property
+    def human_amount(self) -> Decimal:
+        """The amount in whole tokens, exact."""
+        return Decimal(self.amount).scaleb(-self.decimals)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The terms a credential answers to: an authentic challenge of ours for this very request."""
+
+    challenge_id: str
+    request: Mapping[str, Any]
+    """The challenge's request object."""
+    expires: int
+    """Unix seconds."""
+    lapsed: Problem | None = None
+    """Why no payment may begin on these terms any more (expired, or the price changed). A payment
+    that is under way or made is honoured all the same."""
+
+
+class Admission(Protocol):
+    """A credential that was found good for one request, from its verification to its delivery.
+
+    Exactly one of `delivered` and `undelivered` ends it.
+    """
+
+    @property
+    def payment(self) -> Payment:
+        """What is known of the payment by now."""
+        ...
+
+    async def settle(self) -> Payment:
+        """Make the payment final, or find that it is. Idempotent.
+
+        Raises:
+            RefusalError: the payment failed for good; no money moved.
+            FaultError: it could not be finished now; the same credential may be shown again.
+        """
+        ...
+
+    async def delivered(self) -> None:
+        """The response left whole: the credential is used up."""
+        ...
+
+    async def undelivered(self) -> None:
+        """The payer got nothing: the same credential stays good, and if nothing was settled it is
+        as if it had never been shown."""
+        ...
+
+
+class Intent(Protocol):
+    """One way to pay."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def requests(self, price: Price, *, description: str | None) -> Sequence[Mapping[str, Any]]:
+        """The ``request`` objects this intent offers for a price, best first.
+
+        Raises:
+            PriceError: the price cannot be paid this way (unknown currency, too many digits).
+        """
+        ...
+
+    async def verify(self, credential: Credential, quote: Quote) -> Admission:
+        """Check a credential against its quote and claim it.
+
+        Raises:
+            RefusalError: it is not good; nothing was used up.
+            PendingError: the same credential is being worked on elsewhere.
+            FaultError: it could not be checked now; nothing was used up.
+        """
+        ...
+
+
+class RefusalError(Exception):
+    """The payer has to change something: answered with the problem and a fresh challenge."""
+
+    def __init__(self, problem: Problem, *, retry_after: int | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.retry_after = retry_after
+
+
+class PendingError(Exception):
+    """The same credential is at work in another request: answered 409 with Retry-After."""
+
+    def __init__(self, *, retry_after: int = 1) -> None:
+        super().__init__("this payment is being worked on by another request")
+        self.retry_after = retry_after
+
+
+class FaultError(Exception):
+    """We could not do our part: answered 503 with Retry-After, never 402. Nothing is lost."""
+
+    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after

@@ -1,0 +1,317 @@
+"""What a route costs: `Price`, the `price` decorator, and the tariff it leaves on an endpoint.
+
+The decorator does two things. It writes the price on the endpoint, where the middleware reads it
+to answer unpaid requests early. And it makes the endpoint *insist*: when a request reaches the
+function, the function asks the visit that brought it whether it was paid. So whatever stands
+between the middleware and the router, a priced endpoint never runs unpaid, and the application's
+own authentication and validation run before any money moves.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from contextvars import ContextVar
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from anyio import from_thread
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Settle = Literal["before", "after"]
+
+_TARIFF = "__mpp_tariff__"
+
+
+class PriceError(ValueError):
+    """A price that cannot be charged; the message says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An amount of one currency: ``Price("0.01")``, ``Price("0.25", "XLM")``.
+
+    Args:
+        amount: whole tokens as a decimal string, ``Decimal`` or ``int``; never a float.
+        currency: a symbol the network knows (``"USDC"``) or a contract address (``"C..."``);
+            ``None`` for the middleware's currency.
+
+    Raises:
+        PriceError: not an exact, positive, finite amount.
+    """
+
+    amount: Decimal
+    currency: str | None = None
+
+    def __init__(self, amount: Decimal | str | int, currency: str | None = None) -> None:
+        object.__setattr__(self, "amount", _exact(amount))
+        object.__setattr__(self, "currency", currency)
+
+    @staticmethod
+    def free() -> Price:
+        """What a dynamic price returns to say "not this time"."""
+        return _FREE
+
+    @property
+    def is_free(self) -> bool:
+        return not self.amount
+
+    def base_units(self, decimals: int) -> int:
+        """The amount as an integer of base units.
+
+        Raises:
+            PriceError: the amount has more digits than the token; nothing is rounded.
+        """
+        units = self.amount.scaleb(decimals)
+        if units != units.to_integral_value():
+            raise PriceError(f"{self.amount} has more than {decimals} decimal places, the token's")
+        return int(units)
+
+    def __str__(self) -> str:
+        return f"{self.amount:f} {self.currency}" if self.currency else f"{self.amount:f}"
+
+
+def _exact(amount: object) -> Decimal:
+    if isinstance(amount, float):
+        raise PriceError(f'{amount} is a float and floats are not exact; write "{amount}"')
+    if isinstance(amount, bool) or not isinstance(amount, (str, int, Decimal)):
+        raise PriceError(f"a price is a decimal string such as '0.01', not {amount!r}")
+    try:
+        exact = Decimal(amount)
+    except InvalidOperation:
+        raise PriceError(f"a price is a decimal string such as '0.01', not {amount!r}") from None
+    if not exact.is_finite() or exact < 0:
+        raise PriceError(f"a price is positive, not {amount}")
+    if exact == 0:
+        raise PriceError(
+            "a price of 0 is no price: leave the route undecorated, "
+            "or return Price.free() from a dynamic price"
+        )
+    if exact.adjusted() > 30 or exact != round(exact, 30):
+        raise PriceError("no token has an amount of that size")
+    return exact
+
+
+def _free() -> Price:
+    free = object.__new__(Price)
+    object.__setattr__(free, "amount", Decimal(0))
+    object.__setattr__(free, "currency", None)
+    return free
+
+
+_FREE = _free()
+
+Amount = Price | Decimal | str | int
+Quoted = Amount | Sequence[Amount]
+DynamicPrice = Callable[["Request"], Quoted | Awaitable[Quoted]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tariff:
+    """What a route costs and how: the decorator's arguments, parsed."""
+
+    prices: tuple[Price, ...]
+    """Alternatives, the seller's favourite first; empty if ``quote`` says."""
+    quote: DynamicPrice | None = None
+    settle: Settle = "before"
+    description: str | None = None
+    vary: tuple[str, ...] = ()
+    """Names of the request headers that the price depends on, in lower case."""
+
+    async def prices_for(self, request: Callable[[], Request]) -> tuple[Price, ...]:
+        """The alternatives for one request; empty if it is free this time.
+
+        Raises:
+            PriceError: the dynamic price returned something that is none.
+        """
+        if self.quote is None:
+            return self.prices
+        quoted = self.quote(request())
+        if inspect.isawaitable(quoted):
+            quoted = await quoted
+        prices = _alternatives(quoted, None)
+        return () if any(price.is_free for price in prices) else prices
+
+
+def _alternatives(quoted: object, currency: str | None) -> tuple[Price, ...]:
+    amounts = quoted if isinstance(quoted, (list, tuple)) else (quoted,)
+    prices = tuple(a if isinstance(a, Price) else Price(a, currency) for a in amounts)
+    if not prices:
+        raise PriceError("a route needs at least one price")
+    return prices
+
+
+def tariff(
+    *amounts: Amount | DynamicPrice,
+    currency: str | None = None,
+    settle: Settle = "before",
+    description: str | None = None,
+    vary: Sequence[str] = (),
+) -> Tariff:
+    """Parse what `price` takes. See there."""
+    if settle not in ("before", "after"):
+        raise PriceError(f"settle is 'before' or 'after', not {settle!r}")
+    names = tuple(name.lower() for name in vary)
+    if len(amounts) == 1 and callable(amounts[0]):
+        return Tariff((), amounts[0], settle, description, names)
+    if any(callable(amount) for amount in amounts):
+        raise PriceError("a dynamic price stands alone; return several prices from it instead")
+    return Tariff(_alternatives(amounts, currency), None, settle, description, names)
+
+
+def price(
+    *amounts: Amount | DynamicPrice,
+    currency: str | None = None,
+    settle: Settle = "before",
+    description: str | None = None,
+    vary: Sequence[str] = (),
+) -> Callable[[Endpoint], Endpoint]:
+    """Give an endpoint a price. Stands below the route decorator::
+
+        @app.get("/forecast/{city}")
+        @price("0.01")
+        async def forecast(city: str): ...
+
+    Args:
+        amounts: a decimal string, ``Decimal``, ``int`` or `Price`; several are alternatives in
+            several currencies. Or one callable of the request, sync or async, that returns any of
+            these (it may read the body; the endpoint still gets it) or ``Price.free()``.
+        currency: of the amounts that name none; default: the middleware's.
+        settle: ``"before"`` the endpoint runs (after the application's own authentication and
+            validation), or ``"after"`` it succeeded: its response is then held back until the
+            payment is final. ``"after"`` is for endpoints without side effects.
+        description: shown to the payer.
+        vary: request headers that a dynamic price reads. A price sees what the challenge binds:
+            method, path, query, body and these headers, no others.
+
+    Raises:
+        PriceError: an argument is no price.
+    """
+    mark = tariff(*amounts, currency=currency, settle=settle, description=description, vary=vary)
+
+    def decorate(endpoint: Endpoint) -> Endpoint:
+        guarded: Endpoint = _guarded(endpoint, mark)
+        setattr(guarded, _TARIFF, mark)
+        return guarded
+
+    return decorate
+
+
+def tariff_of(endpoint: object, http_method: str) -> Tariff | None:
+    """The tariff written on an endpoint; for a class of handlers, on the handler of the method."""
+    found = getattr(endpoint, _TARIFF, None)
+    if found is None and inspect.isclass(endpoint):
+        handler = getattr(endpoint, http_method.lower(), None)
+        if handler is None and http_method == "HEAD":
+            handler = getattr(endpoint, "get", None)
+        found = getattr(handler, _TARIFF, None)
+    return found if isinstance(found, Tariff) else None
+
+
+def has_tariff(endpoint: object) -> bool:
+    """Whether the endpoint, or any handler of a class of handlers, has a price."""
+    return any(
+        tariff_of(endpoint, method) is not None
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    )
+
+
+class Visit(Protocol):
+    """The request on its way through the application, as a priced endpoint meets it."""
+
+    def is_paid(self, tariff: Tariff) -> bool:
+        """Whether the endpoint with this tariff may run now."""
+        ...
+
+    async def insist(self, tariff: Tariff) -> None:
+        """Have the payment made, or raise what turns the request away."""
+        ...
+
+
+current_visit: ContextVar[Visit | None] = ContextVar("mpp_asgi_visit", default=None)
+
+
+async def _insist(mark: Tariff) -> None:
+    visit = current_visit.get()
+    if visit is not None and not visit.is_paid(mark):
+        await visit.insist(mark)
+
+
+def _insist_from_thread(mark: Tariff) -> None:
+    visit = current_visit.get()
+    if visit is not None and not visit.is_paid(mark):
+        from_thread.run(visit.insist, mark)
+
+
+def _guarded(endpoint: Any, mark: Tariff) -> Any:
+    """The endpoint, of the same kind and signature, insisting on its payment.
+
+    Called outside a request, as tests and other code do, it is the plain function.
+    """
+    if inspect.isclass(endpoint):
+        return _guarded_class(endpoint, mark)
+    plain = endpoint
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    if inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain):
+        return functools.wraps(endpoint)(_guarded_async(endpoint, mark))
+    if inspect.isroutine(plain):
+        return functools.wraps(endpoint)(_guarded_sync(endpoint, mark))
+    raise PriceError(
+        f"@price goes on a function or an endpoint class, not on {endpoint!r}; "
+        "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
+    )
+
+
+def _guarded_async(endpoint: Any, mark: Tariff) -> Any:
+    if inspect.isasyncgenfunction(endpoint):
+
+        async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            await _insist(mark)
+            async with aclosing(endpoint(*args, **kwargs)) as items:
+                async for item in items:
+                    yield item
+
+        return stream
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        await _insist(mark)
+        return await endpoint(*args, **kwargs)
+
+    return call
+
+
+def _guarded_sync(endpoint: Any, mark: Tariff) -> Any:
+    if inspect.isgeneratorfunction(endpoint):
+
+        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            _insist_from_thread(mark)
+            yield from endpoint(*args, **kwargs)
+
+        return stream
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        _insist_from_thread(mark)
+        return endpoint(*args, **kwargs)
+
+    return call
+
+
+def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
+    dispatch = getattr(endpoint, "dispatch", None)
+    if dispatch is None:
+        raise PriceError(f"{endpoint.__name__} has no dispatch(); put @price on its methods")
+
+    @functools.wraps(dispatch)
+    async def insisting(self: Any) -> None:
+        await _insist(mark)
+        await dispatch(self)
+
+    endpoint.dispatch = insisting
+    return endpoint

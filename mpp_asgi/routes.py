@@ -1,0 +1,321 @@
+"""Which priced route would take a request: known early, so that unpaid requests cost little.
+
+Routing decides once, and it is the application's own router that decides: a decorated endpoint
+insists on its payment itself, whatever brought the request there (see `pricing`). This table only
+*foresees* that decision, by asking the very same route objects, so that an unpaid request is
+answered before any of the application runs. Where it cannot see (an unknown kind of route, a
+rewriting middleware further in) it says so with ``None``, and the endpoint's insistence decides.
+
+Prices by path, for routes that cannot be decorated, are decided here alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import BaseRoute, Host, Match, Mount, compile_path
+
+from mpp_asgi.pricing import PriceError, Tariff, has_tariff, tariff_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from starlette.types import Scope
+
+_GROUP_NAME = re.compile(r"\(\?P<\w+>")
+_PATTERN = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
+_MOST_NESTING = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PricedRoute:
+    """A route that costs something."""
+
+    tariff: Tariff
+    path: str
+    insists: bool
+    """Whether the endpoint asks for its payment itself; a route priced by path cannot."""
+    authenticates: bool = False
+    """Whether it has its own authentication, which runs first: 401 before 402."""
+    header: str | None = None
+    """The credential header, where the route needs ``Authorization`` for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The priced route that would take a request, and what the path says."""
+
+    route: PricedRoute
+    path_params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PathPrice:
+    """A price by method and path pattern."""
+
+    method: str | None
+    path: str
+    pattern: re.Pattern[str]
+    route: PricedRoute | None
+    """``None``: free, whatever later patterns say."""
+
+    def matches(self, method: str, paths: Iterable[str]) -> bool:
+        if self.method is None:
+            if method == "OPTIONS":
+                return False
+        elif method != self.method and not (method == "HEAD" and self.method == "GET"):
+            return False
+        return any(self.pattern.match(path) for path in paths)
+
+
+def path_price(key: str, tariff: Tariff | None) -> PathPrice:
+    """Parse one entry of ``PaymentMiddleware(prices=...)``.
+
+    Args:
+        key: ``"GET /proxy/{path:path}"``, or a path alone for every method.
+        tariff: ``None`` for free.
+
+    Raises:
+        PriceError: the key is no method and path.
+    """
+    parsed = _PATTERN.fullmatch(key.strip())
+    if parsed is None:
+        raise PriceError(f"prices={{{key!r}: ...}}: a key is 'GET /path' or '/path/{{name}}'")
+    method = parsed["method"] if parsed["method"] != "*" else None
+    try:
+        pattern, _, _ = compile_path(parsed["path"])
+    except (AssertionError, ValueError) as error:
+        raise PriceError(f"prices={{{key!r}: ...}}: {error}") from None
+    route = PricedRoute(tariff, parsed["path"], insists=False) if tariff is not None else None
+    return PathPrice(method, parsed["path"], pattern, route)
+
+
+class RouteTable:
+    """Foresees which priced route takes a request.
+
+    Args:
+        path_prices: prices by path, the first match counts.
+        governs: whether the middleware this table belongs to is the one for a sub-application.
+    """
+
+    def __init__(self, path_prices: Sequence[PathPrice], governs: Callable[[object], bool]) -> None:
+        self._path_prices = tuple(path_prices)
+        self._governs = governs
+        self._routes: Sequence[BaseRoute] = ()
+        self._seen = -1
+        self._opaque = False
+        self._may_cost: re.Pattern[str] | None = None
+        self._described: dict[tuple[int, Tariff], PricedRoute] = {}
+
+    def find(self, scope: Scope, app: object) -> Foreseen | None:
+        """The priced route that would take the request, or ``None`` if none is foreseen."""
+        if len(self._routes) != self._seen:
+            self._read(app)
+        if self._may_cost is not None and self._may_cost.match(route_path(scope)):
+            found = self._foresee(self._routes, dict(scope), 0)
+            if found is not None:
+                return found
+        if self._path_prices:
+            return self._by_path(scope)
+        return None
+
+    def priced_routes(self, app: object) -> Iterator[PricedRoute]:
+        """Every priced route that can be seen, for checks at the start and for discovery."""
+        self._read(app)
+        for pattern, tariff, described in self._walk(self._routes, "", 0):
+            del pattern
+            yield self._describe(described, tariff)
+        yield from (entry.route for entry in self._path_prices if entry.route is not None)
+
+    def _read(self, app: object) -> None:
+        routes = _routes_of(app)
+        self._opaque = routes is None
+        self._routes = routes or ()
+        self._seen = len(self._routes)
+        self._described.clear()
+        patterns = {pattern for pattern, _, _ in self._walk(self._routes, "", 0)}
+        self._may_cost = re.compile("|".join(sorted(patterns))) if patterns else None
+
+    def _walk(
+        self, routes: Iterable[BaseRoute], prefix: str, depth: int
+    ) -> Iterator[tuple[str, Tariff, object]]:
+        """Every priced endpoint under ``routes``, with a pattern that covers its whole path."""
+        if depth > _MOST_NESTING:
+            return
+        for route in routes:
+            if isinstance(route, (Mount, Host)):
+                below = _routes_of(route.app)
+                if below is not None and self._governs(route.app):
+                    yield from self._walk(below, prefix + _mount_pattern(route), depth + 1)
+                continue
+            for endpoint, pattern, described in _leaves(route):
+                for tariff in _tariffs(endpoint):
+                    yield prefix + _bare(pattern), tariff, described
+
+    def _foresee(
+        self, routes: Iterable[BaseRoute], scope: dict[str, Any], depth: int
+    ) -> Foreseen | None:
+        """Do as the router does: the first full match takes the request."""
+        for route in routes:
+            match, child_scope = route.matches(scope)
+            if match is not Match.FULL:
+                continue
+            scope.update(child_scope)
+            if isinstance(route, (Mount, Host)):
+                below = _routes_of(route.app)
+                if below is None or depth > _MOST_NESTING or not self._governs(route.app):
+                    return None
+                return self._foresee(below, scope, depth + 1)
+            endpoint, described = _chosen(route, scope)
+            tariff = tariff_of(endpoint, scope.get("method", "GET"))
+            if tariff is None:
+                return None
+            return Foreseen(self._describe(described, tariff), scope.get("path_params", {}))
+        return None
+
+    def _describe(self, route: object, tariff: Tariff) -> PricedRoute:
+        key = (id(route), tariff)
+        described = self._described.get(key)
+        if described is None:
+            authenticates, takes_authorization = _own_authentication(route)
+            described = self._described[key] = PricedRoute(
+                tariff,
+                str(getattr(route, "path", "")),
+                insists=True,
+                authenticates=authenticates,
+                header="Payment-Authorization" if takes_authorization else None,
+            )
+        return described
+
+    def _by_path(self, scope: Scope) -> Foreseen | None:
+        path = route_path(scope)
+        paths = {path, _plain_path(path)}
+        for entry in self._path_prices:
+            if entry.matches(scope.get("method", "GET"), paths):
+                if entry.route is None or not self._taken(scope):
+                    return None
+                return Foreseen(entry.route, {})
+        return None
+
+    def _taken(self, scope: Scope) -> bool:
+        """Whether any route takes the request: what is redirected, not found or not allowed costs
+        nothing."""
+        if self._opaque:
+            return True
+        seen = dict(scope)
+        return any(route.matches(seen)[0] is Match.FULL for route in self._routes)
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the application's router sees it: without the root path it is served under."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :]
+    return path
+
+
+def _plain_path(path: str) -> str:
+    """What a file server or proxy behind the route may make of a path: ``//``, ``/./``, ``/../``
+    and a trailing slash resolved. A price holds for every spelling of its path."""
+    return "/" + posixpath.normpath(path.replace("\\", "/")).lstrip("/.")
+
+
+def _mount_pattern(route: Mount | Host) -> str:
+    """What a path under a mount begins with; under a host, anything."""
+    if isinstance(route, Host):
+        return ""
+    return _bare(route.path_regex.pattern.removesuffix("/(?P<path>.*)$"))
+
+
+def _bare(pattern: str) -> str:
+    return _GROUP_NAME.sub("(?:", pattern).removeprefix("^")
+
+
+def _routes_of(app: object) -> Sequence[BaseRoute] | None:
+    """The routes of an application or router, through the middleware around it."""
+    for _ in range(_MOST_NESTING):
+        routes = getattr(app, "routes", None)
+        if isinstance(routes, list):
+            router = getattr(app, "router", app)
+            own = getattr(router, "routes", routes)
+            return own if isinstance(own, list) else routes
+        app = getattr(app, "app", None)
+        if app is None:
+            return None
+    return None
+
+
+def _tariffs(endpoint: object) -> Iterator[Tariff]:
+    seen: set[Tariff] = set()
+    if not has_tariff(endpoint):
+        return
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        tariff = tariff_of(endpoint, method)
+        if tariff is not None and tariff not in seen:
+            seen.add(tariff)
+            yield tariff
+
+
+# FastAPI nests included routers: such a route stands for many, and knows them as "candidates",
+# which are route-like or nested again. Nothing else of FastAPI's inside is relied on, and without
+# it the endpoints' own insistence decides, later and slower but alike.
+
+
+def _leaves(route: object) -> Iterator[tuple[object, str, object]]:
+    """Endpoint, path pattern and descriptive object of every leaf under one route."""
+    candidates = getattr(route, "effective_candidates", None)
+    if callable(candidates):
+        for candidate in candidates():
+            yield from _leaves(candidate)
+        return
+    leaf = getattr(route, "starlette_route", None) or route
+    endpoint, regex = getattr(leaf, "endpoint", None), getattr(leaf, "path_regex", None)
+    if endpoint is not None and isinstance(regex, re.Pattern):
+        yield endpoint, regex.pattern, leaf
+
+
+def _chosen(route: object, scope: dict[str, Any]) -> tuple[object, object]:
+    """The endpoint that a matching route would call, and the object that describes it."""
+    select = getattr(route, "_match", None)
+    if callable(getattr(route, "effective_candidates", None)) and callable(select):
+        match, inner_scope, inner, context = select(scope)
+        if match is not Match.FULL:
+            return None, route
+        scope.update(inner_scope)
+        if context is None:
+            return (None, route) if inner is None else _chosen(inner, scope)
+        return scope.get("endpoint"), getattr(context, "starlette_route", None) or context
+    return scope.get("endpoint"), route
+
+
+def _own_authentication(route: object) -> tuple[bool, bool]:
+    """Whether the route declares security of its own, and whether that reads Authorization."""
+    dependant = getattr(route, "dependant", None)
+    if dependant is None:
+        return False, False
+    # FastAPI is optional; a route with a dependant is one of its own.
+    from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery  # noqa: PLC0415
+    from fastapi.security.base import SecurityBase  # noqa: PLC0415
+
+    schemes = [call for call in _calls(dependant) if isinstance(call, SecurityBase)]
+    takes_authorization = any(
+        not isinstance(scheme, (APIKeyCookie, APIKeyHeader, APIKeyQuery))
+        or (
+            isinstance(scheme, APIKeyHeader)
+            and str(getattr(scheme.model, "name", "")).lower() == "authorization"
+        )
+        for scheme in schemes
+    )
+    return bool(schemes), takes_authorization
+
+
+def _calls(dependant: Any) -> Iterator[object]:
+    if dependant.call is not None:
+        yield inspect.unwrap(dependant.call)
+    for dependency in dependant.dependencies:
+        yield from _calls(dependency)

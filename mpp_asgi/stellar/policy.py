@@ -1,0 +1,204 @@
+"""Which transactions pay a charge: the checks of draft-stellar-charge, section "Verification".
+
+Everything here looks at facts that were read before and needs no network. Each check stands on its
+own line because each answers an attack; none may be folded into another.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from mpp_asgi.intents import RefusalError
+from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.envelope import NULL_ACCOUNT
+from mpp_asgi.stellar.network import LEDGER_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mpp_asgi.stellar.inspection import InspectedTransfer
+    from mpp_asgi.stellar.rpc import Simulation
+    from mpp_asgi.stellar.terms import Terms
+    from mpp_asgi.stellar.token_events import TokenEvent
+    from mpp_asgi.stellar.transfer import Transfer
+
+DRIFT_LEDGERS: Final = 3
+"""How far an authorization may outlive the draft's bound. The draft computes it from the payer's
+ledger and clock at signing, we from ours later on: a ledger that takes 6 s instead of 5, or an RPC
+one ledger behind, would refuse honest payers."""
+
+_INVOKE: Final = "INVOKE_HOST_FUNCTION"
+
+
+def require_transfer(inspected: InspectedTransfer, terms: Terms, source: str | None) -> Transfer:
+    """The transaction is one transfer, of these terms, from the credential's source.
+
+    Raises:
+        RefusalError: it is not.
+    """
+    _require(not inspected.fee_bump, "The transaction must not be a fee bump.")
+    _require(len(inspected.operations) == 1, "The transaction must have exactly one operation.")
+    _require(
+        inspected.operations[0] == _INVOKE, "The operation must be of type invokeHostFunction."
+    )
+    transfer = inspected.transfer
+    if transfer is None:
+        raise _failed(f"The operation must be a token transfer, but {inspected.no_transfer}.")
+    _require(transfer.token == terms.token, "The transfer is of another token.")
+    _require(transfer.recipient == terms.recipient, "The transfer is to another recipient.")
+    _require(transfer.amount == terms.amount, "The transfer is of another amount.")
+    _require(transfer.sender != terms.recipient, "The recipient cannot pay itself.")
+    _require(
+        source is None or source == transfer.sender,
+        "The transfer is not from the credential's source.",
+    )
+    return transfer
+
+
+def require_sponsorable(inspected: InspectedTransfer, sponsors: Collection[str]) -> None:
+    """A sponsor may put its name under the operation: nothing in it is the sponsor's.
+
+    Args:
+        inspected: a transaction that passed `require_transfer`.
+        sponsors: every address of ours that signs or pays for transactions.
+
+    Raises:
+        RefusalError: it may not.
+    """
+    _require(
+        inspected.source == NULL_ACCOUNT,
+        "The source of a sponsored transaction must be the all-zeros account.",
+    )
+    _require(inspected.operation_source is None, "The operation must not have a source.")
+    transfer = inspected.transfer
+    sender = transfer.sender if transfer is not None else None
+    _require(sender not in sponsors, "The transfer must not be from the server.")
+    _require(bool(inspected.authorizations), "The transfer must be authorized by its sender.")
+    for entry in inspected.authorizations:
+        _require(
+            entry.kind == "address",
+            "Authorization entries must be of type sorobanCredentialsAddress.",
+        )
+        _require(entry.address not in sponsors, "The server must not be asked to authorize.")
+        _require(entry.address == sender, "Only the sender's authorization is needed.")
+        _require(entry.signed, "The authorization entry is not signed.")
+        _require(
+            entry.authorizes_operation and entry.sub_invocations == 0,
+            "The authorization entry must be for the transfer and nothing else.",
+        )
+    _require(len(inspected.authorizations) == 1, "One authorization entry is needed.")
+
+
+def require_timely_authorization(
+    inspected: InspectedTransfer, *, ledger: int, expires: int, now: float
+) -> None:
+    """No authorization outlives the challenge by more than clocks and ledgers drift.
+
+    Args:
+        ledger: the current ledger's sequence.
+        expires: of the challenge, Unix seconds.
+        now: Unix seconds.
+
+    Raises:
+        RefusalError: one does, or is over already.
+    """
+    latest = ledger + math.ceil(max(expires - now, 0) / LEDGER_SECONDS) + DRIFT_LEDGERS
+    for entry in inspected.authorizations:
+        expiration = entry.expiration_ledger or 0
+        _require(expiration <= latest, "The authorization entry is valid beyond the challenge.")
+        _require(expiration > ledger, "The authorization entry has expired.")
+
+
+def require_self_paid(inspected: InspectedTransfer, *, expires: int) -> None:
+    """The transaction is the payer's own, complete, and void when the challenge is.
+
+    Raises:
+        RefusalError: it is not.
+    """
+    _require(
+        inspected.source != NULL_ACCOUNT,
+        "The server does not pay the fee of this transaction: it needs a source of its own.",
+    )
+    _require(inspected.signatures > 0, "The transaction must be signed.")
+    _require(
+        inspected.max_time is not None and inspected.max_time <= expires,
+        "The transaction's maxTime must be set, and not after the challenge's expiry.",
+    )
+    for entry in inspected.authorizations:
+        _require(
+            entry.authorizes_operation and entry.sub_invocations == 0,
+            "Authorization entries must be for the transfer and nothing else.",
+        )
+
+
+def require_no_name(inspected: InspectedTransfer, addresses: Collection[str]) -> None:
+    """None of our addresses is a source, the sender or an authorizer.
+
+    Raises:
+        RefusalError: one is.
+    """
+    transfer = inspected.transfer
+    named = {
+        inspected.source,
+        inspected.operation_source,
+        transfer.sender if transfer is not None else None,
+        *(entry.address for entry in inspected.authorizations),
+    }
+    _require(named.isdisjoint(addresses), "The transaction must not involve the server's accounts.")
+
+
+def require_only_effect(events: Sequence[TokenEvent], transfer: Transfer) -> None:
+    """The transfer is all that happens.
+
+    Raises:
+        RefusalError: something else moves, or nothing does.
+    """
+    _require(len(events) == 1, "The transaction must do nothing but the transfer.")
+    event = events[0]
+    _require(
+        event.kind == "transfer"
+        and event.contract == transfer.token
+        and event.sender == transfer.sender
+        and event.recipient == transfer.recipient
+        and event.amount == transfer.amount,
+        "The transaction must have the transfer's effect and no other.",
+    )
+
+
+def require_success(simulation: Simulation) -> None:
+    """The transfer would go through now.
+
+    Raises:
+        RefusalError: it would not.
+    """
+    if simulation.error is not None:
+        raise _failed(_reason(simulation.error))
+    _require(not simulation.restore, "The payer's balance is archived and must be restored first.")
+
+
+_REASONS: Final = (
+    ("Error(Contract, #10)", "The payer's balance does not cover the amount."),
+    ("Error(Contract, #13)", "The payer or the recipient has no trustline for the token."),
+    ("Error(Contract, #11)", "The token's issuer has not authorized the payer or the recipient."),
+    ("Error(Contract, #6)", "The payer's account does not exist."),
+    ("Error(Auth, ExistingValue)", "This authorization was used before."),
+    ("Error(Auth, ", "The transfer is not validly authorized by its sender."),
+)
+
+
+def _reason(error: str) -> str:
+    """What a payer can do about a simulation's error. Its own text is the node's and stays here."""
+    for mark, reason in _REASONS:
+        if mark in error:
+            return reason
+    return "The transfer would fail on the ledger."
+
+
+def _require(holds: bool, detail: str) -> None:
+    if not holds:
+        raise _failed(detail)
+
+
+def _failed(detail: str) -> RefusalError:
+    return RefusalError(problems.VERIFICATION_FAILED.because(detail))
