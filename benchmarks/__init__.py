@@ -1,0 +1,1 @@
+"""Every figure the README quotes, by one command: `make bench`, or `python -m benchmarks NAME`."""
