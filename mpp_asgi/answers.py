@@ -21,6 +21,8 @@ class Answer:
     challenges: Sequence[IssuedChallenge] = ()
     retry_after: int | None = None
     """Seconds."""
+    body: bytes | None = None
+    """The problem's JSON, where it was made before."""
 
     def messages(self, kind: str = "http") -> list[Message]:
         """The response as ASGI messages.
@@ -28,7 +30,7 @@ class Answer:
         Args:
             kind: ``"http"``, or ``"websocket"`` for a denial response.
         """
-        body = self.problem.to_json()
+        body = self.body or self.problem.to_json()
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
@@ -49,11 +51,3 @@ class Answer:
     async def send(self, send: Send, kind: str = "http") -> None:
         for message in self.messages(kind):
             await send(message)
-
-
-class TurnedAwayError(Exception):
-    """Unwinds the application when a request may not go on; carries what to answer."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.problem.slug)
-        self.answer = answer

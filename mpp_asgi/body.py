@@ -27,13 +27,15 @@ class RequestBody:
     then gets the very same messages.
     """
 
+    disconnected = False
+    _digest: hashlib._Hash | None = None
+    _size = 0
+    _ahead: deque[Message] | None = None
+    _ended = False
+
     def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
         self._receive = receive
-        self._digest = hashlib.sha256()
-        self._size = 0
-        self._ahead: deque[Message] = deque()
-        self.complete = not _may_have_body(scope)
-        self.disconnected = False
 
     async def receive(self) -> Message:
         """What the application calls."""
@@ -46,10 +48,12 @@ class RequestBody:
         if message["type"] == "http.request":
             body = message.get("body", b"")
             if body:
+                if self._digest is None:
+                    self._digest = hashlib.sha256()
                 self._digest.update(body)
                 self._size += len(body)
             if not message.get("more_body", False):
-                self.complete = True
+                self._ended = True
         elif message["type"] == "http.disconnect":
             self.disconnected = True
         return message
@@ -64,8 +68,10 @@ class RequestBody:
             BodyTooLargeError: there is more.
             DisconnectedError: there is less than was announced.
         """
-        while not self.complete:
+        while not self._is_complete():
             message = await self._next()
+            if self._ahead is None:
+                self._ahead = deque()
             self._ahead.append(message)
             if self.disconnected:
                 raise DisconnectedError
@@ -75,27 +81,28 @@ class RequestBody:
     async def look_for_disconnect(self) -> None:
         """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
         closed connection in silence."""
-        if self.disconnected or not self.complete or self._ahead:
+        if self.disconnected or self._ahead or not self._is_complete():
             return
         receiving = asyncio.ensure_future(self._receive())
         await asyncio.sleep(0)
         if not receiving.done():
             receiving.cancel()
-            await asyncio.wait((receiving,))
-        if not receiving.cancelled() and receiving.exception() is None:
-            message = receiving.result()
-            self.disconnected = message["type"] == "http.disconnect"
+        elif not receiving.cancelled() and receiving.exception() is None:
+            self.disconnected = receiving.result()["type"] == "http.disconnect"
+
+    def _is_complete(self) -> bool:
+        return self._ended or not _may_have_body(self._scope)
 
     def digest(self) -> str | None:
         """The RFC 9530 digest of a complete body; ``None`` if there was none."""
-        if not self._size:
+        if self._digest is None:
             return None
         return f"sha-256=:{base64.b64encode(self._digest.digest()).decode()}:"
 
     def replay(self) -> Receive:
         """A ``receive`` for somebody who reads the body that was read ahead, before the
         application does."""
-        messages = deque(self._ahead)
+        messages = deque(self._ahead or ())
 
         async def receive() -> Message:
             if messages:

@@ -7,6 +7,7 @@ own challenges again without having stored one, and a credential is good for one
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from mpp_asgi.protocol import (
     IssuedChallenge,
     ProtocolError,
     Secrets,
+    b64url_decode,
     b64url_encode,
     digest_bytes,
     encode_object,
     format_timestamp,
+    parse_timestamp,
     problems,
     resource_binding,
 )
@@ -42,7 +45,7 @@ MOST_CACHED_OFFERS = 1024
 NONCE_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """What a challenge is good for: one request, told apart from every other."""
 
@@ -75,6 +78,20 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Offers:
+    """Every way to pay for a resource; none if it is free."""
+
+    ways: tuple[Offer, ...]
+    required: Problem
+    """What to tell a payer who has not paid."""
+    required_body: bytes
+
+    def request_as(self, encoded: str) -> Mapping[str, Any] | None:
+        """The request object of the offer that reads so, if there is one."""
+        return next((way.request for way in self.ways if way.encoded == encoded), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Presented:
     """A credential that answers to an authentic challenge for this resource."""
 
@@ -91,6 +108,7 @@ class Gate:
         secrets: bind the challenges.
         clock: Unix seconds.
         challenge_seconds: how long a challenge is good.
+        currency: of prices that name none, as people call it.
         random_bytes: as `os.urandom`.
     """
 
@@ -101,6 +119,7 @@ class Gate:
         *,
         clock: Callable[[], float],
         challenge_seconds: int,
+        currency: str,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._intents = tuple(intents)
@@ -108,13 +127,14 @@ class Gate:
         self._secrets = secrets
         self._clock = clock
         self._challenge_seconds = challenge_seconds
+        self._currency = currency
         self._random_bytes = random_bytes
-        self._static: dict[tuple[Tariff, str, str | None], tuple[Offer, ...]] = {}
+        self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
         self._expires = (0, "")
 
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
-    ) -> tuple[Offer, ...]:
+    ) -> Offers:
         """Every way to pay one of the prices.
 
         Args:
@@ -135,8 +155,8 @@ class Gate:
 
     def _offers(
         self, tariff: Tariff, prices: Sequence[Price], realm: str, header: str | None
-    ) -> tuple[Offer, ...]:
-        offers = []
+    ) -> Offers:
+        ways = []
         for price in prices:
             requests = [
                 (intent, request)
@@ -150,8 +170,10 @@ class Gate:
                 template = ChallengeTemplate(
                     realm, intent.method, intent.name, encoded, header=header
                 )
-                offers.append(Offer(intent, request, encoded, template))
-        return tuple(offers)
+                ways.append(Offer(intent, request, encoded, template))
+        cost = " or ".join(f"{p.amount:f} {p.currency or self._currency}" for p in prices)
+        required = problems.PAYMENT_REQUIRED.because(f"This resource costs {cost}.")
+        return Offers(tuple(ways), required, required.to_json())
 
     def challenge(
         self, offers: Sequence[Offer], resource: Resource, *, accept: str | None
@@ -183,7 +205,7 @@ class Gate:
             self._expires = (now, format_timestamp(now + self._challenge_seconds))
         return self._expires[1]
 
-    def examine(self, value: str, resource: Resource, offers: Sequence[Offer] | None) -> Presented:
+    def examine(self, value: str, resource: Resource, offers: Offers | None) -> Presented:
         """Know our own challenge again in a credential, and that it is for this resource.
 
         Args:
@@ -217,15 +239,16 @@ class Gate:
             )
         return Presented(credential, intent, self._quote(challenge, offers))
 
-    def _quote(self, challenge: Challenge, offers: Sequence[Offer] | None) -> Quote:
-        expires_at = challenge.expires_at()
-        if expires_at is None:
+    def _quote(self, challenge: Challenge, offers: Offers | None) -> Quote:
+        if challenge.expires is None:
             raise _invalid("This challenge has no expiry.", challenge)
-        expires = int(expires_at.timestamp())
+        expires = _unix_seconds(challenge.expires)
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
         if offers is not None:
-            request = next((o.request for o in offers if o.encoded == challenge.request), None)
+            request = next(
+                (way.request for way in offers.ways if way.encoded == challenge.request), None
+            )
             if request is None:
                 lapsed = problems.INVALID_CHALLENGE.because(
                     "The price has changed since this challenge.", challenge_id=challenge.id
@@ -261,14 +284,21 @@ def faults() -> Iterator[None]:
 
 def _is_bound(challenge: Challenge, resource: Resource) -> bool:
     try:
-        bound = challenge.opaque_object() if challenge.opaque else {}
-        if bound.get("r") != resource.binding():
+        # The opaque is authentic, so it is ours and no other field of it can look like a binding.
+        opaque = b64url_decode(challenge.opaque or "")
+        if f'"r":"{resource.binding()}"'.encode() not in opaque:
             return False
         if challenge.digest is None or resource.digest is None:
             return challenge.digest is resource.digest
         return digest_bytes(challenge.digest) == digest_bytes(resource.digest)
     except ProtocolError:  # authentic, but by another program that shares the secret
         return False
+
+
+@functools.lru_cache(maxsize=1024)
+def _unix_seconds(expires: str) -> int:
+    """Challenges of one second share their expiry."""
+    return int(parse_timestamp(expires).timestamp())
 
 
 def _invalid(detail: str, challenge: Challenge) -> RefusalError:

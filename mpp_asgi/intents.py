@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mpp_asgi.protocol import Receipt
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mpp_asgi.pricing import Price
-    from mpp_asgi.protocol import Credential, Problem, Receipt
+    from mpp_asgi.protocol import Credential, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,14 @@ class Payment:
     challenge_id: str
     reference: str | None = None
     """What the method calls the settlement; for a Stellar charge the transaction hash. ``None``
-    until it is settled, as with ``settle="after"``. So is ``receipt``."""
-    receipt: Receipt | None = None
+    until it is settled, as with ``settle="after"``. So is ``receipt_value``."""
+    receipt_value: str | None = None
+    """The ``Payment-Receipt`` field."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt, read."""
+        return None if self.receipt_value is None else Receipt.from_header(self.receipt_value)
 
     @property
     def human_amount(self) -> Decimal:

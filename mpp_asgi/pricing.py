@@ -16,12 +16,14 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar
 
 from anyio import from_thread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from mpp_asgi.intents import Payment
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Settle = Literal["before", "after"]
@@ -93,7 +95,8 @@ def _exact(amount: object) -> Decimal:
             "a price of 0 is no price: leave the route undecorated, "
             "or return Price.free() from a dynamic price"
         )
-    if exact.adjusted() > 30 or exact != round(exact, 30):
+    exponent = exact.as_tuple().exponent
+    if exact.adjusted() > 30 or (isinstance(exponent, int) and exponent < -30):
         raise PriceError("no token has an amount of that size")
     return exact
 
@@ -123,6 +126,15 @@ class Tariff:
     description: str | None = None
     vary: tuple[str, ...] = ()
     """Names of the request headers that the price depends on, in lower case."""
+
+    @property
+    def is_bound_to_headers(self) -> bool:
+        return bool(self.vary) or self.quote is not None
+
+    @property
+    def bound_headers(self) -> tuple[str, ...]:
+        """The headers a challenge binds: a dynamic price that reads the body must know its type."""
+        return self.vary if self.quote is None else (*self.vary, "content-type")
 
     async def prices_for(self, request: Callable[[], Request]) -> tuple[Price, ...]:
         """The alternatives for one request; empty if it is free this time.
@@ -233,20 +245,48 @@ class Visit(Protocol):
         """Have the payment made, or raise what turns the request away."""
         ...
 
+    @property
+    def payment(self) -> Payment | None:
+        """What was paid; ``None`` if nothing was, or not yet."""
+        ...
+
 
 current_visit: ContextVar[Visit | None] = ContextVar("mpp_asgi_visit", default=None)
 
 
-async def _insist(mark: Tariff) -> None:
-    visit = current_visit.get()
-    if visit is not None and not visit.is_paid(mark):
-        await visit.insist(mark)
+class PaymentDue:
+    """Stands for the payment until it is made, which is when the endpoint is called."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(
+            "the payment is made after dependencies and validation ran, right before the endpoint: "
+            "read it in the endpoint, not in a dependency"
+        )
 
 
-def _insist_from_thread(mark: Tariff) -> None:
+PAYMENT_DUE = PaymentDue()
+
+
+async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
     visit = current_visit.get()
-    if visit is not None and not visit.is_paid(mark):
-        from_thread.run(visit.insist, mark)
+    if visit is not None:
+        if not visit.is_paid(mark):
+            await visit.insist(mark)
+        _hand_over(visit, kwargs)
+
+
+def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> None:
+    visit = current_visit.get()
+    if visit is not None:
+        if not visit.is_paid(mark):
+            from_thread.run(visit.insist, mark)
+        _hand_over(visit, kwargs)
+
+
+def _hand_over(visit: Visit, kwargs: dict[str, Any]) -> None:
+    for name, value in kwargs.items():
+        if value is PAYMENT_DUE:
+            kwargs[name] = visit.payment
 
 
 def _guarded(endpoint: Any, mark: Tariff) -> Any:
@@ -273,7 +313,7 @@ def _guarded_async(endpoint: Any, mark: Tariff) -> Any:
     if inspect.isasyncgenfunction(endpoint):
 
         async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            await _insist(mark)
+            await _insist(mark, kwargs)
             async with aclosing(endpoint(*args, **kwargs)) as items:
                 async for item in items:
                     yield item
@@ -281,7 +321,7 @@ def _guarded_async(endpoint: Any, mark: Tariff) -> Any:
         return stream
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        await _insist(mark)
+        await _insist(mark, kwargs)
         return await endpoint(*args, **kwargs)
 
     return call
@@ -291,13 +331,13 @@ def _guarded_sync(endpoint: Any, mark: Tariff) -> Any:
     if inspect.isgeneratorfunction(endpoint):
 
         def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            _insist_from_thread(mark)
+            _insist_from_thread(mark, kwargs)
             yield from endpoint(*args, **kwargs)
 
         return stream
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        _insist_from_thread(mark)
+        _insist_from_thread(mark, kwargs)
         return endpoint(*args, **kwargs)
 
     return call
@@ -310,7 +350,7 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
 
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
-        await _insist(mark)
+        await _insist(mark, {})
         await dispatch(self)
 
     endpoint.dispatch = insisting

@@ -160,7 +160,10 @@ class RouteTable:
         self, routes: Iterable[BaseRoute], scope: dict[str, Any], depth: int
     ) -> Foreseen | None:
         """Do as the router does: the first full match takes the request."""
+        path = route_path(scope)
         for route in routes:
+            if _surely_misses(route, path):
+                continue
             match, child_scope = route.matches(scope)
             if match is not Match.FULL:
                 continue
@@ -223,6 +226,12 @@ def _plain_path(path: str) -> str:
     """What a file server or proxy behind the route may make of a path: ``//``, ``/./``, ``/../``
     and a trailing slash resolved. A price holds for every spelling of its path."""
     return "/" + posixpath.normpath(path.replace("\\", "/")).lstrip("/.")
+
+
+def _surely_misses(route: BaseRoute, path: str) -> bool:
+    """Whether the route's own pattern rules it out, which is cheaper to ask than the route."""
+    pattern = getattr(route, "path_regex", None)
+    return pattern is not None and pattern.match(path) is None
 
 
 def _mount_pattern(route: Mount | Host) -> str:

@@ -16,8 +16,8 @@ from mpp_asgi.stellar import policy
 from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.ledger import Decision, Ledger, Pending
-from mpp_asgi.stellar.rpc import Simulation, get_transaction, simulate_transaction
 from mpp_asgi.stellar.payload import SIGNED_HASH
+from mpp_asgi.stellar.rpc import Simulation, get_transaction, simulate_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, simulated_events
 from mpp_asgi.stellar.transfer import TransferError
@@ -129,9 +129,11 @@ class ChargeAdmission(ABC):
         elif charge.state is State.SUBMITTED:
             await self._conclude(await self._counter.ledger.decide(_pending(charge, sent=True)))
         charge = self._record()
-        receipt = Receipt.from_header(charge.receipt or "")
         self.payment = replace(
-            self.payment, payer=charge.payer, reference=charge.reference, receipt=receipt
+            self.payment,
+            payer=charge.payer,
+            reference=charge.reference,
+            receipt_value=charge.receipt,
         )
         return self.payment
 

@@ -1,0 +1,231 @@
+"""Settings: keyword arguments of the middleware, or ``MPP_*`` in the environment.
+
+Read and checked once, at the start. A wrong one stops the start with one sentence that says what
+to change; an unknown one is refused, with the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping  # noqa: TC003 # pydantic reads it at run time
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from stellar_sdk import Keypair, StrKey
+from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
+
+from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+ENVIRONMENT_PREFIX = "MPP_"
+SANDBOX_STORE = "memory://"
+NETWORK_STORE = "sqlite:///mpp-asgi.db"
+
+_NETWORK_ADVICE = (
+    'network="sandbox" to try it out, or network="stellar:testnet" '
+    '("stellar:pubnet" for real money) and recipient="G..."'
+)
+
+
+class ConfigError(ValueError):
+    """A setting is missing or wrong; the message is one sentence that says what to change."""
+
+
+class EmbeddedNetwork(Protocol):
+    """A Stellar network inside this process, as far as the server side knows it."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """Its RPC and faucet over HTTP."""
+        ...
+
+    def rpc(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one JSON-RPC request."""
+        ...
+
+    def fund(self, address: str) -> None:
+        """Create an account (``G...``) with XLM and a trustline for USDC."""
+        ...
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Amounts of time are seconds, sizes bytes, fees stroops."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    network: Literal["sandbox", "stellar:testnet", "stellar:pubnet"]
+    """The network that money moves on. There is no default: play money is a choice."""
+    recipient: str | None = None
+    """Who is paid: ``G...`` or ``C...``. The sandbox brings its own."""
+    currency: str = "USDC"
+    """Of prices that name none: a symbol or a contract address."""
+    tokens: Mapping[str, Token] = Field(default_factory=dict)
+    """Further tokens by symbol, beside XLM and USDC."""
+    rpc_url: str | None = None
+    """Stellar RPC. Pubnet has none to rely on, so it must be given there."""
+    sponsor: SecretStr | None = None
+    """Secret key (``S...``) of the account that pays network fees for payers; without one they pay
+    their own. The sandbox brings its own."""
+    max_fee: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
+    """The most a sponsored transaction may cost."""
+    secret: SecretStr | None = None
+    """Binds challenges; 32 bytes at least, the same for every worker. Default: one that the store
+    makes and keeps."""
+    previous_secret: SecretStr | None = None
+    """Still accepted after a change of ``secret``, until its challenges have expired."""
+    store: str = ""
+    """Where records are kept; default ``sqlite:///mpp-asgi.db``, in the sandbox ``memory://``."""
+    realm: str | None = None
+    """Protection space named in challenges. Default: the request's host."""
+    challenge_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
+    """How long a challenge may be paid."""
+    settle_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """How long a request waits for its payment to be final before it answers 503."""
+    allow_http: bool = False
+    """Take payments over plain HTTP from beyond this machine."""
+    allow_hash: bool = False
+    """Take the draft's bare ``hash`` credentials, which whoever reads the ledger can show."""
+    body_limit: Annotated[int, Field(ge=0)] = 1_048_576
+    """The largest request body of a priced route; it is read before the payment is."""
+    hold_limit: Annotated[int, Field(ge=0)] = 16_777_216
+    """The largest response of a route with ``settle="after"``; it is held until the payment is."""
+
+    @field_validator("recipient")
+    @classmethod
+    def _is_address(cls, recipient: str | None) -> str | None:
+        if recipient is not None and not (
+            StrKey.is_valid_ed25519_public_key(recipient) or StrKey.is_valid_contract(recipient)
+        ):
+            raise ValueError("must be a Stellar address, 'G...' or 'C...'")
+        return recipient
+
+    @field_validator("sponsor")
+    @classmethod
+    def _is_secret_key(cls, sponsor: SecretStr | None) -> SecretStr | None:
+        if sponsor is not None:
+            try:
+                Keypair.from_secret(sponsor.get_secret_value())
+            except (Ed25519SecretSeedInvalidError, ValueError):
+                raise ValueError("must be a Stellar secret key, 'S...'") from None
+        return sponsor
+
+    @field_validator("secret", "previous_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < 32:
+            raise ValueError("must have 32 bytes at least; `openssl rand -base64 32` makes one")
+        return secret
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Settings:
+        if self.network == "sandbox":
+            return self
+        if self.recipient is None:
+            raise ValueError(
+                f'network="{self.network}" needs a recipient, the account that is paid: '
+                'add recipient="G..."'
+            )
+        if self.network == "stellar:pubnet" and self.rpc_url is None:
+            raise ValueError(
+                'network="stellar:pubnet" needs an RPC provider: add rpc_url="https://..."'
+            )
+        return self
+
+    @property
+    def stellar_network(self) -> Network:
+        """The network whose passphrase and tokens count. The sandbox answers to testnet's."""
+        return PUBNET if self.network == "stellar:pubnet" else TESTNET
+
+    @property
+    def store_url(self) -> str:
+        return self.store or (SANDBOX_STORE if self.network == "sandbox" else NETWORK_STORE)
+
+    def accepted_tokens(self) -> Mapping[str | None, Token]:
+        """What can be charged, by symbol, by address, and under ``None`` the default currency.
+
+        Raises:
+            ConfigError: the default currency is unknown.
+        """
+        known = {**self.stellar_network.tokens, **self.tokens}
+        accepted: dict[str | None, Token] = dict(known.items())
+        accepted.update({token.address: token for token in known.values()})
+        if self.currency not in accepted:
+            raise ConfigError(
+                f"currency {self.currency!r} is unknown: write one of {', '.join(sorted(known))}, "
+                "or name its contract in tokens={'...': Token('C...', ...)}."
+            )
+        accepted[None] = accepted[self.currency]
+        return accepted
+
+
+def read_settings(
+    given: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Arguments first, then the environment.
+
+    Raises:
+        ConfigError: a setting is missing, wrong or unknown.
+    """
+    values = {**_from_environment(environment), **given}
+    for name in values:
+        if name not in Settings.model_fields:
+            raise ConfigError(_unknown(name, Settings.model_fields))
+    if values.get("network") is None:
+        raise ConfigError(f"PaymentMiddleware needs a network: add {_NETWORK_ADVICE}.")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {
+        ENVIRONMENT_PREFIX + name.upper(): name
+        for name in Settings.model_fields
+        if name != "tokens"
+    }
+    found = {}
+    for variable, value in environment.items():
+        if variable.startswith(ENVIRONMENT_PREFIX) and value:
+            if variable not in names:
+                raise ConfigError(_unknown(variable, names))
+            found[names[variable]] = value
+    return found
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, known, n=1)
+    advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}."
+    return f"There is no setting {name!r}; {advice}"
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing to change, without the value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{message}."
+    name = first["loc"][0]
+    if name == "network":
+        return f"There is no such network: write {_NETWORK_ADVICE}."
+    return f"The setting {name!r} is wrong: {message[0].lower()}{message[1:]}."
+
+
+def embedded_sandbox() -> EmbeddedNetwork:
+    """The network inside this process: the one place where the server side knows the sandbox."""
+    from mpp_asgi.sandbox import Sandbox  # noqa: PLC0415 # who sells for money never loads it
+
+    return Sandbox()

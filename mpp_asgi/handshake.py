@@ -1,0 +1,60 @@
+"""A WebSocket's opening handshake: an HTTP request with a price like any other.
+
+It is paid once, before the connection is accepted; a refusal is a denial response where the server
+supports one, and a close before the handshake where it does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpp_asgi.toll import OwedError
+from mpp_asgi.visit import Stage, Visit
+
+if TYPE_CHECKING:
+    from starlette.types import Message
+
+    from mpp_asgi.answers import Answer
+
+DENIAL_RESPONSE = "websocket.http.response"
+POLICY_VIOLATION = 1008
+
+
+class Handshake(Visit):
+    """Carries a handshake through the application."""
+
+    async def send(self, message: Message) -> None:
+        """What the application calls."""
+        if self.stage is Stage.ANSWERED:
+            return
+        if message["type"] == "websocket.accept" and self._toll is not None:
+            await self._accept(message)
+        else:
+            await self._send(message)
+
+    async def _accept(self, message: Message) -> None:
+        toll = self._toll
+        if toll is not None and self.stage is not Stage.WAIVED:
+            try:
+                if self.stage is Stage.PRICED:
+                    await self._pay(toll)
+                await toll.settle()  # once the connection is open there is nothing to hold back
+            except OwedError as owed:
+                self._turn_away(owed)
+                raise
+            receipt = toll.payment.receipt_value if toll.payment is not None else None
+            if receipt is not None:
+                header = (b"payment-receipt", receipt.encode("ascii"))
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+        self._started = True
+        self._status = 101
+        await self._send(message)
+        await self._conclude()
+
+    async def _give_answer(self, answer: Answer) -> None:
+        if self._started:
+            return
+        if DENIAL_RESPONSE in self.scope.get("extensions", {}):
+            await answer.send(self._send, "websocket")
+        else:
+            await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})

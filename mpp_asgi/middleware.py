@@ -1,0 +1,192 @@
+"""PaymentMiddleware: HTTP in, HTTP out, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
+from mpp_asgi.handshake import Handshake
+from mpp_asgi.house import House, World, open_house
+from mpp_asgi.pricing import PriceError, Tariff, current_visit, tariff
+from mpp_asgi.routes import PathPrice, RouteTable, path_price
+from mpp_asgi.visit import Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mpp_asgi.charges import ChargeBook
+    from mpp_asgi.intents import Intent
+    from mpp_asgi.pricing import Amount, DynamicPrice
+
+log = logging.getLogger("mpp_asgi")
+
+SANDBOX_PATH = "/.mpp/sandbox"
+"""Where an embedded sandbox answers RPC calls and its faucet, to clients on this machine."""
+
+
+class PaymentMiddleware:
+    """Turns an application into a paid one::
+
+        app.add_middleware(PaymentMiddleware, network="sandbox")
+
+    What costs something is said by `price` on endpoints, or by path in ``prices``.
+
+    Args:
+        app: the application; given by ``add_middleware``.
+        prices: prices by path, for routes that cannot be decorated: ``"GET /files/{name}"`` to what
+            `price` takes, a `Tariff`, or ``None`` for free. The first match counts.
+        intents: makers of ways to pay, each from the process's `ChargeBook`; default: charge.
+        sandbox: with ``network="sandbox"``, the `Sandbox` to use instead of a new one.
+        clock: Unix seconds.
+        sleep: as `asyncio.sleep`.
+        settings: see `Settings`; each may also come from the environment as ``MPP_...``.
+
+    A wrong setting stops the start of the server with one sentence. Without the lifespan protocol
+    it is raised as `ConfigError` at the first request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        prices: Mapping[str, Amount | DynamicPrice | Tariff | None] | None = None,
+        intents: Sequence[Callable[[ChargeBook], Intent]] = (),
+        sandbox: EmbeddedNetwork | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        **settings: Any,
+    ) -> None:
+        self.app = app
+        self._intents = tuple(intents)
+        self._sandbox = sandbox
+        self._world = World(clock, sleep)
+        self._house: House | None = None
+        self._opening = asyncio.Lock()
+        self._settings: Settings | ConfigError
+        path_prices: list[PathPrice] = []
+        try:
+            self._settings = read_settings(settings)
+            path_prices = [_path_price(key, value) for key, value in (prices or {}).items()]
+        except (ConfigError, PriceError) as error:
+            # A server takes an error here for "no lifespan" and starts all the same; so it is said
+            # where it stops the start.
+            self._settings = ConfigError(str(error))
+        self._routes = RouteTable(path_prices, _governs_itself_not)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        house = self._house or await self._open(scope)
+        if house.sandbox is not None and _is_for_sandbox(scope):
+            await house.sandbox.app(_below(scope, SANDBOX_PATH), receive, send)
+            return
+        if kind == "http":
+            visit = Visit(house.gate, house.rules, scope, receive, send)
+        else:
+            visit = Handshake(house.gate, house.rules, scope, receive, send)
+        foreseen = None
+        if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
+            foreseen = self._routes.find(scope, scope.get("app", self.app))
+        entered = current_visit.set(visit)
+        try:
+            await visit.serve(self.app, foreseen)
+        finally:
+            current_visit.reset(entered)
+
+    async def _open(self, scope: Scope) -> House:
+        async with self._opening:
+            if self._house is None:
+                if isinstance(self._settings, ConfigError):
+                    raise self._settings
+                house = await open_house(
+                    self._settings, self._world, sandbox=self._sandbox, intents=self._intents
+                )
+                try:
+                    self._check_prices(house, scope)
+                except ConfigError:
+                    await house.close()
+                    raise
+                self._house = house
+        return self._house
+
+    def _check_prices(self, house: House, scope: Scope) -> None:
+        for route in self._routes.priced_routes(scope.get("app", self.app)):
+            try:
+                house.gate.offers(
+                    route.tariff, route.tariff.prices, realm="start", header=route.header
+                )
+            except PriceError as error:
+                raise ConfigError(
+                    f"The price of {route.path} cannot be charged: {error}."
+                ) from None
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_with_us() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    (await self._open(scope)).keep_alive()
+                except ConfigError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+            return message
+
+        async def send_with_us(message: Message) -> None:
+            if message["type"] != "lifespan.startup.complete":
+                await self._close()
+            await send(message)
+
+        await self.app(scope, receive_with_us, send_with_us)
+
+    async def _close(self) -> None:
+        house, self._house = self._house, None
+        if house is not None:
+            await house.close()
+
+
+def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathPrice:
+    mark = value if value is None or isinstance(value, Tariff) else tariff(value)
+    return path_price(key, mark)
+
+
+def _governs_itself_not(app: object) -> bool:
+    """Whether a mounted application is ours to price: it has no PaymentMiddleware of its own."""
+    while app is not None:
+        if isinstance(app, PaymentMiddleware):
+            return False
+        added = getattr(app, "user_middleware", ())
+        if any(getattr(each, "cls", None) is PaymentMiddleware for each in added):
+            return False
+        app = getattr(app, "app", None)
+    return True
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
+
+
+def _is_for_sandbox(scope: Scope) -> bool:
+    if scope["type"] != "http" or not scope["path"].startswith(SANDBOX_PATH):
+        return False
+    client = scope.get("client")
+    try:
+        return client is None or ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return True
+
+
+def _below(scope: Scope, path: str) -> Scope:
+    return {
+        **scope,
+        "path": scope["path"].removeprefix(path) or "/",
+        "raw_path": scope["path"].removeprefix(path).encode() or b"/",
+        "root_path": "",
+    }

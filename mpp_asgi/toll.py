@@ -1,0 +1,297 @@
+"""What one priced request owes, and everything that is said to its payer about it."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from mpp_asgi.answers import Answer
+from mpp_asgi.body import BodyTooLargeError
+from mpp_asgi.gate import Resource, faults
+from mpp_asgi.intents import FaultError, PendingError, RefusalError
+from mpp_asgi.pricing import PriceError
+from mpp_asgi.protocol import Problem, payment_credentials, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.types import Receive, Scope
+
+    from mpp_asgi.body import RequestBody
+    from mpp_asgi.gate import Gate, Offers, Presented
+    from mpp_asgi.intents import Admission, Payment
+    from mpp_asgi.pricing import Tariff
+    from mpp_asgi.routes import PricedRoute
+
+log = logging.getLogger("mpp_asgi")
+
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PENDING = Problem(
+    "about:blank", "Conflict", 409, "This payment is being worked on by another request of yours."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseRules:
+    """What holds for every request."""
+
+    realm: str | None
+    """``None``: the request's host."""
+    allow_http: bool
+    """Whether payments are taken over plain HTTP from beyond this machine."""
+    body_limit: int
+    """Bytes of request body a priced route takes, since it must be digested first."""
+    hold_limit: int
+    """Bytes of response that are held back with ``settle="after"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The request as its client sent it: whatever stands further in may rewrite the scope."""
+
+    scope: Scope
+    body: RequestBody
+    method: str
+    path: str
+    query: bytes
+
+
+class OwedError(Exception):
+    """The request may not go on; carries what to answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.problem.slug)
+        self.answer = answer
+
+
+class Toll:
+    """The price of one request, from its quote to its settlement.
+
+    Every method that fails raises `OwedError` with the answer for the payer.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        rules: HouseRules,
+        route: PricedRoute,
+        asked: Asked,
+    ) -> None:
+        self.route = route
+        self.admission: Admission | None = None
+        self.payment: Payment | None = None
+        self._gate = gate
+        self._rules = rules
+        self._asked = asked
+        self._fields = _read_fields(asked.scope["headers"])
+        self._resource: Resource | None = None
+        self._offers: Offers | None = None
+        self._path_params: Mapping[str, Any] = {}
+        self._presented: Presented | None = None
+        if not rules.allow_http and _is_insecure(asked.scope):
+            raise OwedError(
+                Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
+            )
+
+    @property
+    def tariff(self) -> Tariff:
+        return self.route.tariff
+
+    @property
+    def has_credential(self) -> bool:
+        return bool(self._fields.credentials)
+
+    async def quote(self, path_params: Mapping[str, Any]) -> bool:
+        """Find out what the resource costs; ``False`` if nothing this time."""
+        self._path_params = path_params
+        await self._read_body()
+        self._resource = Resource(
+            self._rules.realm or _realm(self._fields.host),
+            self._asked.method,
+            self._asked.path,
+            self._asked.query,
+            self._asked.body.digest(),
+            self._vary() if self.tariff.is_bound_to_headers else (),
+        )
+        if self.tariff.quote is not None and self.has_credential:
+            return True  # a quote is bound to all its price could read: it holds until it expires
+        return bool((await self._current_offers(self._resource)).ways)
+
+    async def _read_body(self) -> None:
+        try:
+            await self._asked.body.read(self._rules.body_limit)
+        except BodyTooLargeError:
+            problem = problems.BAD_REQUEST.because(
+                f"A request to this resource may have {self._rules.body_limit} bytes of body."
+            )
+            raise OwedError(Answer(replace(problem, status=413))) from None
+
+    def _vary(self) -> tuple[tuple[str, str], ...]:
+        headers = Headers(scope=self._asked.scope)
+        return tuple((name, headers.get(name, "")) for name in self.tariff.bound_headers)
+
+    async def _current_offers(self, resource: Resource) -> Offers:
+        if self._offers is None:
+            prices = await self.tariff.prices_for(self._bound_request)
+            self._offers = self._gate.offers(
+                self.tariff, prices, realm=resource.realm, header=self.route.header
+            )
+        return self._offers
+
+    def _bound_request(self) -> Request:
+        scope = {**self._asked.scope, "path_params": dict(self._path_params)}
+        for unbound in ("user", "auth", "session", "client"):
+            scope.pop(unbound, None)
+        return BoundRequest(scope, self._asked.body.replay(), self.tariff.bound_headers)
+
+    async def examine(self) -> None:
+        """Read the credential, so far as that takes neither store nor ledger."""
+        try:
+            self._present()
+        except RefusalError as refusal:
+            await self.fail(refusal)
+
+    def _present(self) -> None:
+        credentials = self._fields.credentials
+        if len(credentials) > 1:
+            raise OwedError(
+                Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
+            )
+        offers = self._offers if self.tariff.quote is None else None
+        self._presented = self._gate.examine(credentials[0], self._quoted_resource(), offers)
+
+    async def demand(self) -> None:
+        """Turn an unpaid request away with fresh challenges."""
+        offers = await self._current_offers(self._quoted_resource())
+        raise OwedError(await self._answer(offers.required, None, offers.required_body))
+
+    async def pay(self) -> None:
+        """Admit the credential, and settle it if that comes first."""
+        try:
+            if self._presented is None:
+                if not self.has_credential:
+                    await self.demand()
+                self._present()
+            if self.admission is None and self._presented is not None:
+                self.admission = await self._gate.admit(self._presented)
+                self.payment = self.admission.payment
+            if self.tariff.settle == "before":
+                await self.settle()
+        except (RefusalError, PendingError, FaultError) as error:
+            await self.fail(error)
+
+    async def settle(self) -> None:
+        """Make the admitted payment final."""
+        try:
+            if self.admission is not None:
+                with faults():
+                    self.payment = await self.admission.settle()
+        except (RefusalError, PendingError, FaultError) as error:
+            await self.fail(error)
+
+    async def fail(self, error: RefusalError | PendingError | FaultError) -> None:
+        """Turn the request away for what went wrong."""
+        if isinstance(error, RefusalError):
+            raise OwedError(await self._answer(error.problem, error.retry_after)) from error
+        if isinstance(error, PendingError):
+            problem = _PENDING
+        else:
+            log.warning("a payment could not be finished: %s", error)
+            problem = problems.unavailable(error.detail)
+        raise OwedError(Answer(problem, retry_after=error.retry_after)) from error
+
+    async def _answer(
+        self, problem: Problem, retry_after: int | None, body: bytes | None = None
+    ) -> Answer:
+        """The answer with the problem and, where the payer may pay anew, fresh challenges."""
+        if problem.status != 402:
+            return Answer(problem, retry_after=retry_after, body=body)
+        resource = self._quoted_resource()
+        offers = await self._current_offers(resource)
+        challenges = self._gate.challenge(offers.ways, resource, accept=self._fields.accept)
+        return Answer(problem, challenges, retry_after, body)
+
+    def _quoted_resource(self) -> Resource:
+        if self._resource is None:
+            raise RuntimeError("a toll is quoted before it is demanded")
+        return self._resource
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """The request's header fields that payment is about."""
+
+    host: bytes
+    accept: str | None
+    credentials: list[str]
+
+
+def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> _Fields:
+    host, accept, authorizations = b"", None, []
+    for name, value in headers:
+        if name == b"host":
+            host = value
+        elif name in (b"authorization", b"payment-authorization"):
+            authorizations.append(value.decode("latin-1"))
+        elif name == b"accept-payment":
+            text = value.decode("latin-1")
+            accept = text if accept is None else f"{accept}, {text}"
+    return _Fields(host, accept, payment_credentials(authorizations) if authorizations else [])
+
+
+@functools.lru_cache(maxsize=1024)
+def _realm(host: bytes) -> str:
+    """The host a request names, without its port; it is the client's word and may be anything."""
+    named = _HOST.fullmatch(host.decode("latin-1"))
+    return named[1].lower() if named else "localhost"
+
+
+def _is_insecure(scope: Scope) -> bool:
+    if scope.get("scheme") not in ("http", "ws"):
+        return False
+    client = scope.get("client")
+    return client is not None and not _is_local(client[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True  # no address: a Unix socket or an in-process client
+
+
+class BoundRequest(Request):
+    """What a dynamic price sees of a request: what its challenge binds, nothing else."""
+
+    def __init__(self, scope: Scope, receive: Receive, bound: Iterable[str]) -> None:
+        super().__init__(scope, receive)
+        self._headers = _BoundHeaders(scope, bound)
+
+
+class _BoundHeaders(Headers):
+    def __init__(self, scope: Scope, bound: Iterable[str]) -> None:
+        super().__init__(scope=scope)
+        self._bound = frozenset(bound)
+
+    def _check(self, key: str) -> None:
+        if key.lower() not in self._bound:
+            raise PriceError(
+                f"the price reads the header {key!r}, which its challenge does not bind; "
+                f"write @price(..., vary=[{key.lower()!r}])"
+            )
+
+    def __getitem__(self, key: str) -> str:
+        self._check(key)
+        return super().__getitem__(key)
+
+    def getlist(self, key: str) -> list[str]:
+        self._check(key)
+        return super().getlist(key)
