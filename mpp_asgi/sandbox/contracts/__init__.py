@@ -1,0 +1,1 @@
+"""Contracts the sandbox runs natively."""

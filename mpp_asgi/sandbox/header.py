@@ -1,0 +1,100 @@
+"""Ledger headers, transaction sets and the meta of a closed ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from mpp_asgi.sandbox.settings import BASE_FEE, BASE_RESERVE, PROTOCOL_VERSION
+from mpp_asgi.sandbox.wire.stream import ONE, ZERO, array, i64, u32, u64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpp_asgi.sandbox.history import AppliedTransaction, ClosedLedger
+
+TOTAL_COINS = 100_000_000_000 * 10**7
+"""Stroops there are; no transaction makes or destroys any."""
+_MAX_TX_SET_SIZE = 1_000
+_NO_HASH = bytes(32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """One ledger's header."""
+
+    sequence: int
+    close_time: int
+    previous_hash: bytes
+    transaction_set_hash: bytes
+    result_hash: bytes
+    state_hash: bytes
+    """In the place of the bucket list's hash: it changes when the ledger's entries do, but cannot
+    be recomputed from them.
+    """
+    fee_pool: int
+
+    @property
+    def xdr(self) -> bytes:
+        value = self.transaction_set_hash + u64(self.close_time) + ZERO + ZERO
+        return b"".join(
+            (
+                u32(PROTOCOL_VERSION),
+                self.previous_hash,
+                value,
+                self.result_hash,
+                self.state_hash,
+                u32(self.sequence),
+                i64(TOTAL_COINS),
+                i64(self.fee_pool),
+                ZERO,
+                u64(0),
+                u32(BASE_FEE),
+                u32(BASE_RESERVE),
+                u32(_MAX_TX_SET_SIZE),
+                _NO_HASH * 4,
+                ZERO,
+            )
+        )
+
+
+def transaction_set(
+    previous_hash: bytes, classic: Sequence[bytes], soroban: Sequence[bytes], base_fee: int
+) -> bytes:
+    """A ``GeneralizedTransactionSet``: the classic phase and the Soroban phase, each envelope's
+    bytes in order.
+    """
+    fee = ONE + i64(base_fee)
+    components = [ZERO + fee + array(classic)] if classic else []
+    # One stage of one cluster: the sandbox applies one transaction after the other.
+    stages = [array([array(soroban)])] if soroban else []
+    parallel = (fee if soroban else ZERO) + array(stages)
+    return ONE + previous_hash + array([ZERO + array(components), ONE + parallel])
+
+
+def result_set_hash(pairs: Sequence[bytes]) -> bytes:
+    """The hash of the ledger's ``TransactionResultSet``; each pair is hash and result."""
+    return sha256(array(pairs)).digest()
+
+
+def close_meta(ledger: ClosedLedger) -> bytes:
+    """The ``LedgerCloseMeta`` (v2) of a closed ledger."""
+    header = ledger.hash + ledger.header + ZERO
+    processing = array(_processing(transaction) for transaction in ledger.transactions)
+    tail = array(()) + array(()) + u64(ledger.state_bytes) + array(ledger.evicted)
+    return u32(2) + ZERO + header + ledger.transaction_set + processing + tail
+
+
+def _processing(transaction: AppliedTransaction) -> bytes:
+    """As ``TransactionResultMetaV1``."""
+    return b"".join(
+        (
+            ZERO,
+            transaction.hash,
+            transaction.result,
+            array(transaction.fee_changes),
+            transaction.meta,
+            array(transaction.refund_changes),
+        )
+    )

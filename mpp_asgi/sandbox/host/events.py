@@ -1,0 +1,161 @@
+"""Events an invocation leaves: what contracts emit, and diagnostics for whoever debugs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from mpp_asgi.sandbox.host.errors import describe
+from mpp_asgi.sandbox.wire.stream import ONE, ZERO, array, boolean, u32
+from mpp_asgi.sandbox.wire.values import VOID, Address, Kind, Val, string_val, vec_val
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_EVENTS = 1_000
+"""More diagnostics than this are dropped, so that no contract can fill the memory."""
+
+
+class EventKind(IntEnum):
+    """``ContractEventType``."""
+
+    SYSTEM = 0
+    CONTRACT = 1
+    DIAGNOSTIC = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    kind: EventKind
+    contract: Address | None
+    topics: tuple[Val, ...]
+    data: Val
+    xdr: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        contract = ZERO if self.contract is None else ONE + self.contract.key
+        body = ZERO + array(topic.xdr for topic in self.topics) + self.data.xdr
+        object.__setattr__(self, "xdr", ZERO + contract + u32(self.kind) + body)
+
+    def diagnostic_xdr(self, *, succeeded: bool) -> bytes:
+        """The event as a ``DiagnosticEvent``."""
+        return boolean(succeeded) + self.xdr
+
+
+class EventLog:
+    """Events in the order they happened; those of calls that failed stay, marked as failed."""
+
+    __slots__ = ("_events", "_failed", "muted")
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._failed: list[bool] = []
+        self.muted = False
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[tuple[Event, bool]]:
+        """Each event and whether the call it came from failed."""
+        return zip(self._events, self._failed, strict=True)
+
+    def emit(self, contract: Address, topics: Sequence[Val], data: Val) -> None:
+        self._append(Event(EventKind.CONTRACT, contract, tuple(topics), data))
+
+    def diagnose(
+        self, contract: Address | None, topics: Sequence[Val], data: Sequence[Val]
+    ) -> None:
+        if self.muted or len(self._events) >= MAX_EVENTS:
+            return
+        self._append(Event(EventKind.DIAGNOSTIC, contract, tuple(topics), joined(data)))
+
+    def _append(self, event: Event) -> None:
+        self._events.append(event)
+        self._failed.append(False)
+
+    def fail_from(self, position: int) -> None:
+        """Mark everything since ``position`` as belonging to a failed call."""
+        for index in range(position, len(self._failed)):
+            self._failed[index] = True
+
+    def emitted(self) -> list[Event]:
+        """The contract events that count: those of calls that did not fail."""
+        return [
+            event for event, failed in self if not failed and event.kind is not EventKind.DIAGNOSTIC
+        ]
+
+    def describe(self) -> str:
+        """The log as the network's simulation errors print it, newest first."""
+        if not self._events:
+            return ""
+        lines = [
+            f"   {index}: {describe_event(event, failed=failed)}"
+            for index, (event, failed) in enumerate(reversed(list(self)))
+        ]
+        return "\n".join(["", "Event log (newest first):", *lines, ""])
+
+
+def joined(data: Sequence[Val]) -> Val:
+    """Diagnostic arguments: one stands for itself, several form a vector."""
+    if not data:
+        return VOID
+    return data[0] if len(data) == 1 else vec_val(data)
+
+
+def message(text: str, args: Sequence[Val] = ()) -> list[Val]:
+    return [string_val(text.encode()), *args]
+
+
+_KIND_NAMES = {
+    EventKind.SYSTEM: "System",
+    EventKind.CONTRACT: "Contract",
+    EventKind.DIAGNOSTIC: "Diagnostic",
+}
+
+
+def describe_event(event: Event, *, failed: bool) -> str:
+    kind = _KIND_NAMES[event.kind]
+    prefix = f"[Failed {kind} Event (not emitted)] " if failed else f"[{kind} Event] "
+    contract = "" if event.contract is None else f"contract:{event.contract}, "
+    topics = [describe_value(topic) for topic in event.topics]
+    is_call = bool(event.topics) and event.topics[0].value == "fn_call"
+    if is_call and len(topics) > 1 and event.topics[1].kind is Kind.BYTES:
+        topics[1] = str(Address.contract(event.topics[1].value))
+    return f"{prefix}{contract}topics:[{', '.join(topics)}], data:{describe_value(event.data)}"
+
+
+def describe_value(value: Val) -> str:
+    payload = value.value
+    match value.kind:
+        case Kind.BOOL:
+            return "true" if payload else "false"
+        case Kind.VOID:
+            return "Void"
+        case Kind.ERROR:
+            return describe(*payload)
+        case Kind.TIMEPOINT:
+            return f"TimePoint({payload})"
+        case Kind.DURATION:
+            return f"Duration({payload})"
+        case Kind.BYTES:
+            return f"Bytes({payload.hex()})"
+        case Kind.STRING:
+            return f'"{payload.decode("utf-8", "backslashreplace")}"'
+        case Kind.EXECUTABLE_TAG:
+            return f'ExecutableTag("{payload.decode("utf-8", "backslashreplace")}")'
+        case Kind.VEC:
+            return f"[{', '.join(describe_value(item) for item in payload or ())}]"
+        case Kind.MAP:
+            pairs = (f"{describe_value(k)}: {describe_value(v)}" for k, v in payload or ())
+            return f"{{{', '.join(pairs)}}}"
+        case Kind.LEDGER_KEY_INSTANCE:
+            return "LedgerKeyContractInstance"
+        case Kind.LEDGER_KEY_NONCE:
+            return f"LedgerKeyNonce({payload})"
+        case Kind.INSTANCE:
+            wasm_hash = payload.executable.wasm_hash
+            inner = "StellarAsset" if wasm_hash is None else f"Wasm({wasm_hash.hex()})"
+            return f"ContractInstance({inner})"
+        case _:
+            return str(payload)

@@ -1,0 +1,96 @@
+"""Contracts written in Python: how the host finds and calls their functions.
+
+A native contract is a mapping of function names to :class:`Function`. The host checks the number
+and the types of the arguments, then runs the function inside the contract's frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
+from mpp_asgi.sandbox.wire.values import Address, AddressKind, Kind, Val, symbol_val
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mpp_asgi.sandbox.host.invocation import Host
+
+
+class Parameter(Enum):
+    """What a function takes in one place."""
+
+    ADDRESS = auto()
+    MUXED_ADDRESS = auto()
+    """An address or a muxed account."""
+    I128 = auto()
+    U32 = auto()
+    BOOL = auto()
+    BYTES = auto()
+    BYTES_32 = auto()
+    BYTES_64 = auto()
+
+
+_KINDS = {
+    Parameter.I128: Kind.I128,
+    Parameter.U32: Kind.U32,
+    Parameter.BOOL: Kind.BOOL,
+    Parameter.BYTES: Kind.BYTES,
+    Parameter.BYTES_32: Kind.BYTES,
+    Parameter.BYTES_64: Kind.BYTES,
+}
+_SIZES = {Parameter.BYTES_32: 32, Parameter.BYTES_64: 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    parameters: tuple[Parameter, ...]
+    run: Callable[..., Val]
+    """Called with the host and one Python value per parameter."""
+
+    def call(self, host: Host, name: str, args: Sequence[Val]) -> Val:
+        if len(args) != len(self.parameters):
+            raise host.error(
+                ErrorType.CONTEXT,
+                ErrorCode.UNEXPECTED_SIZE,
+                "wrong number of args to func",
+                [symbol_val(name)],
+            )
+        values = [_convert(p, arg) for p, arg in zip(self.parameters, args, strict=True)]
+        return self.run(host, *values)
+
+
+Contract = "Mapping[str, Function]"
+
+
+def call_native(
+    host: Host, contract: Mapping[str, Function], name: str, args: Sequence[Val]
+) -> Val:
+    function = contract.get(name)
+    if function is None:
+        raise host.error(
+            ErrorType.CONTEXT,
+            ErrorCode.MISSING_VALUE,
+            "function does not exist",
+            [symbol_val(name)],
+        )
+    return function.call(host, name, args)
+
+
+def _convert(parameter: Parameter, value: Val) -> Any:
+    if parameter in {Parameter.ADDRESS, Parameter.MUXED_ADDRESS}:
+        return _convert_address(parameter, value)
+    size = _SIZES.get(parameter)
+    if value.kind is not _KINDS[parameter] or (size is not None and len(value.value) != size):
+        raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
+    return value.value
+
+
+def _convert_address(parameter: Parameter, value: Val) -> Address:
+    if value.kind is Kind.ADDRESS:
+        address: Address = value.value
+        if address.kind != AddressKind.MUXED or parameter is Parameter.MUXED_ADDRESS:
+            return address
+    raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)

@@ -1,0 +1,423 @@
+"""The ledger: takes transactions in, closes, and keeps what was closed.
+
+Nothing here reads a clock or sleeps. :meth:`Ledger.advance` is told the time and closes every
+ledger that is due by then; whoever asks the ledger anything calls it first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from heapq import heappop, heappush
+from math import ceil
+from typing import TYPE_CHECKING
+
+from mpp_asgi.sandbox.application import Application
+from mpp_asgi.sandbox.diagnostics import Diagnostics
+from mpp_asgi.sandbox.header import Header, result_set_hash, transaction_set
+from mpp_asgi.sandbox.history import (
+    AFTER_TRANSACTION,
+    FEES_AFTER,
+    FEES_BEFORE,
+    RETENTION,
+    AppliedTransaction,
+    ClosedLedger,
+    History,
+    PlacedEvent,
+    Position,
+    Stretch,
+)
+from mpp_asgi.sandbox.meta import TxStage
+from mpp_asgi.sandbox.queue import Queue
+from mpp_asgi.sandbox.rules import Moment
+from mpp_asgi.sandbox.state import Layer, State, live_until
+from mpp_asgi.sandbox.validity import judge
+from mpp_asgi.sandbox.wire.entries import Ttl
+from mpp_asgi.sandbox.wire.keys import is_temporary, ttl_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mpp_asgi.sandbox.frame import Frame
+    from mpp_asgi.sandbox.queue import Submission
+    from mpp_asgi.sandbox.rules import Network
+    from mpp_asgi.sandbox.wire.entries import Entry
+
+FIRST_LEDGER = 1_000
+"""Not 1, so that clients can look a little back from the first moment on."""
+_LONGEST_CHAIN = 256
+"""Empty ledgers that are closed one by one; more are passed over in one step."""
+
+
+@dataclass(slots=True)
+class Schedule:
+    """When ledgers close: every ``interval`` seconds from ``start``; never by itself if None."""
+
+    start: float
+    interval: float | None
+    closed: int = 0
+    frozen: bool = False
+
+    def due(self, now: float) -> int:
+        """How many ledgers are due by ``now``."""
+        if self.interval is None or self.frozen or now < self.start:
+            return 0
+        return max(0, int((now - self.start) / self.interval) - self.closed)
+
+    def next_time(self) -> float:
+        assert self.interval is not None
+        return self.start + (self.closed + 1) * self.interval
+
+
+class Ledger:
+    """One network's ledger."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        now: float,
+        close_interval: float | None,
+        genesis: Iterable[Entry],
+        retention: int = RETENTION,
+    ) -> None:
+        self.network = network
+        self.state = State()
+        self.queue = Queue(network)
+        self._fee_pool = 0
+        self._expiring: list[tuple[int, bytes]] = []
+        self._schedule = Schedule(now, close_interval)
+        layer = Layer(self.state, FIRST_LEDGER)
+        for entry in genesis:
+            layer.put(entry)
+        self._commit(layer)
+        empty = transaction_set(bytes(32), (), (), network.base_fee)
+        header = Header(
+            sequence=FIRST_LEDGER,
+            close_time=int(now),
+            previous_hash=bytes(32),
+            transaction_set_hash=sha256(empty).digest(),
+            result_hash=result_set_hash(()),
+            state_hash=sha256(network.network_id).digest(),
+            fee_pool=0,
+        )
+        self._header = header
+        first = _closed(header, empty)
+        self.history = History(FIRST_LEDGER, first, retention)
+        self.history.add(first, Stretch(FIRST_LEDGER, int(now), 0))
+
+    @property
+    def sequence(self) -> int:
+        """The latest closed ledger."""
+        return self._header.sequence
+
+    @property
+    def close_time(self) -> int:
+        return self._header.close_time
+
+    @property
+    def fee_pool(self) -> int:
+        return self._fee_pool
+
+    # Closing
+
+    def advance(self, now: float) -> None:
+        """Close every ledger that is due by ``now`` (Unix seconds)."""
+        due = self._schedule.due(now)
+        if not due:
+            return
+        schedule = self._schedule
+        if not self.queue.is_empty:
+            self._close_at(schedule.next_time())
+            schedule.closed += 1
+            due -= 1
+        while due and not self.queue.is_empty:
+            self._close_at(schedule.next_time())
+            schedule.closed += 1
+            due -= 1
+        if due:
+            self._pass_over(due)
+            schedule.closed += due
+
+    def close(self, now: float) -> None:
+        """Close one ledger now, due or not; the following ones are due from here on."""
+        schedule = self._schedule
+        self._schedule = Schedule(now, schedule.interval, frozen=schedule.frozen)
+        self._close_at(now)
+
+    def set_interval(self, interval: float | None, now: float) -> None:
+        self._schedule = Schedule(now, interval, frozen=self._schedule.frozen)
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._schedule.frozen
+
+    def freeze(self) -> None:
+        """Close no ledger by itself until :meth:`thaw`."""
+        self._schedule.frozen = True
+
+    def thaw(self, now: float) -> None:
+        self._schedule = Schedule(now, self._schedule.interval)
+
+    def _close_at(self, time: float) -> None:
+        close_time = max(int(time), self.close_time)
+        moment = Moment(self.sequence + 1, close_time)
+        frames = self._candidates(moment)
+        if not frames:
+            self._close_empty(close_time, time)
+        else:
+            self._close_with(frames, moment, time)
+        self.queue.closed(frames)
+
+    def _pass_over(self, count: int) -> None:
+        """Close ``count`` ledgers nobody put anything in."""
+        schedule = self._schedule
+        assert schedule.interval is not None
+        skipped = max(0, count - _LONGEST_CHAIN)
+        if skipped:
+            # The chain of hashes does not run through ledgers nobody could have looked at.
+            header = self._header
+            time = schedule.start + (schedule.closed + skipped) * schedule.interval
+            marker = sha256(self.history.latest.hash + skipped.to_bytes(8, "big")).digest()
+            self._append_empty(
+                header.sequence + skipped,
+                max(int(time), header.close_time),
+                marker,
+                self._stretch(time, header.sequence + skipped),
+            )
+            for _ in range(min(skipped, 16)):
+                self.queue.closed(())
+        for step in range(skipped + 1, count + 1):
+            time = schedule.start + (schedule.closed + step) * schedule.interval
+            self._close_empty(max(int(time), self.close_time), time)
+            self.queue.closed(())
+
+    def _close_empty(self, close_time: int, time: float) -> None:
+        sequence = self.sequence + 1
+        stretch = self._stretch(time, sequence)
+        self._append_empty(sequence, close_time, self.history.latest.hash, stretch)
+
+    def _append_empty(
+        self, sequence: int, close_time: int, previous_hash: bytes, stretch: Stretch | None
+    ) -> None:
+        empty = transaction_set(previous_hash, (), (), self.network.base_fee)
+        self._header = Header(
+            sequence=sequence,
+            close_time=close_time,
+            previous_hash=previous_hash,
+            transaction_set_hash=sha256(empty).digest(),
+            result_hash=result_set_hash(()),
+            state_hash=self._header.state_hash,
+            fee_pool=self._fee_pool,
+        )
+        evicted = self._evict()
+        self.history.add(_closed(self._header, empty, evicted=evicted), stretch)
+
+    def _stretch(self, time: float, sequence: int) -> Stretch | None:
+        """A new stretch of close times, unless the one that runs foretells this time."""
+        return self.history.stretch_for(sequence, time, self._schedule.interval)
+
+    def _candidates(self, moment: Moment) -> list[Frame]:
+        """What goes into the next ledger; what has become invalid is banned."""
+        valid: list[Frame] = []
+        invalid: list[Frame] = []
+        for frame in self.queue:
+            result = judge(frame, self.network, self.state, moment, Diagnostics())
+            (valid if result.succeeded else invalid).append(frame)
+        self.queue.ban(invalid)
+        settings = self.network.settings
+        classic = _fit(
+            [frame for frame in valid if not frame.is_soroban],
+            settings.ledger_max_classic_operations,
+            None,
+        )
+        soroban = _fit(
+            [frame for frame in valid if frame.is_soroban],
+            settings.ledger_max_transactions,
+            settings.ledger_max_transaction_bytes,
+        )
+        return [*classic, *soroban]
+
+    def _close_with(self, frames: list[Frame], moment: Moment, time: float) -> None:
+        previous = self.history.latest.hash
+        base_fee = self.network.base_fee
+        ordered = _apply_order(frames, previous)
+        encoded = transaction_set(
+            previous,
+            [frame.envelope.xdr for frame in ordered if not frame.is_soroban],
+            [frame.envelope.xdr for frame in ordered if frame.is_soroban],
+            base_fee,
+        )
+        layer = Layer(self.state, moment.sequence)
+        applications = [Application(frame, self.network, moment) for frame in ordered]
+        for application in applications:
+            self._fee_pool += application.charge(layer, base_fee)
+        for application in applications:
+            application.apply(layer)
+        for application in applications:
+            self._fee_pool -= application.refund(layer)
+        self._commit(layer)
+        transactions = tuple(
+            _applied(application, moment, order, base_fee)
+            for order, application in enumerate(applications, start=1)
+        )
+        pairs = [transaction.hash + transaction.result for transaction in transactions]
+        result_hash = result_set_hash(pairs)
+        self._header = Header(
+            sequence=moment.sequence,
+            close_time=moment.close_time,
+            previous_hash=previous,
+            transaction_set_hash=sha256(encoded).digest(),
+            result_hash=result_hash,
+            state_hash=sha256(self._header.state_hash + result_hash).digest(),
+            fee_pool=self._fee_pool,
+        )
+        evicted = self._evict()
+        closed = _closed(
+            self._header,
+            encoded,
+            transactions=transactions,
+            events=tuple(_events(applications, moment.sequence)),
+            evicted=evicted,
+        )
+        self.history.add(closed, self._stretch(time, moment.sequence))
+
+    # Entries
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Write entries as if the latest ledger had; for setting the scene."""
+        layer = Layer(self.state, self.sequence)
+        for entry in entries:
+            layer.put(entry)
+        self._commit(layer)
+
+    def _commit(self, layer: Layer) -> None:
+        for entry in layer.written():
+            if isinstance(entry, Ttl) and is_temporary(entry.of):
+                heappush(self._expiring, (entry.live_until, entry.of))
+        layer.commit()
+
+    def _evict(self) -> tuple[bytes, ...]:
+        """Remove temporary entries that have expired."""
+        evicted: list[bytes] = []
+        while self._expiring and self._expiring[0][0] < self.sequence:
+            _, key = heappop(self._expiring)
+            until = live_until(self.state, key)
+            if until is not None and until < self.sequence:
+                self.state.write(key, None)
+                self.state.write(ttl_key(key), None)
+                evicted += (key, ttl_key(key))
+        return tuple(evicted)
+
+    # Transactions
+
+    def submit(self, frame: Frame, now: float) -> Submission:
+        """Put a transaction into the queue, or say why not."""
+        interval = self._schedule.interval
+        expected = 0 if interval is None else ceil(interval)
+        drift = max(0, int(now) - self.close_time)
+        moment = Moment(self.sequence + 1, self.close_time, 2 * expected + drift)
+        return self.queue.submit(frame, self.state, moment)
+
+
+def _fit(frames: list[Frame], count: int, size: int | None) -> list[Frame]:
+    """As many as fit into a ledger, best bids first."""
+    taken: list[Frame] = []
+    left = size
+    for frame in sorted(frames, key=_bid, reverse=True):
+        operations = 1 if frame.is_soroban else frame.operation_count
+        if operations > count or (left is not None and frame.size > left):
+            continue
+        count -= operations
+        if left is not None:
+            left -= frame.size
+        taken.append(frame)
+    return taken
+
+
+def _bid(frame: Frame) -> tuple[float, bytes]:
+    return frame.inclusion_fee / max(1, frame.operation_count), frame.full_hash
+
+
+def _apply_order(frames: list[Frame], previous_hash: bytes) -> list[Frame]:
+    """Classic before Soroban, within each an order nobody can foresee when submitting."""
+    salt = int.from_bytes(previous_hash, "big")
+    return sorted(
+        frames,
+        key=lambda frame: (frame.is_soroban, int.from_bytes(frame.full_hash, "big") ^ salt),
+    )
+
+
+def _closed(
+    header: Header,
+    encoded_set: bytes,
+    *,
+    transactions: tuple[AppliedTransaction, ...] = (),
+    events: tuple[PlacedEvent, ...] = (),
+    evicted: tuple[bytes, ...] = (),
+) -> ClosedLedger:
+    encoded = header.xdr
+    return ClosedLedger(
+        sequence=header.sequence,
+        close_time=header.close_time,
+        hash=sha256(encoded).digest(),
+        header=encoded,
+        transaction_set=encoded_set,
+        transactions=transactions,
+        events=events,
+        evicted=evicted,
+    )
+
+
+def _applied(
+    application: Application, moment: Moment, order: int, base_fee: int
+) -> AppliedTransaction:
+    frame = application.frame
+    meta = application.meta
+    return AppliedTransaction(
+        hash=frame.hash,
+        inner_hash=frame.inner_hash,
+        ledger=moment.sequence,
+        close_time=moment.close_time,
+        order=order,
+        is_fee_bump=frame.is_fee_bump,
+        is_soroban=frame.is_soroban,
+        succeeded=application.result.succeeded,
+        inclusion_fee=min(base_fee, frame.inclusion_fee // max(1, frame.operation_count)),
+        envelope=frame.envelope.xdr,
+        result=application.result.xdr,
+        meta=meta.xdr,
+        fee_changes=tuple(application.fee_changes),
+        refund_changes=tuple(application.refund_changes),
+        transaction_events=tuple(meta.transaction_events),
+        contract_events=tuple(
+            tuple(event.xdr for event in operation.events) for operation in meta.operations
+        ),
+        diagnostics=tuple(meta.diagnostics),
+    )
+
+
+def _events(applications: Sequence[Application], ledger: int) -> list[PlacedEvent]:
+    """Events in the order RPC gives them: fees, then each transaction's own, then refunds."""
+    found: list[PlacedEvent] = []
+    before = after = 0
+    late: list[PlacedEvent] = []
+    for order, application in enumerate(applications, start=1):
+        transaction_hash = application.frame.hash
+        own = 0
+        for stage, event in application.meta.events:
+            if stage is TxStage.BEFORE_ALL:
+                position = Position(ledger, FEES_BEFORE, 0, before)
+                before += 1
+            elif stage is TxStage.AFTER_ALL:
+                position = Position(ledger, FEES_AFTER, 0, after)
+                after += 1
+            else:
+                position = Position(ledger, order, AFTER_TRANSACTION, own)
+                own += 1
+            late.append(PlacedEvent(position, event, transaction_hash))
+        for index, operation in enumerate(application.meta.operations):
+            for number, event in enumerate(operation.events):
+                position = Position(ledger, order, index, number)
+                found.append(PlacedEvent(position, event, transaction_hash))
+    return sorted([*found, *late], key=lambda placed: placed.position)

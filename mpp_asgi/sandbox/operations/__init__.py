@@ -1,0 +1,1 @@
+"""Classic operations: how each is checked and applied."""

@@ -1,0 +1,229 @@
+"""Transactions that wait for the next ledger.
+
+One transaction per source account, in one of two lanes: classic and Soroban. A waiting transaction
+can be replaced only by a fee bump with the same sequence number and ten times the bid. What could
+not be included for four ledgers expires; what expired or turned out invalid is banned for ten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mpp_asgi.sandbox.diagnostics import Diagnostics
+from mpp_asgi.sandbox.resources import check_resources
+from mpp_asgi.sandbox.state import find_account
+from mpp_asgi.sandbox.validity import judge
+from mpp_asgi.sandbox.wire.results import Code, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mpp_asgi.sandbox.frame import Frame
+    from mpp_asgi.sandbox.rules import Moment, Network
+    from mpp_asgi.sandbox.state import View
+
+PENDING_LEDGERS = 4
+BANNED_LEDGERS = 10
+REPLACEMENT_FACTOR = 10
+_INT64_MAX = 2**63 - 1
+
+
+class Status(StrEnum):
+    PENDING = "PENDING"
+    DUPLICATE = "DUPLICATE"
+    TRY_AGAIN_LATER = "TRY_AGAIN_LATER"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What came of submitting a transaction; ``result`` and diagnostics go with an error."""
+
+    status: Status
+    result: Result | None = None
+    diagnostics: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An account in a lane: the transaction it is the source of, and the fees it is to pay."""
+
+    frame: Frame | None = None
+    fees: int = 0
+    age: int = 0
+
+
+class Lane:
+    """The waiting transactions of one sort."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[bytes, Waiting] = {}
+        self._banned: deque[set[bytes]] = deque(
+            (set() for _ in range(BANNED_LEDGERS)), maxlen=BANNED_LEDGERS
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (w.frame for w in self._accounts.values() if w.frame is not None)
+
+    def has_account(self, public_key: bytes) -> bool:
+        return public_key in self._accounts
+
+    def waiting(self, public_key: bytes) -> Frame | None:
+        account = self._accounts.get(public_key)
+        return None if account is None else account.frame
+
+    def fees(self, public_key: bytes) -> int:
+        account = self._accounts.get(public_key)
+        return 0 if account is None else account.fees
+
+    def is_banned(self, frame: Frame) -> bool:
+        return any(frame.full_hash in banned for banned in self._banned)
+
+    def add(self, frame: Frame) -> None:
+        self.drop(frame.source)
+        self._accounts.setdefault(frame.source, Waiting()).frame = frame
+        self._accounts.setdefault(frame.fee_source, Waiting()).fees += frame.full_fee
+
+    def drop(self, public_key: bytes) -> None:
+        """Forget what the account is the source of."""
+        account = self._accounts.get(public_key)
+        if account is None or account.frame is None:
+            return
+        frame = account.frame
+        account.frame = None
+        account.age = 0
+        self._accounts[frame.fee_source].fees -= frame.full_fee
+        for key in {public_key, frame.fee_source}:
+            left = self._accounts[key]
+            if left.frame is None and not left.fees:
+                del self._accounts[key]
+
+    def ban(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self._banned[0].add(frame.full_hash)
+            waiting = self.waiting(frame.source)
+            if waiting is not None and waiting.full_hash == frame.full_hash:
+                self.drop(frame.source)
+
+    def applied(self, frames: Iterable[Frame]) -> None:
+        """Remove what a ledger took; the same envelope cannot come back."""
+        for frame in frames:
+            waiting = self.waiting(frame.source)
+            if waiting is not None and waiting.sequence <= frame.sequence:
+                self.drop(frame.source)
+            self._banned[0].add(frame.full_hash)
+
+    def shift(self) -> None:
+        """A ledger has closed: what waits grows older, bans grow lighter."""
+        self._banned.appendleft(set())
+        expired = []
+        for account in self._accounts.values():
+            if account.frame is None:
+                continue
+            account.age += 1
+            if account.age >= PENDING_LEDGERS:
+                expired.append(account.frame)
+        self.ban(expired)
+
+
+class Queue:
+    """Both lanes."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.classic = Lane()
+        self.soroban = Lane()
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from self.classic
+        yield from self.soroban
+
+    @property
+    def is_empty(self) -> bool:
+        return next(iter(self), None) is None
+
+    def submit(self, frame: Frame, view: View, moment: Moment) -> Submission:
+        """Take a transaction in, or say why not. ``moment`` is that of the next ledger."""
+        lane, other = self._lanes(frame)
+        if other.has_account(frame.source):
+            return Submission(Status.TRY_AGAIN_LATER)
+        if frame.resource_fee < 0 or frame.full_fee < 0:
+            return _error(Result(0, Code.MALFORMED))
+        if frame.is_soroban and frame.soroban is None:
+            return _error(Result(0, Code.MALFORMED))
+        if lane.is_banned(frame):
+            return Submission(Status.TRY_AGAIN_LATER)
+        if frame.inclusion_fee < 0:
+            return _error(Result(0, Code.MALFORMED))
+        released = 0
+        waiting = lane.waiting(frame.source)
+        if waiting is not None:
+            refusal = self._replace(frame, waiting)
+            if refusal is not None:
+                return refusal
+            if waiting.fee_source == frame.fee_source:
+                released = waiting.full_fee
+        diagnostics = Diagnostics()
+        result = judge(frame, self._network, view, moment, diagnostics)
+        if not result.succeeded:
+            return _error(result, diagnostics)
+        payer = find_account(view, frame.fee_source)
+        assert payer is not None
+        available = payer.available_balance(self._network.base_reserve)
+        if available - (frame.full_fee - released) < lane.fees(frame.fee_source):
+            return _error(Result(0, Code.INSUFFICIENT_BALANCE))
+        lane.add(frame)
+        return Submission(Status.PENDING)
+
+    def _lanes(self, frame: Frame) -> tuple[Lane, Lane]:
+        if frame.is_soroban:
+            return self.soroban, self.classic
+        return self.classic, self.soroban
+
+    def _replace(self, frame: Frame, waiting: Frame) -> Submission | None:
+        """Whether ``frame`` may take the place of what waits; ``None`` when it may."""
+        if _is_same(waiting, frame):
+            return Submission(Status.DUPLICATE)
+        if frame.sequence < waiting.sequence:
+            return _error(Result(0, Code.BAD_SEQ))
+        if frame.soroban is not None:
+            diagnostics = Diagnostics()
+            size = len(frame.envelope.inner_xdr)
+            settings = self._network.settings
+            if not check_resources(frame.soroban, size, settings, diagnostics):
+                return _error(Result(0, Code.SOROBAN_INVALID), diagnostics)
+        if not frame.is_fee_bump or frame.sequence != waiting.sequence:
+            return Submission(Status.TRY_AGAIN_LATER)
+        old_count = max(1, waiting.operation_count)
+        new_count = max(1, frame.operation_count)
+        wanted = REPLACEMENT_FACTOR * waiting.inclusion_fee * new_count
+        if frame.inclusion_fee * old_count < wanted:
+            needed = -(-wanted // old_count) + frame.full_fee - frame.inclusion_fee
+            return _error(Result(min(needed, _INT64_MAX), Code.INSUFFICIENT_FEE))
+        return None
+
+    def ban(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self._lanes(frame)[0].ban([frame])
+
+    def closed(self, applied: Iterable[Frame]) -> None:
+        """A ledger has closed with these transactions."""
+        for frame in applied:
+            self._lanes(frame)[0].applied([frame])
+        self.classic.shift()
+        self.soroban.shift()
+
+
+def _is_same(waiting: Frame, frame: Frame) -> bool:
+    """The same envelope, or the inside of a fee bump that waits."""
+    if waiting.is_fee_bump and not frame.is_fee_bump:
+        return waiting.inner_full_hash == frame.full_hash
+    return waiting.full_hash == frame.full_hash
+
+
+def _error(result: Result, diagnostics: Diagnostics | None = None) -> Submission:
+    encoded = () if diagnostics is None else tuple(diagnostics.encoded)
+    return Submission(Status.ERROR, result, encoded)

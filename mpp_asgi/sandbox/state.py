@@ -1,0 +1,142 @@
+"""The ledger's entries, and changes to them in layers.
+
+A layer sees its parent's entries through its own changes. Committing a layer writes its changes
+into the parent; dropping it undoes them. What a layer changed can be written down as the
+``LedgerEntryChanges`` that transaction meta is made of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from mpp_asgi.sandbox.wire.entries import Account, Entry, Trustline, Ttl, ledger_entry
+from mpp_asgi.sandbox.wire.keys import account_key, has_ttl, trustline_key, ttl_key
+from mpp_asgi.sandbox.wire.stream import u32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpp_asgi.sandbox.wire.assets import Asset
+
+E = TypeVar("E", Account, Trustline, Ttl)
+
+_CREATED = u32(0)
+_UPDATED = u32(1)
+_REMOVED = u32(2)
+_STATE = u32(3)
+
+Stored = tuple[Entry, int]
+"""An entry and the ledger it was last modified in."""
+
+
+class View(Protocol):
+    """Entries that can be read."""
+
+    def stored(self, key: bytes) -> Stored | None: ...
+
+
+class State:
+    """All entries of the ledger, by their key's bytes."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, Stored] = {}
+
+    def stored(self, key: bytes) -> Stored | None:
+        return self._entries.get(key)
+
+    def write(self, key: bytes, stored: Stored | None) -> None:
+        if stored is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = stored
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (entry for entry, _ in self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class Layer:
+    """Changes made in one ledger on top of a parent."""
+
+    __slots__ = ("_changes", "_parent", "sequence")
+
+    def __init__(self, parent: State | Layer, sequence: int) -> None:
+        self._parent = parent
+        self.sequence = sequence
+        self._changes: dict[bytes, Stored | None] = {}
+
+    def child(self) -> Layer:
+        return Layer(self, self.sequence)
+
+    def stored(self, key: bytes) -> Stored | None:
+        if key in self._changes:
+            return self._changes[key]
+        return self._parent.stored(key)
+
+    def write(self, key: bytes, stored: Stored | None) -> None:
+        self._changes[key] = stored
+
+    def put(self, entry: Entry) -> None:
+        self._changes[entry.key] = (entry, self.sequence)
+
+    def remove(self, key: bytes) -> None:
+        self._changes[key] = None
+
+    def written(self) -> Iterator[Entry]:
+        """The entries the layer puts."""
+        return (stored[0] for stored in self._changes.values() if stored is not None)
+
+    def commit(self) -> None:
+        for key, stored in self._changes.items():
+            self._parent.write(key, stored)
+        self._changes = {}
+
+    def changes(self) -> list[bytes]:
+        """The layer's changes as encoded ``LedgerEntryChange`` values, in the order made."""
+        encoded: list[bytes] = []
+        for key, after in self._changes.items():
+            before = self._parent.stored(key)
+            if before is not None:
+                encoded.append(_STATE + ledger_entry(*before))
+            if after is not None:
+                kind = _CREATED if before is None else _UPDATED
+                encoded.append(kind + ledger_entry(*after))
+            elif before is not None:
+                encoded.append(_REMOVED + key)
+        return encoded
+
+
+def find_account(view: View, public_key: bytes) -> Account | None:
+    stored = view.stored(account_key(public_key))
+    if stored is None:
+        return None
+    entry = stored[0]
+    assert isinstance(entry, Account)
+    return entry
+
+
+def find_trustline(view: View, public_key: bytes, asset: Asset) -> Trustline | None:
+    stored = view.stored(trustline_key(public_key, asset))
+    if stored is None:
+        return None
+    entry = stored[0]
+    assert isinstance(entry, Trustline)
+    return entry
+
+
+def live_until(view: View, key: bytes) -> int | None:
+    """The last ledger in which the entry lives; ``None`` when there is no such entry or it
+    never expires.
+    """
+    if not has_ttl(key):
+        return None
+    stored = view.stored(ttl_key(key))
+    if stored is None:
+        return None
+    entry = stored[0]
+    assert isinstance(entry, Ttl)
+    return entry.live_until
