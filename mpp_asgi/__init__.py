@@ -5,8 +5,8 @@
 """
 
 from mpp_asgi.config import ConfigError, Settings
-from mpp_asgi.intents import Payment
 from mpp_asgi.middleware import PaymentMiddleware
+from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import Price, PriceError, Tariff, price, tariff
 from mpp_asgi.stellar.network import Token
 

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection  # noqa: TC002 # FastAPI reads it at run time
 
-from mpp_asgi.intents import Payment
+from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import PAYMENT_DUE, current_visit, tariff_of
 
 

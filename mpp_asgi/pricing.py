@@ -23,7 +23,7 @@ from anyio import from_thread
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from mpp_asgi.intents import Payment
+    from mpp_asgi.payment import Payment
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Settle = Literal["before", "after"]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from mpp_asgi.body import RequestBody
     from mpp_asgi.gate import Gate, Offers, Presented
-    from mpp_asgi.intents import Admission, Payment
+    from mpp_asgi.intents import Admission
+    from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
     from mpp_asgi.routes import PricedRoute
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mpp_asgi.gate import Gate
-    from mpp_asgi.intents import Payment
+    from mpp_asgi.payment import Payment
 
 log = logging.getLogger("mpp_asgi")
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from stellar_sdk import Keypair
 from stellar_sdk.exceptions import BadSignatureError
 
-from mpp_asgi.intents import FaultError, Payment, RefusalError
+from mpp_asgi.intents import FaultError, RefusalError
+from mpp_asgi.payment import Payment
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
 from mpp_asgi.stellar import policy
 from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope

@@ -1,0 +1,39 @@
+"""What a handler sees of the payment that admitted its request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from mpp_asgi.protocol import Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """What the handler sees of the payment that admitted its request."""
+
+    method: str
+    intent: str
+    payer: str | None
+    """The address the money came from."""
+    amount: int
+    """Base units of ``currency``."""
+    currency: str
+    """The token's contract address."""
+    decimals: int
+    challenge_id: str
+    reference: str | None = None
+    """What the method calls the settlement; for a Stellar charge the transaction hash. ``None``
+    until it is settled, as with ``settle="after"``. So is ``receipt_value``."""
+    receipt_value: str | None = None
+    """The ``Payment-Receipt`` field."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt, read."""
+        return None if self.receipt_value is None else Receipt.from_header(self.receipt_value)
+
+    @property
+    def human_amount(self) -> Decimal:
+        """The amount in whole tokens, exact."""
+        return Decimal(self.amount).scaleb(-self.decimals)
