@@ -1,0 +1,34 @@
+"""The paying side: an `httpx.Auth` with a budget."""
+
+from mpp_asgi.client.auth import PaymentAuth
+from mpp_asgi.client.conversation import payment_receipt
+from mpp_asgi.client.errors import (
+    BudgetExceededError,
+    LedgerUnavailableError,
+    PaymentError,
+    PaymentNotMadeError,
+    PaymentOutcomeUnknownError,
+    PaymentRefusedError,
+    TransferFailedError,
+    UnacceptableOfferError,
+    UnsafeConnectionError,
+)
+from mpp_asgi.client.payments import PaidRequest, SignedPayment
+from mpp_asgi.client.retries import Patience
+
+__all__ = [
+    "BudgetExceededError",
+    "LedgerUnavailableError",
+    "PaidRequest",
+    "Patience",
+    "PaymentAuth",
+    "PaymentError",
+    "PaymentNotMadeError",
+    "PaymentOutcomeUnknownError",
+    "PaymentRefusedError",
+    "SignedPayment",
+    "TransferFailedError",
+    "UnacceptableOfferError",
+    "UnsafeConnectionError",
+    "payment_receipt",
+]

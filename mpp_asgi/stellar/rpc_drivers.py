@@ -17,6 +17,7 @@ import httpx
 from mpp_asgi.stellar.rpc import RpcUnavailableError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
     from mpp_asgi.stellar.rpc import RpcCall
@@ -36,14 +37,20 @@ _HEADERS: Final = {"Accept-Encoding": "identity"}
 class AsyncRpc:
     """A node behind an HTTP URL.
 
-    A ``client`` passed in stays the caller's to close.
+    A ``client`` passed in stays the caller's to close. Without one, ``ssl_context`` says whom to
+    trust; the default trusts the usual authorities.
     """
 
     def __init__(
-        self, url: str, *, client: httpx.AsyncClient | None = None, timeout: float = TIMEOUT
+        self,
+        url: str,
+        *,
+        client: httpx.AsyncClient | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._url = _checked_url(url)
-        self._client = client or httpx.AsyncClient()
+        self._client = client or httpx.AsyncClient(verify=ssl_context or True)
         self._owns_client = client is None
         self._timeout = timeout
         self._ids = itertools.count(1)
@@ -83,11 +90,12 @@ class SyncRpc:
         url: str,
         *,
         client: httpx.Client | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         timeout: float = TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = _checked_url(url)
-        self._client = client or httpx.Client()
+        self._client = client or httpx.Client(verify=ssl_context or True)
         self._owns_client = client is None
         self._timeout = timeout
         self._monotonic = monotonic

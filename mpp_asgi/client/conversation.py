@@ -1,0 +1,378 @@
+"""One request that may have to be paid for, from its first sending to its answer.
+
+The rule that everything here serves: **one payment for one request**. A second one is signed only
+when the ledger itself says that the first never moved and never will. No problem type is enough for
+that: the server that sends it holds the first payment and can still take it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from mpp_asgi.client.book import Book, Owed
+from mpp_asgi.client.budget import Budget, Reservation, whole_tokens
+from mpp_asgi.client.connection import CarryingHeaders, Origin, require_safe
+from mpp_asgi.client.errors import (
+    BudgetExceededError,
+    PaymentOutcomeUnknownError,
+    PaymentRefusedError,
+    TransferFailedError,
+    UnacceptableOfferError,
+)
+from mpp_asgi.client.ledger_truth import Verdict, verdict
+from mpp_asgi.client.offers import INTENT, METHOD, Asked, Offer, Rules, acceptable_offers
+from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
+from mpp_asgi.client.retries import Patience, failed_at_the_server, may_repeat
+from mpp_asgi.client.steps import RequestLostError, send, wait
+from mpp_asgi.protocol import Challenge, Problem, ProtocolError, Receipt
+from mpp_asgi.protocol.headers import (
+    ACCEPT_PAYMENT,
+    AUTHORIZATION,
+    PAYMENT_RECEIPT,
+    WWW_AUTHENTICATE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mpp_asgi.client.payments import SignedPayment
+    from mpp_asgi.client.steps import Steps
+    from mpp_asgi.client.wallet import Wallet
+
+MOST_PAYMENTS: Final = 2
+"""Payments signed for one request: a second one replaces one that the ledger declared void."""
+
+MOST_SHOWINGS: Final = 3
+"""Challenges under which one pushed payment is shown for one request."""
+
+PAYMENT_REQUIRED: Final = 402
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Everything that conversations share."""
+
+    rules: Rules
+    origins: frozenset[Origin] | None
+    wallet: Wallet
+    budget: Budget
+    book: Book
+    patience: Patience
+    clock: Callable[[], float]
+
+    def converse(self, request: httpx.Request, body: bytes) -> Steps[Owed | None]:
+        """Get the request answered, paying for it if that is asked.
+
+        The last response sent into the steps is the answer.
+
+        Returns:
+            The payment, if there was one; should the response's body get lost, it is to be kept.
+
+        Raises:
+            PaymentError: as its subclasses say.
+        """
+        request.headers.setdefault(ACCEPT_PAYMENT, f"{METHOD}/{INTENT}")
+        conversation = _Conversation(self, request, body)
+        owed = self.book.take(conversation.key)
+        signed = 0
+        priced: httpx.Response | None = None
+        while True:
+            if owed is None:
+                if priced is None:
+                    priced = yield from send(request)
+                    if priced.status_code != PAYMENT_REQUIRED:
+                        return None
+                owed = yield from conversation.pay(priced)
+                if owed is None:
+                    return None
+                signed += 1
+            with self._kept_unless_resolved(owed):
+                priced = yield from conversation.claim(owed)
+            if priced is None:
+                return owed
+            if signed >= MOST_PAYMENTS:
+                raise _refusal(owed, priced, paid=False)
+            owed = None
+
+    def reconcile(self) -> Steps[None]:
+        """Ask the ledger about every payment in doubt, and give back what never left."""
+        for owed in self.book.doubts():
+            found = yield from verdict(owed.payment.trace)
+            if found is Verdict.PAID:
+                owed.reservation.spend()
+            elif found is Verdict.VOID:
+                owed.reservation.give_back()
+                self.book.forget(owed.payment)
+
+    @contextmanager
+    def _kept_unless_resolved(self, owed: Owed) -> Iterator[None]:
+        """Whatever ends the conversation, be it the end of the task, the payment is not lost."""
+        try:
+            yield
+        finally:
+            if not owed.resolved:
+                self.book.keep(owed)
+
+
+class _Conversation:
+    """The state of one request."""
+
+    def __init__(self, payer: Payer, request: httpx.Request, body: bytes) -> None:
+        self._payer = payer
+        self._request = request
+        self._body = body
+        self.key = RequestKey.of(request, body)
+
+    # --- signing ----------------------------------------------------------------------------------
+
+    def pay(self, priced: httpx.Response) -> Steps[Owed | None]:
+        """Choose an offer of the 402 and sign a payment; ``None`` if it makes none."""
+        challenges = _challenges(priced)
+        if not challenges:
+            return None
+        at = priced.request
+        require_safe(self._request.url, at.url, self._payer.origins)
+        offer, reservation = yield from self._choose(challenges, at)
+        try:
+            payment = yield from self._payer.wallet.sign(
+                offer,
+                self._payer.rules.mode,
+                request=self.key,
+                target=Target(at.method, str(at.url)),
+            )
+        except BaseException:
+            reservation.give_back()
+            raise
+        if self._payer.clock() >= offer.expires:
+            reservation.give_back()
+            raise UnacceptableOfferError(("it expired while it was being paid",))
+        return Owed(payment, reservation)
+
+    def _choose(
+        self, challenges: list[Challenge], at: httpx.Request
+    ) -> Steps[tuple[Offer, Reservation]]:
+        fresh = [each for each in challenges if not self._payer.book.knows(each.id)]
+        offers, reasons = self._offers(fresh, at)
+        if len(fresh) < len(challenges):
+            reasons.append("it was answered before")
+        if not offers:
+            raise UnacceptableOfferError(tuple(reasons))
+        try:
+            return self._reserve(offers)
+        except BudgetExceededError:
+            yield from self._payer.reconcile()
+            return self._reserve(offers)
+
+    def _offers(
+        self, challenges: list[Challenge], at: httpx.Request
+    ) -> tuple[list[Offer], list[str]]:
+        asked = Asked(self._body_at(at.method), AUTHORIZATION in self._request.headers)
+        return acceptable_offers(challenges, self._payer.rules, asked, now=self._payer.clock())
+
+    def _reserve(self, offers: list[Offer]) -> tuple[Offer, Reservation]:
+        """The best offer that the budget has the money for."""
+        for offer in offers[:-1]:
+            try:
+                return offer, self._payer.budget.reserve(offer.token, offer.amount)
+            except BudgetExceededError:
+                continue
+        return offers[-1], self._payer.budget.reserve(offers[-1].token, offers[-1].amount)
+
+    def _body_at(self, method: str) -> bytes:
+        """A redirect may have turned the request into a GET without a body."""
+        return self._body if method == self._request.method else b""
+
+    # --- showing ----------------------------------------------------------------------------------
+
+    def claim(self, owed: Owed) -> Steps[httpx.Response | None]:
+        """Show the payment until there is an answer.
+
+        Returns:
+            ``None`` when the request is answered, or a 402 for a payment that is void for good.
+        """
+        require_safe(self._request.url, httpx.URL(owed.payment.target.url), self._payer.origins)
+        self._payer.book.begin(owed)
+        if owed.payment.pushed is not None:
+            yield from self._push(owed)
+        showings = 1
+        attempt = 1
+        while True:
+            response = yield from self._show(owed)
+            if response.status_code == PAYMENT_REQUIRED:
+                if owed.payment.pushed is None:
+                    return (yield from self._refused(owed, response))
+                if showings >= MOST_SHOWINGS or not self._renew(owed, response):
+                    raise _refusal(owed, response, paid=True)
+                showings += 1
+                if _problem_slug(response) == "payment-expired":
+                    continue
+            elif not failed_at_the_server(response):
+                self._answered(owed, response)
+                return None
+            elif attempt >= self._payer.patience.attempts or not may_repeat(
+                response.request, response
+            ):
+                raise _unknown(owed, f"the server answered HTTP {response.status_code}")
+            yield from wait(self._payer.patience.delay(response, attempt, self._payer.clock))
+            attempt += 1
+
+    def _push(self, owed: Owed) -> Steps[None]:
+        """The payer's own transaction is in the ledger, or an error says where it is."""
+        found = yield from self._payer.wallet.submit(owed.payment, submitted_before=owed.submitted)
+        owed.submitted = True
+        if found is Verdict.PAID:
+            owed.reservation.spend()
+        elif found is Verdict.VOID:
+            owed.reservation.give_back()
+            owed.resolved = True
+            raise TransferFailedError("Nothing was paid, because the ledger refused the transfer.")
+        else:
+            raise _unknown(owed, "the ledger could not be asked about the transaction")
+
+    def _show(self, owed: Owed) -> Steps[httpx.Response]:
+        """Send the request with the credential."""
+        request = self._carrying(owed.payment)
+        try:
+            response = yield from send(request)
+        except RequestLostError as lost:
+            if lost.never_sent and not owed.shown and owed.payment.pushed is None:
+                owed.reservation.give_back()
+                owed.resolved = True
+                raise
+            owed.shown = True
+            if isinstance(lost.cause, httpx.TransportError):
+                raise _unknown(owed, "the connection was lost") from lost.cause
+            raise
+        owed.shown = True
+        return response
+
+    def _carrying(self, payment: SignedPayment) -> httpx.Request:
+        target = payment.target
+        headers = self._request.headers.copy()
+        if target.method != self._request.method:
+            for name in ("Content-Length", "Content-Type", "Transfer-Encoding"):
+                headers.pop(name, None)
+        request = httpx.Request(
+            target.method,
+            target.url,
+            stream=httpx.ByteStream(self._body_at(target.method)),
+            extensions=self._request.extensions,
+        )
+        request.headers = CarryingHeaders(headers, payment.offer.header, payment.credential())
+        return request
+
+    # --- the answer -------------------------------------------------------------------------------
+
+    def _answered(self, owed: Owed, response: httpx.Response) -> None:
+        """The app gets this response. With an error status of the app's own, whether the money
+        left stays in doubt."""
+        owed.resolved = True
+        if response.is_error:
+            return
+        owed.reservation.spend()
+        payment = owed.payment
+        receipt = payment_receipt(response)
+        transaction_hash = payment.transaction_hash
+        if transaction_hash is None and receipt is not None:
+            transaction_hash = receipt.reference
+        self._payer.book.enter(
+            PaidRequest(
+                method=self._request.method,
+                url=str(self._request.url),
+                challenge_id=payment.challenge_id,
+                currency=payment.offer.token.symbol,
+                token=payment.offer.token.address,
+                amount=payment.offer.amount,
+                recipient=payment.offer.recipient,
+                transaction_hash=transaction_hash,
+                receipt=receipt,
+            )
+        )
+
+    def _refused(self, owed: Owed, response: httpx.Response) -> Steps[httpx.Response]:
+        """A pulled payment was answered with 402: what does the ledger say?"""
+        found = yield from verdict(owed.payment.trace)
+        owed.resolved = True
+        if found is Verdict.VOID:
+            owed.reservation.give_back()
+            return response
+        if found is Verdict.PAID:
+            owed.reservation.spend()
+        raise _refusal(owed, response, paid=True if found is Verdict.PAID else None)
+
+    def _renew(self, owed: Owed, response: httpx.Response) -> bool:
+        """Answer a fresh challenge for the same price with the same pushed payment."""
+        if str(response.request.url) != owed.payment.target.url:
+            return False  # a redirect was followed: somebody else's challenge
+        try:
+            challenges = _challenges(response)
+        except UnacceptableOfferError:
+            return False
+        offers, _ = self._offers(challenges, response.request)
+        for offer in offers:
+            if offer.same_price(owed.payment.offer):
+                owed.payment = self._payer.wallet.shown_again(owed.payment, offer)
+                self._payer.book.begin(owed)
+                return True
+        return False
+
+
+def payment_receipt(response: httpx.Response) -> Receipt | None:
+    """The receipt in a response, or in the redirect that led to it."""
+    for each in (response, *reversed(response.history)):
+        for value in each.headers.get_list(PAYMENT_RECEIPT):
+            try:
+                return Receipt.from_header(value)
+            except ProtocolError:
+                continue
+    return None
+
+
+def _challenges(response: httpx.Response) -> list[Challenge]:
+    try:
+        return Challenge.all_from_headers(response.headers.get_list(WWW_AUTHENTICATE))
+    except ProtocolError as error:
+        raise UnacceptableOfferError((f"its challenge cannot be read ({error})",)) from None
+
+
+def _problem(response: httpx.Response) -> Problem | None:
+    try:
+        return Problem.from_json(response.content, status=response.status_code)
+    except ProtocolError:
+        return None
+
+
+def _problem_slug(response: httpx.Response) -> str | None:
+    problem = _problem(response)
+    return problem.slug if problem else None
+
+
+def _price(owed: Owed) -> str:
+    offer = owed.payment.offer
+    return f"{whole_tokens(offer.amount, offer.token):f} {offer.token.symbol}"
+
+
+def _unknown(owed: Owed, why: str) -> PaymentOutcomeUnknownError:
+    return PaymentOutcomeUnknownError(
+        f"It is not known what came of a payment of {_price(owed)}, because {why}; "
+        "send the same request again to show the same payment.",
+        payment=owed.payment,
+    )
+
+
+def _refusal(owed: Owed, response: httpx.Response, *, paid: bool | None) -> PaymentRefusedError:
+    problem = _problem(response)
+    said = f" ({problem.slug[:40]}: {problem.detail[:200]})" if problem else ""
+    money = {True: "and the money has left", False: "and no money left", None: "and may take it"}
+    return PaymentRefusedError(
+        f"The server refused a payment of {_price(owed)}, {money[paid]}{said}.",
+        challenge_id=owed.payment.challenge_id,
+        transaction_hash=owed.payment.transaction_hash,
+        problem=problem,
+        paid=paid,
+        response=response,
+    )

@@ -1,0 +1,95 @@
+"""What can go wrong when paying. Each message is one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+
+    from mpp_asgi.client.payments import SignedPayment
+    from mpp_asgi.protocol import Problem
+
+
+class PaymentError(Exception):
+    """A request was not paid for, or not delivered. The subclass says where the money is."""
+
+
+class PaymentNotMadeError(PaymentError):
+    """No money left: nothing was signed, or what was signed stayed here, or it failed for good."""
+
+
+class UnacceptableOfferError(PaymentNotMadeError):
+    """The server asks for something that this payer does not do.
+
+    ``reasons`` has a clause for each challenge that was looked at.
+    """
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__(f"The server's price is not acceptable: {'; '.join(reasons)}.")
+        self.reasons = reasons
+
+
+class BudgetExceededError(PaymentNotMadeError):
+    """The price is acceptable, but the budget has not enough left for it."""
+
+
+class UnsafeConnectionError(PaymentNotMadeError):
+    """Paying here would show a credential to somebody else: plain HTTP, or another origin."""
+
+
+class LedgerUnavailableError(PaymentNotMadeError):
+    """The Stellar RPC could not be asked, so nothing was signed."""
+
+
+class TransferFailedError(PaymentNotMadeError):
+    """The ledger does not let the transfer through: it is certain that nothing moved."""
+
+
+class PaymentRefusedError(PaymentError):
+    """The server has a credential and wants another payment. It gets none.
+
+    ``problem`` says why, in the server's words. ``paid`` tells whether the money left: ``True`` or
+    ``False`` where the ledger has decided, ``None`` while the server can still take it. Unless it
+    is ``False`` the amount stays counted in the budget.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        challenge_id: str,
+        transaction_hash: str | None,
+        problem: Problem | None,
+        paid: bool | None,
+        response: httpx.Response,
+    ) -> None:
+        super().__init__(message)
+        self.challenge_id = challenge_id
+        self.transaction_hash = transaction_hash
+        self.problem = problem
+        self.paid = paid
+        self.response = response
+
+
+class PaymentOutcomeUnknownError(PaymentError):
+    """A credential was shown, or a transaction submitted, and what came of it is not known.
+
+    The amount stays counted in the budget. **Send the same request again** with the same
+    `PaymentAuth`: it shows the same credential and pays nothing new. To do so from another
+    process, keep ``payment`` and give it to `PaymentAuth.resume` there.
+    """
+
+    def __init__(self, message: str, *, payment: SignedPayment) -> None:
+        super().__init__(message)
+        self.payment = payment
+
+    @property
+    def challenge_id(self) -> str:
+        return self.payment.challenge_id
+
+    @property
+    def transaction_hash(self) -> str | None:
+        """64 hex digits, where the payer knows it: not for sponsored charges, whose transaction
+        is the server's."""
+        return self.payment.transaction_hash

@@ -1,0 +1,119 @@
+"""Carries out the steps of a conversation inside httpx, with or without an event loop.
+
+httpx drives an authentication flow like a generator: it asks for the next request and sends in the
+response. When a request fails it only closes the flow, and lets its own error pass. What the error
+was decides whether money is in doubt, so the flows here are written as classes: while they are
+being closed, the error that closes them is the one being handled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Generator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from mpp_asgi.client.body import watch_body
+from mpp_asgi.client.steps import Run
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpp_asgi.client.book import Owed
+    from mpp_asgi.client.conversation import Payer
+    from mpp_asgi.client.hands import AsyncHands, SyncHands
+
+
+class SyncFlow(Generator[httpx.Request, httpx.Response, None]):
+    """What httpx drives in `httpx.Client`."""
+
+    def __init__(self, payer: Payer, request: httpx.Request, hands: SyncHands) -> None:
+        self._payer = payer
+        self._request = request
+        self._hands = hands
+        self._run: Run[Owed | None] | None = None
+
+    def send(self, response: httpx.Response | None) -> httpx.Request:
+        """The next request; `StopIteration` when the response is the answer."""
+        if response is not None and response.is_error:
+            response.read()
+        run = self._under_way()
+        run.send(response)
+        while (step := run.step) is not None:
+            if isinstance(step, httpx.Request):
+                return step
+            self._hands.carry_out(run, step)
+        if response is not None and run.result is not None:
+            watch_body(response, run.result, self._payer.book.keep)
+        raise StopIteration
+
+    def _under_way(self) -> Run[Owed | None]:
+        if self._run is None:
+            body = self._request.read()
+            self._run = Run(self._payer.converse(self._request, body))
+        return self._run
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> httpx.Request:
+        """Part of the generator's interface, which httpx does not use."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the flow. Called by httpx in any case, and while an error is on its way."""
+        try:
+            if self._run is not None:
+                self._run.lose(sys.exception())
+        finally:
+            self._hands.close()
+
+
+class AsyncFlow(AsyncGenerator[httpx.Request, httpx.Response]):
+    """What httpx drives in `httpx.AsyncClient`."""
+
+    def __init__(self, payer: Payer, request: httpx.Request, hands: AsyncHands) -> None:
+        self._payer = payer
+        self._request = request
+        self._hands = hands
+        self._run: Run[Owed | None] | None = None
+
+    async def asend(self, response: httpx.Response | None) -> httpx.Request:
+        """The next request; `StopAsyncIteration` when the response is the answer."""
+        if response is not None and response.is_error:
+            await response.aread()
+        run = await self._under_way()
+        run.send(response)
+        while (step := run.step) is not None:
+            if isinstance(step, httpx.Request):
+                return step
+            await self._hands.carry_out(run, step)
+        if response is not None and run.result is not None:
+            watch_body(response, run.result, self._payer.book.keep)
+        raise StopAsyncIteration
+
+    async def _under_way(self) -> Run[Owed | None]:
+        if self._run is None:
+            body = await self._request.aread()
+            self._run = Run(self._payer.converse(self._request, body))
+        return self._run
+
+    async def athrow(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> httpx.Request:
+        """Part of the generator's interface, which httpx does not use."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """End the flow. Called by httpx in any case, and while an error is on its way."""
+        try:
+            if self._run is not None:
+                self._run.lose(sys.exception())
+        finally:
+            await self._hands.close()

@@ -1,0 +1,110 @@
+"""Carries out the steps that need no request to the server: RPC calls, waits, turns."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from mpp_asgi.client.steps import TakeTurn, Wait
+from mpp_asgi.stellar.rpc import RpcError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Awaitable, Callable
+
+    import anyio
+
+    from mpp_asgi.client.steps import Run, Step
+    from mpp_asgi.stellar.rpc import BlockingRpc, Rpc
+
+
+class SyncHands:
+    """For one conversation. The connection to the RPC is made when it is first needed."""
+
+    def __init__(
+        self,
+        rpc: Callable[[], BlockingRpc],
+        sleep: Callable[[float], None],
+        turn: threading.Lock,
+    ) -> None:
+        self._make_rpc = rpc
+        self._rpc: BlockingRpc | None = None
+        self._sleep = sleep
+        self._turn = turn
+        self._stack = ExitStack()
+
+    def carry_out(self, run: Run[Any], step: Step) -> None:
+        """Do the step and go on."""
+        match step:
+            case httpx.Request():
+                raise TypeError("a request is httpx's to send")
+            case Wait():
+                self._sleep(step.seconds)
+                run.send(None)
+            case TakeTurn():
+                self._stack.enter_context(self._turn)
+                run.send(None)
+            case _:
+                try:
+                    result = self._connected().do(step)
+                except RpcError as error:
+                    run.throw(error)
+                else:
+                    run.send(result)
+
+    def _connected(self) -> BlockingRpc:
+        if self._rpc is None:
+            self._rpc = self._make_rpc()
+            self._stack.callback(self._rpc.close)
+        return self._rpc
+
+    def close(self) -> None:
+        """End the turn, and let go of the connection."""
+        self._stack.close()
+
+
+class AsyncHands:
+    """`SyncHands` in an event loop."""
+
+    def __init__(
+        self,
+        rpc: Callable[[], Rpc],
+        sleep: Callable[[float], Awaitable[None]],
+        turn: anyio.Lock,
+    ) -> None:
+        self._make_rpc = rpc
+        self._rpc: Rpc | None = None
+        self._sleep = sleep
+        self._turn = turn
+        self._stack = AsyncExitStack()
+
+    async def carry_out(self, run: Run[Any], step: Step) -> None:
+        """Do the step and go on."""
+        match step:
+            case httpx.Request():
+                raise TypeError("a request is httpx's to send")
+            case Wait():
+                await self._sleep(step.seconds)
+                run.send(None)
+            case TakeTurn():
+                await self._stack.enter_async_context(self._turn)
+                run.send(None)
+            case _:
+                try:
+                    result = await self._connected().do(step)
+                except RpcError as error:
+                    run.throw(error)
+                else:
+                    run.send(result)
+
+    def _connected(self) -> Rpc:
+        if self._rpc is None:
+            self._rpc = self._make_rpc()
+            self._stack.push_async_callback(self._rpc.aclose)
+        return self._rpc
+
+    async def close(self) -> None:
+        """End the turn, and let go of the connection."""
+        await self._stack.aclose()

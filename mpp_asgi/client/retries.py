@@ -1,0 +1,57 @@
+"""When to show the same credential again, and after how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+_NOT_DONE: Final = frozenset({409, 425, 429, 503})
+"""The server did not get to the handler, and says so."""
+
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""Idempotent methods (RFC 9110, section 9.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long to try again."""
+
+    attempts: int = 5
+    """How many times one credential is shown for one request, at most."""
+    longest_wait: float = 30.0
+    """Seconds between two of them, at most."""
+
+    def delay(self, response: httpx.Response, attempt: int, clock: Callable[[], float]) -> float:
+        """Seconds to wait after the given attempt (1, 2, …): what the server asks for, or 1, 2,
+        4, …"""
+        asked = _retry_after(response.headers.get("Retry-After", ""), clock)
+        return min(2.0 ** (attempt - 1) if asked is None else asked, self.longest_wait)
+
+
+def failed_at_the_server(response: httpx.Response) -> bool:
+    """The answer is about the server's state and not about the request: what became of the
+    payment is open."""
+    return response.is_server_error or response.status_code in _NOT_DONE
+
+
+def may_repeat(request: httpx.Request, response: httpx.Response) -> bool:
+    """Sending the request once more cannot do its work twice."""
+    return response.status_code in _NOT_DONE or request.method in _REPEATABLE
+
+
+def _retry_after(value: str, clock: Callable[[], float]) -> float | None:
+    """Seconds, from either form of the field (RFC 9110, section 10.2.3)."""
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(moment.timestamp() - clock(), 0.0)
