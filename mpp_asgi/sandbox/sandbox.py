@@ -133,8 +133,7 @@ class Sandbox:
         with self._lock:
             self._node.advance()
             self._give_xlm(account, _base_units(xlm))
-            if _base_units(usdc):
-                self._give_usdc(account, _base_units(usdc))
+            self._give_usdc(account, _base_units(usdc))
 
     def _give_xlm(self, address: Address, amount: int) -> None:
         state = self._ledger.state
