@@ -1,0 +1,1 @@
+"""Daylight: a small API that sells sunrise and sunset, an agent that buys, and a demo of both."""

@@ -54,6 +54,7 @@ class PaymentMiddleware:
     def __init__(
         self,
         app: ASGIApp,
+        /,  # so that ``**settings`` cannot name it, which is how add_middleware is typed
         *,
         prices: Mapping[str, Amount | DynamicPrice | Tariff | None] | None = None,
         intents: Sequence[Callable[[ChargeBook], Intent]] = (),
