@@ -159,7 +159,11 @@ class InProcessSyncRpc:
     def do(self, call: RpcCall[T]) -> T:
         """The call's result; raises as `mpp_asgi.stellar.rpc.BlockingRpc` says."""
         request_id = next(self._ids)
-        return call.result(self._handler(call.request(request_id)), request_id)
+        try:
+            answer = self._handler(call.request(request_id))
+        except ConnectionError as error:  # a node that is told to lose an answer
+            raise _no_answer(call.method, error) from None
+        return call.result(answer, request_id)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -148,6 +148,14 @@ async def test_no_connection() -> None:
         SyncRpc(URL, client=httpx.Client(transport=Broken())).do(get_latest_ledger())
 
 
+async def test_an_answer_lost_in_process_leaves_everything_unknown() -> None:
+    def losing(request: dict[str, Any]) -> dict[str, Any]:
+        raise ConnectionError(f"lost the answer to {request['method']}")
+
+    with pytest.raises(RpcUnavailableError, match="did not answer getLatestLedger"):
+        await InProcessRpc(losing).do(get_latest_ledger())
+
+
 async def test_only_a_client_of_ones_own_is_closed() -> None:
     theirs = httpx.AsyncClient()
     await AsyncRpc(URL, client=theirs).aclose()
