@@ -117,8 +117,7 @@ def _next_element(value: str, position: int) -> int:
         match = _QUOTED.match(value, position)
         if match is None:
             return _take(_SEPARATORS, value, position)[1]
-        # A quoted string that never ends swallows the rest, as it would for any reader.
-        position = match.end() if match.group(2) else len(value)
+        position = match.end()
 
 
 def _unescaped(text: str) -> str:

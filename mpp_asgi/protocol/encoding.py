@@ -27,7 +27,9 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", b"", b"==", b"=")
 # The last character of a text whose length is not a multiple of 4 carries 4 or 2 unused bits.
 _UNUSED_BITS_ZERO = ("", "", "AQgw", "AEIMQUYcgkosw048")
-_STRUCTURE = re.compile(r'[\[\]{}"\\]')
+# A JSON string, closed or not; it cannot fail half-way, so it takes time linear in its length.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 def b64url_encode(data: bytes) -> str:
@@ -139,25 +141,10 @@ def _refuse_deep(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
-    in_string = False
-    escaped = -1
-    for match in _STRUCTURE.finditer(text):
-        character = match.group()
-        if in_string:
-            if match.start() == escaped:
-                continue
-            if character == "\\":
-                escaped = match.start() + 1
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
-        else:
-            depth -= 1
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
 
 
 def _object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:

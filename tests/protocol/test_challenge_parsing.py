@@ -121,6 +121,7 @@ def test_a_required_parameter_must_be_there_and_say_something(name: str) -> None
         pytest.param("", "no Payment", id="an empty field"),
         pytest.param("Payment", "missing", id="the scheme alone"),
         pytest.param("Payment abc==", "missing", id="a token68"),
+        pytest.param("Payment, Basic realm=x", "missing", id="the scheme alone, then another"),
         pytest.param("Bearer xyz", "no Payment", id="another scheme"),
         pytest.param("PaymentX id=1", "no Payment", id="a scheme that begins alike"),
         pytest.param(PLAIN.removeprefix("Payment "), "no Payment", id="parameters alone"),
