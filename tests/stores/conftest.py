@@ -5,7 +5,8 @@ Another backend joins by one more function in `BACKENDS`; no test changes.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import contextlib
+import sqlite3
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -15,7 +16,7 @@ from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 
@@ -57,7 +58,7 @@ def connect(new_storage: Callable[[], Callable[[], Store]]) -> Callable[[], Stor
 @pytest.fixture
 async def stores(connect: Callable[[], Store]) -> AsyncIterator[tuple[Store, Store]]:
     """Two open stores on one storage, as two processes have them."""
-    async with AsyncExitStack() as closing:
+    async with contextlib.AsyncExitStack() as closing:
         pair = connect(), connect()
         for store in pair:
             await store.open()
@@ -79,3 +80,30 @@ def new_charge() -> Callable[..., Charge]:
         return Charge(id=charge_id, **(claimed | otherwise))
 
     return make
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a test of the SQLite backend alone has its file."""
+    return tmp_path / "charges.db"
+
+
+@pytest.fixture
+async def sqlite_store(file: Path) -> AsyncIterator[SqliteStore]:
+    """Open, and quick to give up waiting."""
+    store = SqliteStore(file, busy_timeout=0.01)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def another_connection() -> Callable[[Path], contextlib.AbstractContextManager[sqlite3.Connection]]:
+    """Opens a file past the store, as another program does."""
+
+    @contextlib.contextmanager
+    def connect(file: Path) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            yield connection
+
+    return connect

@@ -47,11 +47,6 @@ def processes(*commands: tuple[str | Path, ...]) -> Iterator[list[subprocess.Pop
         yield started
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "charges.db"
-
-
 def intact(file: Path) -> bool:
     with contextlib.closing(sqlite3.connect(file)) as connection:
         found = connection.execute("PRAGMA integrity_check").fetchall()

@@ -1,0 +1,183 @@
+"""What a SQLite store does in trouble: it fails whole, says so, and goes on when it can."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
+from mpp_asgi.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+async def calls_fail(store: SqliteStore, new_charge, why: str) -> None:
+    """Every call that writes fails with a sentence that gives nothing away."""
+    submitted = new_charge("kept", state=State.SUBMITTED, envelope="A" * 10_000)
+    for call in (
+        store.claim(new_charge("b"), ["tx:b"], now=0),
+        store.claim(new_charge("kept", owner="v"), ["tx:b"], now=0),
+        store.write(submitted, ["tx:b"], owner="w"),
+        store.heartbeat("w", alive_until=10),
+        store.release("kept", owner="w"),
+        store.purge(now=1000, limit=10),
+        store.secret(),
+    ):
+        with pytest.raises(StoreUnavailableError) as caught:
+            await call
+        assert str(caught.value) == f"The SQLite store failed: {why}."
+
+
+async def nothing_changed(store: SqliteStore, new_charge) -> None:
+    assert await store.get("b") is None
+    assert await store.get("kept") == new_charge("kept")
+    assert (await store.claim(new_charge("a"), ["tx:kept"], now=0)).outcome is Outcome.CONFLICT
+    assert (await store.claim(new_charge("b"), ["tx:b"], now=0)).outcome is Outcome.NEW
+    # No heartbeat got through.
+    assert (await store.claim(new_charge("kept", owner="v"), [], now=0)).outcome is Outcome.TAKEN
+
+
+async def test_while_another_process_keeps_it_locked_nothing_is_written(
+    another_connection, sqlite_store, file, new_charge
+):
+    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        await calls_fail(sqlite_store, new_charge, "another process kept it locked for too long")
+        assert await sqlite_store.get("kept") == new_charge("kept")  # reading goes on
+        assert len(await sqlite_store.open_charges(now=0, limit=10)) == 1
+        connection.execute("ROLLBACK")
+    await nothing_changed(sqlite_store, new_charge)
+
+
+async def test_when_the_disk_fails_nothing_is_written(sqlite_store, file, new_charge):
+    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may grow: commits fail
+    try:
+        await calls_fail(sqlite_store, new_charge, "its disk failed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await nothing_changed(sqlite_store, new_charge)
+
+
+async def test_when_the_disk_is_full_nothing_is_written(sqlite_store, new_charge):
+    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+
+    async def limit_pages(most: int) -> None:
+        loop = asyncio.get_running_loop()
+        statement = f"PRAGMA max_page_count = {most}"
+        await loop.run_in_executor(
+            sqlite_store._thread, sqlite_store._connection.execute, statement
+        )
+
+    await limit_pages(1)  # SQLite's own way to be out of space
+    big = new_charge("kept", state=State.SUBMITTED, envelope="A" * 100_000)
+    with pytest.raises(StoreUnavailableError, match="its disk is full"):
+        await sqlite_store.write(big, ["tx:b"], owner="w")
+    await limit_pages(1_000_000)
+    await nothing_changed(sqlite_store, new_charge)
+
+
+async def test_damage_is_reported_and_the_store_still_closes(file, new_charge):
+    store = SqliteStore(file)
+    await store.open()
+    await store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    await store.close()
+    pages = file.read_bytes()
+    file.write_bytes(pages[:4096] + b"\xa5" * (len(pages) - 4096))
+    await store.open()  # the first page tells the schema, and is whole
+    with pytest.raises(StoreUnavailableError, match="its file is damaged"):
+        await store.claim(new_charge("b"), ["tx:b"], now=0)
+    with pytest.raises(StoreUnavailableError, match="its file is damaged"):
+        await store.get("kept")
+    await store.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_was_removed_is_not_written_to(sqlite_store, file, new_charge, replaced):
+    """What went there would be acknowledged and lost."""
+    await sqlite_store.claim(new_charge("kept"), [], now=0)
+    file.rename(file.with_name("away.db"))
+    if replaced:
+        other = SqliteStore(file)
+        await other.open()
+        await other.close()
+    for call in (sqlite_store.claim(new_charge("b"), [], now=0), sqlite_store.get("kept")):
+        with pytest.raises(StoreUnavailableError, match="removed or replaced: restart"):
+            await call
+
+
+async def test_a_wait_for_the_lock_does_not_block_the_event_loop(
+    another_connection, file, new_charge
+):
+    store = SqliteStore(file, busy_timeout=60)
+    await store.open()
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        claim = asyncio.create_task(store.claim(new_charge(), [], now=0))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert not claim.done()
+        connection.execute("ROLLBACK")
+    assert (await claim).outcome is Outcome.NEW
+    await store.close()
+
+
+async def test_a_call_cancelled_while_it_waits_for_the_lock_leaves_no_transaction(
+    another_connection, file, new_charge
+):
+    store = SqliteStore(file, busy_timeout=60)
+    await store.open()
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        claim = asyncio.create_task(store.claim(new_charge("a"), ["tx:a"], now=0))
+        for _ in range(1000):  # by then its thread waits, or soon will: either must do
+            await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.gather(claim, return_exceptions=True)
+        connection.execute("ROLLBACK")
+        assert (await store.claim(new_charge("b"), [], now=0)).outcome is Outcome.NEW
+        connection.execute("BEGIN IMMEDIATE")  # the store holds no lock
+        connection.execute("ROLLBACK")
+    used = await store.claim(new_charge("c"), ["tx:a"], now=0)
+    written = await store.get("a") is not None
+    assert used.outcome is (Outcome.CONFLICT if written else Outcome.NEW)
+    await store.close()
+
+
+@contextlib.contextmanager
+def thread_held_up(store: SqliteStore) -> Iterator[None]:
+    """Whatever is called meanwhile waits for its turn."""
+    gate = threading.Event()
+    store._thread.submit(gate.wait)
+    try:
+        yield
+    finally:
+        gate.set()
+
+
+async def test_a_call_cancelled_before_its_turn_never_happens(sqlite_store, new_charge):
+    with thread_held_up(sqlite_store):
+        claim = asyncio.create_task(sqlite_store.claim(new_charge("a"), ["tx:a"], now=0))
+        await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.gather(claim, return_exceptions=True)
+    assert await sqlite_store.get("a") is None
+    assert (await sqlite_store.claim(new_charge("b"), ["tx:a"], now=0)).outcome is Outcome.NEW
+
+
+async def test_a_close_cancelled_before_its_turn_happens_all_the_same(sqlite_store):
+    with thread_held_up(sqlite_store):
+        closing = asyncio.create_task(sqlite_store.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await sqlite_store.get("a")
