@@ -26,7 +26,7 @@ class Place:
 class Day:
     """One day's sun, in UTC; no sunrise and sunset where it stays up or down."""
 
-    date: date
+    on: date
     noon: datetime
     sunrise: datetime | None
     sunset: datetime | None

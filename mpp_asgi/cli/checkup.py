@@ -1,0 +1,257 @@
+"""``mpp-asgi doctor``: everything that must be right before money can come in."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stellar_sdk import Keypair
+
+from mpp_asgi.cli.reading import amount_text
+from mpp_asgi.cli.terminal import CommandError, printable
+from mpp_asgi.config import ConfigError, Settings, read_settings
+from mpp_asgi.middleware import PaymentMiddleware
+from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
+from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
+from mpp_asgi.stellar.rpc_drivers import SyncRpc
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.url import store_from_url
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mpp_asgi.cli.terminal import Terminal
+    from mpp_asgi.stellar.network import Token
+    from mpp_asgi.stellar.rpc import LatestLedger
+
+CLOCK_SECONDS = 30
+"""How far clock and ledger may be apart: ledgers are some seconds old when they are read."""
+FEW_PAYMENTS = 100
+"""A sponsor with the XLM for fewer is about to run dry."""
+
+_STROOPS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    good: bool
+    text: str
+    """What is, or what to do."""
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Check everything; the exit status is 1 if anything is wrong."""
+    given = _settings_of(arguments.app) if arguments.app else {}
+    try:
+        settings = read_settings(given)
+    except ConfigError as error:
+        checks = iter([Check("settings", good=False, text=str(error))])
+    else:
+        checks = examine(settings)
+    wrong = 0
+    for check in checks:
+        wrong += not check.good
+        mark, style = ("ok", "good") if check.good else ("wrong", "bad")
+        terminal.say(f"{mark:5}  {check.name:9}  {printable(check.text)}", style=style)
+    if wrong:
+        terminal.note(f"mpp-asgi: {wrong} to put right.")
+    return int(wrong > 0)
+
+
+def examine(settings: Settings, *, clock: Callable[[], float] = time.time) -> Iterator[Check]:
+    """Look at one thing after the other."""
+    yield _settings_check(settings)
+    if settings.network == "sandbox":
+        yield Check("network", good=True, text="inside the app itself, with play money")
+    else:
+        rpc = SyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
+        try:
+            yield from _network_checks(settings, rpc, clock)
+        finally:
+            rpc.close()
+    yield _store_check(settings, clock)
+
+
+def _settings_of(name: str) -> Mapping[str, Any]:
+    """What an app's own code sets.
+
+    Raises:
+        CommandError: there is no such app, or it has no PaymentMiddleware.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        raise CommandError("An app is named as uvicorn is told: main:app.")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        app = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CommandError(f"There is no app {printable(name)}: {printable(str(error))}.") from None
+    finally:
+        sys.path.pop(0)
+    for added in getattr(app, "user_middleware", ()):
+        if added.cls is PaymentMiddleware:
+            return {key: added.kwargs[key] for key in added.kwargs if key in Settings.model_fields}
+    raise CommandError(f"{printable(name)} has no PaymentMiddleware.")
+
+
+def _settings_check(settings: Settings) -> Check:
+    try:
+        settings.accepted_tokens()
+    except ConfigError as error:
+        return Check("settings", good=False, text=str(error))
+    fee = "fees sponsored" if settings.sponsor else "payers pay the network fee"
+    if settings.network == "sandbox":
+        fee = "fees sponsored"
+    return Check("settings", good=True, text=f"{settings.network}, {settings.currency}, {fee}")
+
+
+def _network_checks(
+    settings: Settings, rpc: SyncRpc, clock: Callable[[], float]
+) -> Iterator[Check]:
+    try:
+        network = rpc.do(get_network())
+        ledger = rpc.do(get_latest_ledger())
+    except RpcError as error:
+        yield Check("rpc", good=False, text=f"{error} Set MPP_RPC_URL to an RPC that answers.")
+        return
+    yield Check("rpc", good=True, text=f"answers; ledger {ledger.sequence}")
+    if network.passphrase != settings.stellar_network.passphrase:
+        yield Check(
+            "network",
+            good=False,
+            text=f"the RPC does not follow {settings.network}: change MPP_RPC_URL or MPP_NETWORK.",
+        )
+        return
+    yield Check("network", good=True, text=network.passphrase)
+    try:
+        yield _recipient_check(settings, rpc)
+        yield _sponsor_check(settings, rpc)
+    except RpcError as error:
+        yield Check("rpc", good=False, text=f"{error} Try again, or change MPP_RPC_URL.")
+    yield _clock_check(ledger, clock)
+
+
+def _recipient_check(settings: Settings, rpc: SyncRpc) -> Check:
+    recipient = settings.recipient or ""
+    if recipient.startswith("C"):
+        return Check("recipient", good=True, text="a contract, which needs no trustline")
+    if rpc.do(get_account(recipient)) is None:
+        return Check(
+            "recipient",
+            good=False,
+            text=f"{recipient} does not exist: create it with `mpp-asgi fund`, or send XLM to it.",
+        )
+    problem = _trust_problem(settings.accepted_tokens()[None], recipient, rpc)
+    if problem is not None:
+        return Check("recipient", good=False, text=problem)
+    return Check("recipient", good=True, text=f"{recipient} can hold {settings.currency}")
+
+
+def _trust_problem(token: Token, recipient: str, rpc: SyncRpc) -> str | None:
+    asset = rpc.do(get_asset(token.address))
+    if asset is None or asset.is_native() or asset.issuer == recipient:
+        return None
+    trustline = rpc.do(get_trustline(recipient, asset))
+    if trustline is None:
+        return (
+            f"{recipient} cannot hold {token.symbol}: with its key in STELLAR_SECRET, run "
+            f"`mpp-asgi trust {asset.code}:{asset.issuer}`."
+        )
+    if not trustline.authorized:
+        return f"{recipient} is not authorized by the issuer of {token.symbol}: ask the issuer."
+    if trustline.balance >= trustline.limit:
+        return f"{recipient} has reached its limit for {token.symbol}: raise the trustline's limit."
+    return None
+
+
+def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
+    if settings.sponsor is None:
+        return Check(
+            "sponsor", good=True, text="none: payers need XLM for the fee (MPP_SPONSOR changes it)"
+        )
+    address = Keypair.from_secret(settings.sponsor.get_secret_value()).public_key
+    if address == settings.recipient:
+        return Check(
+            "sponsor", good=False, text="is the recipient, too: make another account the sponsor."
+        )
+    account = rpc.do(get_account(address))
+    if account is None:
+        return Check(
+            "sponsor",
+            good=False,
+            text=f"{address} does not exist: create it with `mpp-asgi fund`, or send XLM to it.",
+        )
+    payments = account.spendable // settings.max_fee
+    has = f"{address} has {amount_text(account.spendable, 7)} XLM to spend"
+    if payments < FEW_PAYMENTS:
+        wanted = FEW_PAYMENTS * settings.max_fee // _STROOPS
+        return Check("sponsor", good=False, text=f"{has}: send it {wanted} XLM or more.")
+    return Check("sponsor", good=True, text=f"{has}, enough for {payments:,} payments or more")
+
+
+def _clock_check(ledger: LatestLedger, clock: Callable[[], float]) -> Check:
+    if ledger.close_time is None:
+        return Check("clock", good=True, text="the RPC does not tell the ledger's time")
+    ahead = round(clock() - ledger.close_time)
+    if abs(ahead) <= CLOCK_SECONDS:
+        return Check("clock", good=True, text=f"{ahead} s from the last ledger's")
+    where = "ahead of" if ahead > 0 else "behind"
+    return Check(
+        "clock",
+        good=False,
+        text=f"{abs(ahead)} s {where} the last ledger's: set this machine's clock (NTP), or use an "
+        "RPC that is not behind.",
+    )
+
+
+def _store_check(settings: Settings, clock: Callable[[], float]) -> Check:
+    try:
+        store = store_from_url(settings.store_url)
+    except ValueError as error:
+        return Check("store", good=False, text=str(error))
+    if isinstance(store, SqliteStore):
+        if not store.path.exists():
+            return _new_file_check(store.path)
+    elif settings.network != "sandbox" and settings.store_url.startswith("memory:"):
+        return Check(
+            "store",
+            good=False,
+            text="memory forgets payments at every restart: leave MPP_STORE out, or set it to "
+            "sqlite:////var/lib/app/payments.db.",
+        )
+
+    async def write() -> None:
+        await store.open()
+        try:
+            await store.heartbeat("doctor", alive_until=int(clock()) - 1)
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(write())
+    except StoreUnavailableError as error:
+        return Check("store", good=False, text=str(error))
+    return Check("store", good=True, text=f"{settings.store_url} can be written")
+
+
+def _new_file_check(path: Path) -> Check:
+    """The app makes the file itself, and is then its owner; the doctor may be somebody else."""
+    folder = path.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Check("store", good=True, text=f"{path} will be made at the first start")
+    return Check(
+        "store",
+        good=False,
+        text=f"{path} cannot be made: create its folder, writable for the app.",
+    )

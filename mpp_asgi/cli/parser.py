@@ -1,0 +1,200 @@
+"""What can be typed: the commands of ``mpp-asgi`` and their options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from mpp_asgi.cli import checkup, friendbot, inspection, keys, payment, sandbox, trust, version
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction[argparse.ArgumentParser]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser. What it returns has ``run``, the command's function."""
+    parser = argparse.ArgumentParser(
+        prog="mpp-asgi", description="Paid APIs by the Machine Payments Protocol, on Stellar."
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+    _sandbox(commands)
+    _pay(commands)
+    _inspect(commands)
+    _doctor(commands)
+    _keys(commands)
+    _fund(commands)
+    _trust(commands)
+    _version(commands)
+    return parser
+
+
+def _sandbox(commands: Commands) -> None:
+    command = commands.add_parser(
+        "sandbox",
+        help="run a Stellar network of your own",
+        description="Runs a Stellar network of your own, with an RPC, funded accounts and a "
+        "faucet, until Ctrl-C. Its money is play money.",
+    )
+    command.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    command.add_argument(
+        "--port", type=_port, default=8545, help="port to listen at; 0: any (%(default)s)"
+    )
+    command.add_argument(
+        "--close-interval",
+        type=_interval,
+        default=0.5,
+        metavar="SECONDS",
+        help="time from one ledger to the next (%(default)s; the real network takes 5)",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="other accounts for another number (%(default)s)"
+    )
+    command.set_defaults(run=sandbox.run)
+
+
+def _pay(commands: Commands) -> None:
+    command = commands.add_parser(
+        "pay",
+        help="request a URL and pay for it",
+        description="Requests a URL, shows its price, and pays after a yes. The body goes to "
+        "standard output, everything else to standard error.",
+    )
+    command.add_argument("url", metavar="URL")
+    command.add_argument("--method", help="HTTP method (GET, or POST with --data)")
+    command.add_argument(
+        "--data", metavar="TEXT", help="request body; @FILE reads it from a file, - from the input"
+    )
+    command.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="a further header field; may be repeated (with --data, Content-Type: application/json "
+        "unless given)",
+    )
+    command.add_argument("--budget", default="1.00", help="the most to pay (%(default)s)")
+    command.add_argument("--currency", default="USDC", help="what to pay with (%(default)s)")
+    command.add_argument(
+        "--mode",
+        choices=["pull", "push"],
+        default="pull",
+        help="pull: the server submits the payment; push: this command does (%(default)s)",
+    )
+    command.add_argument(
+        "--own-fee", action="store_true", help="pay the network fee even if the server would"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask before paying")
+    command.add_argument(
+        "--sandbox",
+        action="store_true",
+        help='pay with play money, from a new account, to an app with network="sandbox"',
+    )
+    _add_key(command)
+    _add_chain(command)
+    command.set_defaults(run=payment.run)
+
+
+def _inspect(commands: Commands) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="read a challenge, a credential or a receipt",
+        description="Says what a challenge, a credential or a receipt means, given as the value "
+        "of its header field, or what a URL asks for. Nothing is paid.",
+    )
+    command.add_argument(
+        "text", metavar="TEXT", help="a header field, a URL, or - to read lines from the input"
+    )
+    command.set_defaults(run=inspection.run)
+
+
+def _doctor(commands: Commands) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check that an app can be paid",
+        description="Checks settings, RPC, recipient, sponsor, store and clock. The settings are "
+        "the environment's (MPP_...), with those of an app if one is named.",
+    )
+    command.add_argument(
+        "app", metavar="MODULE:APP", nargs="?", help="the app, as uvicorn is told: main:app"
+    )
+    command.set_defaults(run=checkup.run)
+
+
+def _keys(commands: Commands) -> None:
+    command = commands.add_parser(
+        "keys",
+        help="make a key",
+        description="'keys new' makes a key and prints address and secret. It is stored nowhere.",
+    )
+    command.add_argument("action", choices=["new"])
+    command.set_defaults(run=keys.run)
+
+
+def _fund(commands: Commands) -> None:
+    command = commands.add_parser(
+        "fund",
+        help="create an account on a test network",
+        description="Has a test network create an account with 10,000 XLM.",
+    )
+    command.add_argument("address", metavar="G...")
+    _add_chain(command)
+    command.set_defaults(run=friendbot.run)
+
+
+def _trust(commands: Commands) -> None:
+    command = commands.add_parser(
+        "trust",
+        help="let an account hold a token",
+        description="Adds a trustline, which an account needs before it can be paid in USDC.",
+    )
+    command.add_argument(
+        "token", metavar="TOKEN", help="USDC, or CODE:G... with the address of its issuer"
+    )
+    _add_key(command)
+    _add_chain(command)
+    command.set_defaults(run=trust.run)
+
+
+def _version(commands: Commands) -> None:
+    command = commands.add_parser("version", help="print the version")
+    command.set_defaults(run=version.run)
+
+
+def _add_key(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--key",
+        metavar="S...",
+        help="secret key that signs; better in the environment as STELLAR_SECRET, since others "
+        "on this machine can see arguments",
+    )
+
+
+def _add_chain(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--network",
+        help="stellar:testnet or stellar:pubnet (MPP_NETWORK, else stellar:testnet, also for a "
+        "sandbox)",
+    )
+    command.add_argument(
+        "--rpc-url",
+        metavar="URL",
+        help="Stellar RPC (MPP_RPC_URL, else the network's public one)",
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.05 <= seconds <= 60:
+        raise argparse.ArgumentTypeError("ledgers close every 0.05 to 60 seconds")
+    return seconds

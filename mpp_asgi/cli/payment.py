@@ -1,0 +1,220 @@
+"""``mpp-asgi pay``: a request that is paid for, after a look at its price."""
+
+from __future__ import annotations
+
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from stellar_sdk import Keypair
+
+from mpp_asgi.cli.chain import Chain
+from mpp_asgi.cli.inspection import table
+from mpp_asgi.cli.keys import signer
+from mpp_asgi.cli.reading import amount_text, price_text, receipt_rows, terms_of, token_of
+from mpp_asgi.cli.terminal import CommandError, printable
+from mpp_asgi.client import (
+    PaymentAuth,
+    PaymentError,
+    PaymentOutcomeUnknownError,
+    payment_receipt,
+)
+from mpp_asgi.middleware import SANDBOX_PATH
+from mpp_asgi.protocol import Challenge, ProtocolError
+from mpp_asgi.protocol.headers import WWW_AUTHENTICATE
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from mpp_asgi.cli.terminal import Terminal
+    from mpp_asgi.stellar.network import Token
+    from mpp_asgi.stellar.terms import Terms
+
+SECONDS = 60.0
+"""For one answer: a server waits for the ledger before it sends one."""
+PLAY_MONEY = {"xlm": "100", "usdc": "100"}
+
+_PAYMENT_REQUIRED = 402
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Request the URL; if it costs something, show the price, ask, and pay."""
+    with httpx.Client(timeout=SECONDS) as http:
+        request = _request(arguments, http)
+        answer = _send(http, request)
+        if answer.status_code != _PAYMENT_REQUIRED:
+            terminal.note("Nothing to pay.")
+            return _give(answer, terminal)
+        terms = _acceptable(answer, arguments.currency)
+        _show_price(terms, terminal)
+        if not arguments.yes:
+            _require_consent(terminal)
+        chain = _chain(arguments)
+        auth = _payer(arguments, terminal, chain, terms)
+        return _pay(http, request, auth, terminal)
+
+
+def _request(arguments: Namespace, http: httpx.Client) -> httpx.Request:
+    body = _body(arguments.data)
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    for field in arguments.header:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise CommandError("A header is written 'Name: value'.")
+        headers[name.strip()] = value.strip()
+    method = arguments.method or ("GET" if body is None else "POST")
+    try:
+        request = http.build_request(method.upper(), arguments.url, content=body, headers=headers)
+    except (httpx.InvalidURL, ValueError):
+        raise CommandError("That request cannot be sent: see to its URL and headers.") from None
+    if request.url.scheme not in {"http", "https"}:
+        raise CommandError("A URL begins with http:// or https://.")
+    return request
+
+
+def _body(data: str | None) -> bytes | None:
+    if data is None:
+        return None
+    if data == "-":
+        return sys.stdin.buffer.read()
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise CommandError(f"The file with the data cannot be read: {error.strerror}.") from None
+
+
+def _send(
+    http: httpx.Client, request: httpx.Request, auth: PaymentAuth | None = None
+) -> httpx.Response:
+    try:
+        return http.send(request, auth=auth)
+    except httpx.HTTPError as error:
+        raise CommandError(f"The URL does not answer ({type(error).__name__}).") from None
+
+
+def _acceptable(answer: httpx.Response, currency: str) -> Terms:
+    """The first offer in the currency."""
+    try:
+        challenges = Challenge.all_from_headers(answer.headers.get_list(WWW_AUTHENTICATE))
+    except ProtocolError as error:
+        raise CommandError(f"The price cannot be read: {printable(str(error))}") from None
+    offers = [terms for each in challenges if (terms := terms_of(each)) is not None]
+    if not offers:
+        raise CommandError("The URL costs something, and cannot be paid on Stellar.")
+    for terms in offers:
+        token = token_of(terms)
+        if token is not None and token.symbol == currency:
+            return terms
+    prices = " or ".join(dict.fromkeys(printable(price_text(terms)) for terms in offers))
+    raise CommandError(f"The price is {prices}: choose with --currency.")
+
+
+def _show_price(terms: Terms, terminal: Terminal) -> None:
+    terminal.note(f"Price: {price_text(terms)}", style="bold")
+    for line in table([("to", terms.recipient), ("on", terms.network)]):
+        terminal.note(line)
+
+
+def _require_consent(terminal: Terminal) -> None:
+    if not terminal.asks:
+        raise CommandError("Nobody is here to say yes: add --yes to pay without being asked.")
+    if not terminal.confirm("Pay?"):
+        raise CommandError("Nothing was paid.")
+
+
+def _chain(arguments: Namespace) -> Chain:
+    if not arguments.sandbox:
+        return Chain.chosen(arguments)
+    url = httpx.URL(arguments.url).copy_with(raw_path=SANDBOX_PATH.encode(), fragment=None)
+    arguments.rpc_url = arguments.rpc_url or str(url)
+    return Chain.chosen(arguments, {})
+
+
+def _payer(arguments: Namespace, terminal: Terminal, chain: Chain, terms: Terms) -> PaymentAuth:
+    key = _funded(chain) if arguments.sandbox else signer(arguments, terminal, os.environ)
+    token = token_of(terms)
+    if token is None:
+        raise CommandError("The price is in a token that is not known here.")
+    price = amount_text(terms.amount, token.decimals)
+    _require_budget(arguments.budget, price, token)
+    try:
+        return PaymentAuth(
+            key,
+            budget={token.symbol: price},
+            max_per_request={token.symbol: price},
+            network=chain.network.name,
+            rpc=chain.rpc_url,
+            recipients=[terms.recipient],
+            mode=arguments.mode,
+            sponsored=not arguments.own_fee,
+        )
+    except ValueError as error:
+        raise CommandError(printable(str(error))) from None
+
+
+def _require_budget(budget: str, price: str, token: Token) -> None:
+    try:
+        enough = Decimal(price) <= Decimal(budget)
+    except ArithmeticError:
+        raise CommandError("A budget is an amount such as 0.50.") from None
+    if not enough:
+        raise CommandError(
+            f"The price of {price} {token.symbol} is over the budget of {budget}: nothing was "
+            "paid, raise --budget if it is worth it."
+        )
+
+
+def _funded(chain: Chain) -> Keypair:
+    """A new account of a sandbox's."""
+    key = Keypair.random()
+    try:
+        answer = httpx.post(
+            f"{chain.rpc_url.rstrip('/')}/faucet", params={"addr": key.public_key, **PLAY_MONEY}
+        )
+    except httpx.HTTPError:
+        answer = None
+    if answer is None or answer.is_error:
+        raise CommandError(
+            'There is no sandbox at that URL: the app must have network="sandbox" and run on this '
+            "machine, or --rpc-url must name a `mpp-asgi sandbox`."
+        )
+    return key
+
+
+def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal: Terminal) -> int:
+    while True:
+        try:
+            answer = _send(http, request, auth)
+        except PaymentOutcomeUnknownError as error:
+            terminal.note(printable(str(error)))
+            if terminal.asks and terminal.confirm("Send the same payment again?"):
+                continue
+            known = f"transaction {error.transaction_hash}" if error.transaction_hash else ""
+            raise CommandError(
+                f"The payment may or may not have been made ({known or 'by the server'}, challenge "
+                f"{printable(error.challenge_id)}): ask the server before you pay again."
+            ) from None
+        except PaymentError as error:
+            raise CommandError(printable(str(error))) from None
+        return _give(answer, terminal)
+
+
+def _give(answer: httpx.Response, terminal: Terminal) -> int:
+    """Hand out what came back."""
+    terminal.bytes_out.write(answer.content)
+    terminal.bytes_out.flush()
+    if terminal.asks and not answer.content.endswith(b"\n"):
+        terminal.say()
+    receipt = payment_receipt(answer)
+    if receipt is not None:
+        terminal.note("Receipt", style="bold")
+        for line in table(receipt_rows(receipt)):
+            terminal.note(line)
+    if answer.is_error:
+        terminal.note(f"mpp-asgi: the answer is HTTP {answer.status_code}.")
+    return int(answer.is_error)
