@@ -1,4 +1,4 @@
-"""`Accept-Payment`: what a client can pay with, and the choice (core draft, section 7.5)."""
+"""`Accept-Payment`: what a client can pay with, and the choice (core draft, section 7.4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PaymentRange:
     weight: int = 1000
 
     def specificity(self, method: str, intent: str) -> int:
-        """How closely the range fits: from 1 for ``*/*`` to 4 for both names, 0 when not at all."""
+        """How closely the range fits: from 1 for ``*/*`` to 4 for both names, 0 for not at all."""
         if self.method not in ("*", method) or self.intent not in ("*", intent):
             return 0
         return 1 + 2 * (self.method != "*") + (self.intent != "*")
@@ -48,7 +48,8 @@ class AcceptPayment:
     def from_header(cls, value: str) -> AcceptPayment:
         """Read a field value; several fields are joined by commas first.
 
-        Raises `ProtocolError` when an entry is malformed, and for more than `MAX_RANGES`.
+        Raises:
+            ProtocolError: an entry is malformed, or there are more than `MAX_RANGES`.
         """
         entries = [text for entry in value.split(",") if (text := entry.strip(" \t"))]
         if len(entries) > MAX_RANGES:

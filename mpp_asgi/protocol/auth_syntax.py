@@ -29,14 +29,13 @@ _BEYOND_LATIN_1 = re.compile(r"[^\x00-\xff]")
 
 @dataclass(slots=True)
 class AuthElement:
-    """One challenge, or one credential, of any scheme, as it stands in the field.
+    """One challenge of any scheme, as it stands in the field; a token68 is left out.
 
     `params` keeps order and duplicates; names are in lower case, and the value of a quoted
     string that never ends is None.
     """
 
     scheme: str
-    token68: str | None = None
     params: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -46,7 +45,7 @@ def elements(value: str) -> Iterator[AuthElement]:
     Never raises: what is no challenge and no parameter is passed over up to the next comma.
     """
     current: AuthElement | None = None
-    position = _SEPARATORS.match(value).end()  # type: ignore[union-attr]  # it matches anywhere
+    _, position = _take(_SEPARATORS, value, 0)
     while position < len(value):
         name, position = _take(_TOKEN, value, position)
         _, after = _take(_BLANK, value, position)
@@ -59,8 +58,8 @@ def elements(value: str) -> Iterator[AuthElement]:
             if current is not None:
                 yield current
             current = AuthElement(name)
-            current.token68, position = _token68(value, after)
-            if current.token68 is None:
+            position = _past_token68(value, after)
+            if position == after:
                 continue  # the first parameter follows the scheme without a comma
         position = _next_element(value, position)
     if current is not None:
@@ -73,7 +72,8 @@ def quoted(text: str, *, name: str, part: str) -> str:
     What Latin-1 cannot hold is written as the UTF-16 escapes of the reference implementation,
     ``\\uXXXX``, because a field value cannot carry it otherwise.
 
-    Raises `ProtocolError` for control characters other than the tab, line breaks above all.
+    Raises:
+        ProtocolError: the text holds a line break or a control character other than the tab.
     """
     if _CONTROL.search(text):
         raise ProtocolError(
@@ -101,13 +101,11 @@ def _parameter_value(value: str, position: int) -> tuple[str | None, int]:
     return (_unescaped(text) if "\\" in text else text), match.end()
 
 
-def _token68(value: str, position: int) -> tuple[str | None, int]:
-    """The token68 that is all of this element, or None and the position unchanged."""
+def _past_token68(value: str, position: int) -> int:
+    """Past the token68 that is all of this element, or where it was if there is none."""
     text, after = _take(_TOKEN68, value, position)
-    _, following = _take(_BLANK, value, after)
-    if text and value[following : following + 1] in ("", ","):
-        return text, following
-    return None, position
+    _, after = _take(_BLANK, value, after)
+    return after if text and value[after : after + 1] in ("", ",") else position
 
 
 def _next_element(value: str, position: int) -> int:

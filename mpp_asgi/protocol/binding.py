@@ -28,9 +28,10 @@ class Secrets:
     __slots__ = ("_keys",)
 
     def __init__(self, signing: str, *previous: str) -> None:
-        """Take secrets as UTF-8 text.
+        """Take secrets as text, of which the UTF-8 bytes are the keys.
 
-        Raises `ProtocolError` for one shorter than 32 bytes, without showing it.
+        Raises:
+            ProtocolError: a secret has fewer than 32 bytes. The error does not show it.
         """
         self._keys = tuple(_key(secret) for secret in (signing, *previous))
 
@@ -53,11 +54,12 @@ class Secrets:
         opaque: str | None = None,
         header: str | None = None,
     ) -> str:
-        """The id of a challenge with these parameters (core draft, section 5.1.1).
+        """The id of a challenge with these parameters (core draft, "Challenge Binding").
 
         `request` and `opaque` are the texts on the wire.
 
-        Raises `ProtocolError` for a parameter that holds ``|``, the separator of the slots.
+        Raises:
+            ProtocolError: a parameter holds ``|``, the separator of the slots.
         """
         return self.sign(
             bound_slots(
@@ -108,7 +110,8 @@ def bound_slots(
 ) -> bytes:
     """What the HMAC covers: seven slots joined by ``|``, and an eighth for an unusual header.
 
-    A ``|`` inside a slot would let two different challenges share one id, so it is refused.
+    Raises:
+        ProtocolError: a slot holds ``|``, so that two different challenges could share one id.
     """
     slots = [realm, method, intent, request, expires or "", digest or ""]
     if header is not None and not is_default_credential_header(header):

@@ -49,9 +49,10 @@ class Challenge:
     def from_header(cls, value: str) -> Challenge:
         """The one Payment challenge of a `WWW-Authenticate` field value.
 
-        Raises `ProtocolError` when there is none, when there are several (use
-        `all_from_headers`), and when it is malformed: a required parameter missing or empty, a
-        parameter given twice, or a `request` or `opaque` that does not hold a JSON object.
+        Raises:
+            ProtocolError: there is none, or there are several (use `all_from_headers`), or it is
+                malformed: a required parameter is missing or empty, a parameter is given twice, or
+                `request` or `opaque` does not hold a JSON object.
         """
         found = _payment_elements([value])
         if len(found) != 1:
@@ -69,7 +70,8 @@ class Challenge:
         Each value may be several challenges merged with commas. Other schemes are passed over,
         and so are malformed challenges: a payer that understands one of them can pay.
 
-        Raises `ProtocolError` when there are Payment challenges and all of them are malformed.
+        Raises:
+            ProtocolError: there are Payment challenges and all of them are malformed.
         """
         challenges = []
         first_error: ProtocolError | None = None
@@ -85,9 +87,10 @@ class Challenge:
     def to_header(self) -> str:
         """The challenge as a `WWW-Authenticate` field value.
 
-        Raises `ProtocolError` for a value no reader would take: an empty required parameter, a
-        method that is not lower-case letters, control characters, a `request` or `opaque` that
-        does not hold a JSON object.
+        Raises:
+            ProtocolError: no reader would take it: a required parameter is empty, the method is
+                not lower-case letters, a text holds control characters, or `request` or `opaque`
+                does not hold a JSON object.
         """
         check_offer(self.realm, self.method, self.intent, self.request, self.header)
         if not self.id:
@@ -104,14 +107,16 @@ class Challenge:
     def request_object(self) -> dict[str, Any]:
         """What `request` holds.
 
-        Raises `ProtocolError` unless it holds a JSON object.
+        Raises:
+            ProtocolError: it does not hold a JSON object.
         """
         return decode_object(self.request, name="request", part="challenge")
 
     def opaque_object(self) -> dict[str, str]:
         """What `opaque` holds, empty when there is none.
 
-        Raises `ProtocolError` unless it holds a JSON object whose values are strings.
+        Raises:
+            ProtocolError: it does not hold a JSON object whose values are strings.
         """
         if self.opaque is None:
             return {}
@@ -123,22 +128,26 @@ class Challenge:
     def expires_at(self) -> datetime | None:
         """When the challenge ends, in UTC, or None when it does not say.
 
-        Raises `ProtocolError` when `expires` is not an RFC 3339 date-time.
+        Raises:
+            ProtocolError: `expires` is not an RFC 3339 date-time.
         """
         return None if self.expires is None else parse_timestamp(self.expires)
 
 
 def check_offer(realm: str, method: str, intent: str, request: str, header: str | None) -> None:
-    """Raise `ProtocolError` for what may not be issued, whatever the id."""
+    """Check what every challenge of an offer shares.
+
+    Raises:
+        ProtocolError: it may not be issued, whatever the id.
+    """
     if not realm:
         raise ProtocolError("The realm is empty.", "challenge")
     if not _METHOD.fullmatch(method):
         raise ProtocolError("The method is not a name of lower-case letters.", "challenge")
     if not _INTENT.fullmatch(intent):
         raise ProtocolError("The intent is not a name of letters, digits and '-'.", "challenge")
-    if header is not None and not _FIELD_NAME.fullmatch(header):
-        raise ProtocolError("The header is not the name of a header field.", "challenge")
     decode_object(request, name="request", part="challenge")
+    _check_field_name(header)
 
 
 def _payment_elements(values: Iterable[str]) -> list[AuthElement]:
@@ -170,4 +179,10 @@ def _from_element(element: AuthElement) -> Challenge:
     challenge = Challenge(**known)
     challenge.request_object()
     challenge.opaque_object()
+    _check_field_name(challenge.header)
     return challenge
+
+
+def _check_field_name(header: str | None) -> None:
+    if header is not None and not _FIELD_NAME.fullmatch(header):
+        raise ProtocolError("The header is not the name of a header field.", "challenge")

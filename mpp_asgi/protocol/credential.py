@@ -45,7 +45,8 @@ class Credential:
         Unknown members are ignored; the echoed `request` and `opaque` are checked to be
         base64url and left as they are, for whoever authenticates the challenge.
 
-        Raises `ProtocolError` for anything that is no credential, and beyond `limit` bytes.
+        Raises:
+            ProtocolError: it is no credential, or has more than `limit` bytes.
         """
         scheme, _, text = value.strip(" \t").partition(" ")
         if scheme.lower() != "payment":
@@ -71,13 +72,14 @@ class Credential:
     def to_header(self) -> str:
         """The credential as an `Authorization` field value.
 
-        Raises `ProtocolError` for what `from_header` would refuse, and what JSON cannot carry.
+        Raises:
+            ProtocolError: `from_header` would refuse it, or JSON cannot carry it.
         """
         _check_echo(self.challenge)
         echo = {
             name: value
             for name in (*REQUIRED, *OPTIONAL)
-            if (value := getattr(self.challenge, name)) is not None
+            if (value := getattr(self.challenge, name))
         }
         body: dict[str, Any] = {"challenge": echo, "payload": dict(self.payload)}
         if self.source is not None:
@@ -99,11 +101,12 @@ def _echoed(echo: dict[str, Any]) -> Challenge:
         method=echo.get("method", ""),
         intent=echo.get("intent", ""),
         request=echo.get("request", ""),
-        expires=echo.get("expires"),
-        digest=echo.get("digest"),
-        description=echo.get("description"),
-        opaque=echo.get("opaque"),
-        header=echo.get("header"),
+        # The id cannot tell an empty parameter from an absent one, so nobody after it should.
+        expires=echo.get("expires") or None,
+        digest=echo.get("digest") or None,
+        description=echo.get("description") or None,
+        opaque=echo.get("opaque") or None,
+        header=echo.get("header") or None,
     )
     _check_echo(challenge)
     return challenge

@@ -19,7 +19,8 @@ def digest_bytes(text: str) -> bytes:
     Takes RFC 9530's ``sha-256=:<base64>:``, among digests by other algorithms too, and the
     ``sha-256=<base64>`` of deployed code, with or without padding.
 
-    Raises `ProtocolError` when there is none.
+    Raises:
+        ProtocolError: there is none, or it is malformed.
     """
     for member in text.split(","):
         algorithm, _, value = member.strip(" \t").partition("=")

@@ -42,8 +42,9 @@ def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> b
 
     `name` and `part` say what is being read, for the error.
 
-    Raises `ProtocolError` for characters outside the alphabet (padding and white space among
-    them), for a length no encoder produces and for unused bits that are not zero.
+    Raises:
+        ProtocolError: a character is outside the alphabet (padding and white space are), the
+            length is one that no encoder produces, or unused bits are not zero.
     """
     tail = len(text) % 4
     try:
@@ -68,8 +69,9 @@ def canonical(value: object) -> bytes:
     Takes what JSON has: dict with string keys, list, tuple, str, bool, None, float, and int
     within ±(2**53 - 1).
 
-    Raises `ProtocolError` for anything else: other types, larger integers, NaN and infinities,
-    lone surrogates, and nesting beyond what the interpreter can follow.
+    Raises:
+        ProtocolError: there is anything else in it: other types, larger integers, NaN or an
+            infinity, a lone surrogate, nesting beyond what the interpreter can follow.
     """
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]  # it checks the types itself
@@ -84,7 +86,8 @@ def canonical(value: object) -> bytes:
 def encode_object(value: Mapping[str, Any]) -> str:
     """An object as it stands in a parameter: base64url of its canonical JSON.
 
-    Raises `ProtocolError` as `canonical` does.
+    Raises:
+        ProtocolError: it has no canonical form; see `canonical`.
     """
     return b64url_encode(canonical(dict(value)))
 
@@ -92,7 +95,8 @@ def encode_object(value: Mapping[str, Any]) -> str:
 def encode_json(value: Mapping[str, Any], *, name: str = "value", part: str = "encoding") -> bytes:
     """Compact JSON in UTF-8, members in the order given: for values nobody recomputes.
 
-    Raises `ProtocolError` for what JSON cannot carry.
+    Raises:
+        ProtocolError: JSON cannot carry it.
     """
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -106,9 +110,10 @@ def decode_object(
 ) -> dict[str, Any]:
     """The JSON object inside a base64url text, in time linear in its length.
 
-    Raises `ProtocolError` unless `text` is strict base64url of at most `limit` bytes, those are
-    UTF-8, and they are one JSON object without duplicate members, non-finite numbers or lone
-    surrogates, nested at most `MAX_DEPTH` deep.
+    Raises:
+        ProtocolError: it is not strict base64url of at most `limit` bytes, these are not UTF-8,
+            or they are not one JSON object, nested at most `MAX_DEPTH` deep, without duplicate
+            members, numbers that are not finite, and lone surrogates.
     """
     if len(text) > (limit * 4 + 2) // 3:
         raise ProtocolError(f"The {name} is longer than {limit} bytes.", part)
@@ -116,7 +121,11 @@ def decode_object(
 
 
 def parse_object(data: bytes, *, name: str = "value", part: str = "encoding") -> dict[str, Any]:
-    """The JSON object in `data`, as strictly as `decode_object`; the caller bounds the size."""
+    """The JSON object in `data`, whose size the caller has bounded.
+
+    Raises:
+        ProtocolError: as `decode_object`.
+    """
     try:
         text = data.decode("utf-8")
         _refuse_deep(text)
@@ -137,7 +146,7 @@ def parse_object(data: bytes, *, name: str = "value", part: str = "encoding") ->
 
 
 def _refuse_deep(text: str) -> None:
-    """Raise ValueError if `text` nests too deep, before a recursive parser sees it."""
+    """Raise ValueError for nesting that is too deep, before a recursive parser sees it."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0

@@ -40,8 +40,8 @@ class Problem:
     def to_json(self) -> bytes:
         """The body to send as `CONTENT_TYPE`.
 
-        Raises `ProtocolError` for an `extra` that JSON cannot carry or that would replace a
-        member of the document.
+        Raises:
+            ProtocolError: JSON cannot carry `extra`, or it would replace a member of the document.
         """
         clash = _OWN_MEMBERS.intersection(self.extra)
         if clash:
@@ -66,7 +66,8 @@ class Problem:
         `status` is the response's, for documents that leave it out. Members of the wrong type
         count as absent, as RFC 9457 asks; an absent type is ``about:blank``.
 
-        Raises `ProtocolError` unless the body is a JSON object of at most 64 KiB.
+        Raises:
+            ProtocolError: the body is not a JSON object of at most 64 KiB.
         """
         if len(data) > MAX_OBJECT_BYTES:
             raise ProtocolError(f"The problem is longer than {MAX_OBJECT_BYTES} bytes.", "problem")

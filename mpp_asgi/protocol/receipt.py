@@ -33,7 +33,8 @@ class Receipt:
     def from_header(cls, value: str) -> Receipt:
         """The receipt of a `Payment-Receipt` field value.
 
-        Raises `ProtocolError` when it is no receipt of a payment that succeeded.
+        Raises:
+            ProtocolError: it is no receipt of a payment that succeeded.
         """
         body = decode_object(value.strip(" \t"), name="receipt", part="receipt")
         external_id = body.get("externalId")
@@ -50,8 +51,9 @@ class Receipt:
     def to_header(self) -> str:
         """The receipt as a `Payment-Receipt` field value; absent members are left out.
 
-        Raises `ProtocolError` for a status other than ``success`` (a failed payment has no
-        receipt), an empty or unreadable member, and an `extra` that would replace one.
+        Raises:
+            ProtocolError: the status is not ``success`` (a payment that failed has no receipt), a
+                member is empty or unreadable, or `extra` would replace one.
         """
         self._check()
         clash = _OWN_MEMBERS.intersection(self.extra)

@@ -43,7 +43,8 @@ class ChallengeTemplate:
     ) -> None:
         """Take the parameters of `Challenge` that do not change.
 
-        Raises `ProtocolError` where `Challenge.to_header` or `Secrets.challenge_id` would.
+        Raises:
+            ProtocolError: `Challenge.to_header` or `Secrets.challenge_id` would refuse them.
         """
         check_offer(realm, method, intent, request, header)
         bound_slots(realm=realm, method=method, intent=intent, request=request, header=header)
@@ -73,7 +74,8 @@ class ChallengeTemplate:
         `expires` is an RFC 3339 date-time, `digest` an RFC 9530 digest, and `opaque` what
         `encode_object` made of a flat object of strings; its content is not looked at again.
 
-        Raises `ProtocolError` for a text that cannot be bound or cannot stand in a header.
+        Raises:
+            ProtocolError: a text cannot be bound, or cannot stand in a header.
         """
         if not _PLAIN.fullmatch(f"{expires}{digest}{opaque}"):
             return self._issue_quoted(secrets, expires, digest, opaque)

@@ -16,7 +16,8 @@ _DATE_TIME = re.compile(
 def format_timestamp(unix_seconds: int) -> str:
     """Seconds since 1970 as ``2026-01-29T12:05:00Z``.
 
-    Raises `ProtocolError` outside the years 1 to 9999.
+    Raises:
+        ProtocolError: it is outside the years 1 to 9999.
     """
     try:
         return datetime.fromtimestamp(unix_seconds, UTC).isoformat()[:19] + "Z"
@@ -32,7 +33,8 @@ def parse_timestamp(text: str) -> datetime:
     Takes any offset, ``Z`` or ``z``, fractions of any length (beyond microseconds they are cut
     off) and the leap second ``:60``, which is the next minute's first second.
 
-    Raises `ProtocolError` for anything else, dates that do not exist included.
+    Raises:
+        ProtocolError: it is anything else, or a date that does not exist.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None:

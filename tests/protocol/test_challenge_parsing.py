@@ -131,6 +131,8 @@ def test_a_required_parameter_must_be_there_and_say_something(name: str) -> None
         pytest.param(f'{PLAIN}, description="never ends', "never ends", id="no closing quote"),
         pytest.param(f'{PLAIN}, expires="2026\\', "never ends", id="it ends in a backslash"),
         pytest.param(f'{PLAIN}, opaque=""', "opaque", id="an empty opaque"),
+        pytest.param(f'{PLAIN}, header="X: y"', "header field", id="a header that is no name"),
+        pytest.param(f'{PLAIN}, header=""', "header field", id="an empty header"),
     ],
 )
 def test_broken_challenges_are_refused(header: str, complaint: str) -> None:

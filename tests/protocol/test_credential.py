@@ -53,11 +53,12 @@ def test_every_parameter_of_the_challenge_is_echoed() -> None:
     assert credential.challenge == Challenge(**ECHO, **optional)
 
 
-def test_unknown_members_and_nulls_are_passed_over() -> None:
-    nulls = dict.fromkeys(["expires", "digest", "description", "opaque", "header"])
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_unknown_members_and_empty_ones_are_passed_over(nothing: str | None) -> None:
+    absent = dict.fromkeys(["expires", "digest", "description", "opaque", "header"], nothing)
     body = {
         **BODY,
-        "challenge": {**ECHO, **nulls, "meta": [1], "version": 2},
+        "challenge": {**ECHO, **absent, "meta": [1], "version": 2},
         "source": None,
         "shiny": {"new": True},
     }
