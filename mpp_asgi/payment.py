@@ -36,4 +36,4 @@ class Payment:
     @property
     def human_amount(self) -> Decimal:
         """The amount in whole tokens, exact."""
-        return Decimal(self.amount).scaleb(-self.decimals)
+        return Decimal(f"{self.amount}e-{self.decimals}")  # Decimal's own arithmetic rounds

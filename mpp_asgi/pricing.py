@@ -70,10 +70,11 @@ class Price:
         Raises:
             PriceError: the amount has more digits than the token; nothing is rounded.
         """
-        units = self.amount.scaleb(decimals)
-        if units != units.to_integral_value():
+        numerator, denominator = self.amount.as_integer_ratio()  # Decimal's own arithmetic rounds
+        units, rest = divmod(numerator * 10**decimals, denominator)
+        if rest:
             raise PriceError(f"{self.amount} has more than {decimals} decimal places, the token's")
-        return int(units)
+        return units
 
     def __str__(self) -> str:
         return f"{self.amount:f} {self.currency}" if self.currency else f"{self.amount:f}"
@@ -122,6 +123,8 @@ class Tariff:
     prices: tuple[Price, ...]
     """Alternatives, the seller's favourite first; empty if ``quote`` says."""
     quote: DynamicPrice | None = None
+    currency: str | None = None
+    """Of what ``quote`` returns without one."""
     settle: Settle = "before"
     description: str | None = None
     vary: tuple[str, ...] = ()
@@ -147,7 +150,7 @@ class Tariff:
         quoted = self.quote(request())
         if inspect.isawaitable(quoted):
             quoted = await quoted
-        prices = _alternatives(quoted, None)
+        prices = _alternatives(quoted, self.currency)
         return () if any(price.is_free for price in prices) else prices
 
 
@@ -169,12 +172,14 @@ def tariff(
     """Parse what `price` takes. See there."""
     if settle not in ("before", "after"):
         raise PriceError(f"settle is 'before' or 'after', not {settle!r}")
+    if isinstance(vary, str):
+        raise PriceError(f"vary is a list of header names: write vary=[{vary!r}]")
     names = tuple(name.lower() for name in vary)
     if len(amounts) == 1 and callable(amounts[0]):
-        return Tariff((), amounts[0], settle, description, names)
+        return Tariff((), amounts[0], currency, settle, description, names)
     if any(callable(amount) for amount in amounts):
         raise PriceError("a dynamic price stands alone; return several prices from it instead")
-    return Tariff(_alternatives(amounts, currency), None, settle, description, names)
+    return Tariff(_alternatives(amounts, currency), None, currency, settle, description, names)
 
 
 def price(
