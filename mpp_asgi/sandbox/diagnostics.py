@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType
 from mpp_asgi.sandbox.host.events import Event, EventKind, joined, message
 from mpp_asgi.sandbox.wire.values import error_val, symbol_val, u64_val
 
 if TYPE_CHECKING:
+    from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType
     from mpp_asgi.sandbox.wire.values import Val
 
 
@@ -23,8 +23,3 @@ class Diagnostics:
         topics = (symbol_val("error"), error_val(error_type, code))
         event = Event(EventKind.DIAGNOSTIC, None, topics, joined(message(text, values)))
         self.encoded.append(event.diagnostic_xdr(succeeded=False))
-
-    def metric(self, name: str, value: int, *, succeeded: bool) -> None:
-        topics = (symbol_val("core_metrics"), symbol_val(name))
-        event = Event(EventKind.DIAGNOSTIC, None, topics, u64_val(value))
-        self.encoded.append(event.diagnostic_xdr(succeeded=succeeded))

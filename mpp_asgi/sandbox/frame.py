@@ -76,6 +76,11 @@ class Frame:
         return len(self.envelope.xdr)
 
     @property
+    def inner_size(self) -> int:
+        """The size resource fees are computed from."""
+        return len(self.envelope.inner_xdr)
+
+    @property
     def full_fee(self) -> int:
         bump = self.envelope.fee_bump
         return self.envelope.transaction.fee if bump is None else bump.fee

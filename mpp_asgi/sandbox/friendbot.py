@@ -10,7 +10,7 @@ from stellar_sdk import Keypair, TransactionBuilder
 
 from mpp_asgi.sandbox.frame import Frame
 from mpp_asgi.sandbox.queue import Status
-from mpp_asgi.sandbox.state import find_account
+from mpp_asgi.sandbox.state import require_account
 from mpp_asgi.sandbox.wire.transactions import Envelope
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Friendbot:
         """Create the account ``address`` (``G…``) and close a ledger with it."""
         if self.ledger.is_frozen:
             raise FriendbotError("the ledger is frozen")
-        bank = find_account(self.ledger.state, self.bank.raw_public_key())
-        assert bank is not None
+        bank = require_account(self.ledger.state, self.bank.raw_public_key())
         envelope = (
             TransactionBuilder(
                 SdkAccount(self.bank.public_key, bank.sequence), self.passphrase, 100

@@ -17,7 +17,7 @@ from mpp_asgi.sandbox.wire.values import INSTANCE_KEY, instance_val
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.wire.entries import Entry
 
-TESTNET_PASSPHRASE = "Test SDF Network ; September 2015"
+TESTNET_PASSPHRASE = "Test SDF Network ; September 2015"  # noqa: S105 - public, a name
 TESTNET_USDC_ISSUER = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5"
 USDC = Asset.issued("USDC", TESTNET_USDC_ISSUER)
 

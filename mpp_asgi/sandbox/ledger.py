@@ -28,8 +28,8 @@ from mpp_asgi.sandbox.history import (
     Stretch,
 )
 from mpp_asgi.sandbox.meta import TxStage
-from mpp_asgi.sandbox.queue import Queue
-from mpp_asgi.sandbox.rules import Moment
+from mpp_asgi.sandbox.network import Moment
+from mpp_asgi.sandbox.queue import BANNED_LEDGERS, Queue
 from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.validity import judge
 from mpp_asgi.sandbox.wire.entries import Ttl
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mpp_asgi.sandbox.frame import Frame
+    from mpp_asgi.sandbox.network import Network
     from mpp_asgi.sandbox.queue import Submission
-    from mpp_asgi.sandbox.rules import Network
     from mpp_asgi.sandbox.wire.entries import Entry
 
 FIRST_LEDGER = 1_000
@@ -64,9 +64,9 @@ class Schedule:
             return 0
         return max(0, int((now - self.start) / self.interval) - self.closed)
 
-    def next_time(self) -> float:
-        assert self.interval is not None
-        return self.start + (self.closed + 1) * self.interval
+    def time(self, number: int) -> float:
+        """When the ``number``-th ledger from ``start`` closes."""
+        return self.start + number * (self.interval or 0)
 
 
 class Ledger:
@@ -123,21 +123,14 @@ class Ledger:
 
     def advance(self, now: float) -> None:
         """Close every ledger that is due by ``now`` (Unix seconds)."""
-        due = self._schedule.due(now)
-        if not due:
-            return
         schedule = self._schedule
-        if not self.queue.is_empty:
-            self._close_at(schedule.next_time())
-            schedule.closed += 1
-            due -= 1
+        due = schedule.due(now)
         while due and not self.queue.is_empty:
-            self._close_at(schedule.next_time())
             schedule.closed += 1
+            self._close_at(schedule.time(schedule.closed))
             due -= 1
         if due:
             self._pass_over(due)
-            schedule.closed += due
 
     def close(self, now: float) -> None:
         """Close one ledger now, due or not; the following ones are due from here on."""
@@ -160,58 +153,44 @@ class Ledger:
         self._schedule = Schedule(now, self._schedule.interval)
 
     def _close_at(self, time: float) -> None:
-        close_time = max(int(time), self.close_time)
-        moment = Moment(self.sequence + 1, close_time)
+        moment = Moment(self.sequence + 1, max(int(time), self.close_time))
         frames = self._candidates(moment)
-        if not frames:
-            self._close_empty(close_time, time)
-        else:
+        if frames:
             self._close_with(frames, moment, time)
+        else:
+            self._append_empty(time, 1, self.history.latest.hash)
         self.queue.closed(frames)
 
     def _pass_over(self, count: int) -> None:
         """Close ``count`` ledgers nobody put anything in."""
         schedule = self._schedule
-        assert schedule.interval is not None
         skipped = max(0, count - _LONGEST_CHAIN)
         if skipped:
             # The chain of hashes does not run through ledgers nobody could have looked at.
-            header = self._header
-            time = schedule.start + (schedule.closed + skipped) * schedule.interval
+            schedule.closed += skipped
             marker = sha256(self.history.latest.hash + skipped.to_bytes(8, "big")).digest()
-            self._append_empty(
-                header.sequence + skipped,
-                max(int(time), header.close_time),
-                marker,
-                self._stretch(time, header.sequence + skipped),
-            )
-            for _ in range(min(skipped, 16)):
-                self.queue.closed(())
-        for step in range(skipped + 1, count + 1):
-            time = schedule.start + (schedule.closed + step) * schedule.interval
-            self._close_empty(max(int(time), self.close_time), time)
+            self._append_empty(schedule.time(schedule.closed), skipped, marker)
+        for _ in range(count - skipped):
+            schedule.closed += 1
+            self._append_empty(schedule.time(schedule.closed), 1, self.history.latest.hash)
+        for _ in range(min(count, BANNED_LEDGERS)):
             self.queue.closed(())
 
-    def _close_empty(self, close_time: int, time: float) -> None:
-        sequence = self.sequence + 1
+    def _append_empty(self, time: float, steps: int, previous_hash: bytes) -> None:
+        """Append an empty ledger, ``steps`` after the latest one."""
+        sequence = self.sequence + steps
         stretch = self._stretch(time, sequence)
-        self._append_empty(sequence, close_time, self.history.latest.hash, stretch)
-
-    def _append_empty(
-        self, sequence: int, close_time: int, previous_hash: bytes, stretch: Stretch | None
-    ) -> None:
         empty = transaction_set(previous_hash, (), (), self.network.base_fee)
         self._header = Header(
             sequence=sequence,
-            close_time=close_time,
+            close_time=max(int(time), self.close_time),
             previous_hash=previous_hash,
             transaction_set_hash=sha256(empty).digest(),
             result_hash=result_set_hash(()),
             state_hash=self._header.state_hash,
             fee_pool=self._fee_pool,
         )
-        evicted = self._evict()
-        self.history.add(_closed(self._header, empty, evicted=evicted), stretch)
+        self.history.add(_closed(self._header, empty, evicted=self._evict()), stretch)
 
     def _stretch(self, time: float, sequence: int) -> Stretch | None:
         """A new stretch of close times, unless the one that runs foretells this time."""
@@ -302,8 +281,7 @@ class Ledger:
         evicted: list[bytes] = []
         while self._expiring and self._expiring[0][0] < self.sequence:
             _, key = heappop(self._expiring)
-            until = live_until(self.state, key)
-            if until is not None and until < self.sequence:
+            if 0 < live_until(self.state, key) < self.sequence:
                 self.state.write(key, None)
                 self.state.write(ttl_key(key), None)
                 evicted += (key, ttl_key(key))

@@ -13,22 +13,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.diagnostics import Diagnostics
+from mpp_asgi.sandbox.refusal import RefusedError
 from mpp_asgi.sandbox.resources import check_resources
 from mpp_asgi.sandbox.state import find_account
 from mpp_asgi.sandbox.validity import judge
+from mpp_asgi.sandbox.wire.entries import INT64_MAX
 from mpp_asgi.sandbox.wire.results import Code, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mpp_asgi.sandbox.frame import Frame
-    from mpp_asgi.sandbox.rules import Moment, Network
+    from mpp_asgi.sandbox.network import Moment, Network
     from mpp_asgi.sandbox.state import View
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10
 REPLACEMENT_FACTOR = 10
-_INT64_MAX = 2**63 - 1
 
 
 class Status(StrEnum):
@@ -148,32 +149,20 @@ class Queue:
     def submit(self, frame: Frame, view: View, moment: Moment) -> Submission:
         """Take a transaction in, or say why not. ``moment`` is that of the next ledger."""
         lane, other = self._lanes(frame)
-        if other.has_account(frame.source):
+        if other.has_account(frame.source) or lane.is_banned(frame):
             return Submission(Status.TRY_AGAIN_LATER)
-        if frame.resource_fee < 0 or frame.full_fee < 0:
+        if not _has_sane_fee(frame):
             return _error(Result(0, Code.MALFORMED))
-        if frame.is_soroban and frame.soroban is None:
-            return _error(Result(0, Code.MALFORMED))
-        if lane.is_banned(frame):
-            return Submission(Status.TRY_AGAIN_LATER)
-        if frame.inclusion_fee < 0:
-            return _error(Result(0, Code.MALFORMED))
-        released = 0
         waiting = lane.waiting(frame.source)
         if waiting is not None:
-            refusal = self._replace(frame, waiting)
+            refusal = self._refuse_replacing(frame, waiting)
             if refusal is not None:
                 return refusal
-            if waiting.fee_source == frame.fee_source:
-                released = waiting.full_fee
         diagnostics = Diagnostics()
         result = judge(frame, self._network, view, moment, diagnostics)
         if not result.succeeded:
             return _error(result, diagnostics)
-        payer = find_account(view, frame.fee_source)
-        assert payer is not None
-        available = payer.available_balance(self._network.base_reserve)
-        if available - (frame.full_fee - released) < lane.fees(frame.fee_source):
+        if not self._can_pay(frame, waiting, lane, view):
             return _error(Result(0, Code.INSUFFICIENT_BALANCE))
         lane.add(frame)
         return Submission(Status.PENDING)
@@ -183,27 +172,32 @@ class Queue:
             return self.soroban, self.classic
         return self.classic, self.soroban
 
-    def _replace(self, frame: Frame, waiting: Frame) -> Submission | None:
-        """Whether ``frame`` may take the place of what waits; ``None`` when it may."""
+    def _refuse_replacing(self, frame: Frame, waiting: Frame) -> Submission | None:
+        """Why ``frame`` may not take the place of what waits; ``None`` when it may."""
         if _is_same(waiting, frame):
             return Submission(Status.DUPLICATE)
         if frame.sequence < waiting.sequence:
             return _error(Result(0, Code.BAD_SEQ))
-        if frame.soroban is not None:
+        if frame.is_soroban:
             diagnostics = Diagnostics()
-            size = len(frame.envelope.inner_xdr)
-            settings = self._network.settings
-            if not check_resources(frame.soroban, size, settings, diagnostics):
-                return _error(Result(0, Code.SOROBAN_INVALID), diagnostics)
+            try:
+                check_resources(frame, self._network.settings, diagnostics)
+            except RefusedError as refusal:
+                return _error(Result(0, refusal.code), diagnostics)
         if not frame.is_fee_bump or frame.sequence != waiting.sequence:
             return Submission(Status.TRY_AGAIN_LATER)
-        old_count = max(1, waiting.operation_count)
-        new_count = max(1, frame.operation_count)
-        wanted = REPLACEMENT_FACTOR * waiting.inclusion_fee * new_count
-        if frame.inclusion_fee * old_count < wanted:
-            needed = -(-wanted // old_count) + frame.full_fee - frame.inclusion_fee
-            return _error(Result(min(needed, _INT64_MAX), Code.INSUFFICIENT_FEE))
-        return None
+        needed = _replacement_fee(frame, waiting)
+        return _error(Result(needed, Code.INSUFFICIENT_FEE)) if needed else None
+
+    def _can_pay(self, frame: Frame, waiting: Frame | None, lane: Lane, view: View) -> bool:
+        """Whether the payer can pay this and everything else of it that waits."""
+        payer = find_account(view, frame.fee_source)
+        if payer is None:
+            return False
+        promised = lane.fees(frame.fee_source) + frame.full_fee
+        if waiting is not None and waiting.fee_source == frame.fee_source:
+            promised -= waiting.full_fee
+        return payer.available_balance(self._network.base_reserve) >= promised
 
     def ban(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -215,6 +209,22 @@ class Queue:
             self._lanes(frame)[0].applied([frame])
         self.classic.shift()
         self.soroban.shift()
+
+
+def _has_sane_fee(frame: Frame) -> bool:
+    if frame.is_soroban and frame.soroban is None:
+        return False
+    return frame.full_fee >= 0 and frame.resource_fee >= 0 and frame.inclusion_fee >= 0
+
+
+def _replacement_fee(frame: Frame, waiting: Frame) -> int:
+    """The fee needed to replace what waits; 0 when ``frame`` offers enough."""
+    old_count = max(1, waiting.operation_count)
+    new_count = max(1, frame.operation_count)
+    wanted = REPLACEMENT_FACTOR * waiting.inclusion_fee * new_count
+    if frame.inclusion_fee * old_count >= wanted:
+        return 0
+    return min(-(-wanted // old_count) + frame.resource_fee, INT64_MAX)
 
 
 def _is_same(waiting: Frame, frame: Frame) -> bool:

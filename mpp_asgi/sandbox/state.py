@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.sandbox.wire.assets import Asset
 
-E = TypeVar("E", Account, Trustline, Ttl)
+E = TypeVar("E", bound=Entry)
 
 _CREATED = u32(0)
 _UPDATED = u32(1)
@@ -110,33 +110,32 @@ class Layer:
         return encoded
 
 
-def find_account(view: View, public_key: bytes) -> Account | None:
-    stored = view.stored(account_key(public_key))
+def find(view: View, key: bytes, kind: type[E]) -> E | None:
+    """The entry under a key, which is of that kind if it is there."""
+    stored = view.stored(key)
     if stored is None:
         return None
     entry = stored[0]
-    assert isinstance(entry, Account)
-    return entry
+    return entry if isinstance(entry, kind) else None
+
+
+def find_account(view: View, public_key: bytes) -> Account | None:
+    return find(view, account_key(public_key), Account)
 
 
 def find_trustline(view: View, public_key: bytes, asset: Asset) -> Trustline | None:
-    stored = view.stored(trustline_key(public_key, asset))
-    if stored is None:
-        return None
-    entry = stored[0]
-    assert isinstance(entry, Trustline)
-    return entry
+    return find(view, trustline_key(public_key, asset), Trustline)
 
 
-def live_until(view: View, key: bytes) -> int | None:
-    """The last ledger in which the entry lives; ``None`` when there is no such entry or it
-    never expires.
-    """
-    if not has_ttl(key):
-        return None
-    stored = view.stored(ttl_key(key))
-    if stored is None:
-        return None
-    entry = stored[0]
-    assert isinstance(entry, Ttl)
-    return entry.live_until
+def require_account(view: View, public_key: bytes) -> Account:
+    """An account that was found to exist before; ``LookupError`` if it is gone after all."""
+    account = find_account(view, public_key)
+    if account is None:
+        raise LookupError(f"account {public_key.hex()} does not exist")
+    return account
+
+
+def live_until(view: View, key: bytes) -> int:
+    """The last ledger in which the entry lives; 0 when there is none, or it never expires."""
+    ttl = find(view, ttl_key(key), Ttl) if has_ttl(key) else None
+    return 0 if ttl is None else ttl.live_until

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
-from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry, Credentials, Invocation
+from mpp_asgi.sandbox.wire.authorization import (
+    AuthorizationEntry,
+    AuthorizedFunction,
+    Credentials,
+    Invocation,
+)
 from mpp_asgi.sandbox.wire.values import VOID, Address, Val, address_val, u32_val
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ class Authenticator(Protocol):
 class Node:
     """One call of a tree and whether it was used."""
 
-    function: bytes
+    function: AuthorizedFunction
     children: list[Node] = field(default_factory=list)
     used: bool = False
 
@@ -89,7 +94,7 @@ class Tree:
         self.done = False
 
     @classmethod
-    def recorded(cls, function: bytes, depth: int) -> Tree:
+    def recorded(cls, function: AuthorizedFunction, depth: int) -> Tree:
         tree = cls(Node(function, used=True), [None] * (depth - 1) + [_ROOT])
         tree._root_frame = depth - 1
         return tree
@@ -125,7 +130,7 @@ class Tree:
                 node = node.children[match]
         return node
 
-    def match(self, function: bytes, *, allow_root: bool) -> bool:
+    def match(self, function: AuthorizedFunction, *, allow_root: bool) -> bool:
         """Match a call in the current frame, below what is matched already."""
         if self.is_matched_here:
             return False
@@ -144,9 +149,9 @@ class Tree:
             return True
         return False
 
-    def record(self, function: bytes) -> None:
-        node = self.current()
-        assert node is not None
+    def record(self, function: AuthorizedFunction) -> None:
+        """Add a call below what is matched already."""
+        node = self.current() or self.root
         node.children.append(Node(function, used=True))
         self.matches[-1] = len(node.children) - 1
 
@@ -171,15 +176,6 @@ class Tracker:
     verified: bool = False
     busy: bool = False
     """Its signature is being checked right now, so it cannot serve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame of the call stack: the contract (``None`` for host functions) and what it runs."""
-
-    contract: Address | None
-    function: bytes
-    """The call without its arguments' place taken by others: see ``Authorization.require``."""
 
 
 Snapshot = tuple[list[tuple[list[bool], bool]], list[list[bool]]]
@@ -252,7 +248,7 @@ class Authorization:
         """Let calls deeper than the next one act for the contract that runs now."""
         self._own += [(contract, Tree(Node.of(invocation))) for invocation in invocations]
 
-    def require(self, address: Address, function: bytes) -> None:
+    def require(self, address: Address, function: AuthorizedFunction) -> None:
         """The current frame needs ``address`` to allow ``function``; raises unless it does."""
         if self._allowed_by_contract(address, function):
             return
@@ -261,7 +257,7 @@ class Authorization:
         else:
             self._enforce(address, function)
 
-    def _allowed_by_contract(self, address: Address, function: bytes) -> bool:
+    def _allowed_by_contract(self, address: Address, function: AuthorizedFunction) -> bool:
         if len(self._stack) < 2:
             return False
         if self._stack[-2] == address:
@@ -271,7 +267,7 @@ class Authorization:
             for owner, tree in self._own
         )
 
-    def _enforce(self, address: Address, function: bytes) -> None:
+    def _enforce(self, address: Address, function: AuthorizedFunction) -> None:
         mine = [t for t in self._trackers if t.address == address and not t.busy]
         # A tree that is being walked must go on to be walked: roots of other trees do not count,
         # so that disjoint entries cannot be put together to one tree of calls.
@@ -327,7 +323,7 @@ class Authorization:
             )
         host.consume_nonce(address, entry.nonce, entry.expiration)
 
-    def _record(self, address: Address, function: bytes) -> None:
+    def _record(self, address: Address, function: AuthorizedFunction) -> None:
         for tracker in self._trackers:
             tree = tracker.tree
             if tracker.address != address or not tree.is_matched_anywhere:

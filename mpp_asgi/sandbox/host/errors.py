@@ -51,7 +51,7 @@ _CODE_NAMES = {
 
 
 def describe(error_type: int, code: int) -> str:
-    """An error as the network writes it: ``Error(Contract, #10)``, ``Error(Auth, InvalidAction)``."""
+    """An error as the network writes it, like ``Error(Contract, #10)``."""
     name = _TYPE_NAMES[ErrorType(error_type)]
     if error_type == ErrorType.CONTRACT:
         return f"Error({name}, #{code})"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.host.errors import describe
 from mpp_asgi.sandbox.wire.stream import ONE, ZERO, array, boolean, u32
 from mpp_asgi.sandbox.wire.values import VOID, Address, Kind, Val, string_val, vec_val
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mpp_asgi.sandbox.wire.values import Instance
 
 MAX_EVENTS = 1_000
 """More diagnostics than this are dropped, so that no contract can fill the memory."""
@@ -126,36 +128,42 @@ def describe_event(event: Event, *, failed: bool) -> str:
 
 
 def describe_value(value: Val) -> str:
-    payload = value.value
-    match value.kind:
-        case Kind.BOOL:
-            return "true" if payload else "false"
-        case Kind.VOID:
-            return "Void"
-        case Kind.ERROR:
-            return describe(*payload)
-        case Kind.TIMEPOINT:
-            return f"TimePoint({payload})"
-        case Kind.DURATION:
-            return f"Duration({payload})"
-        case Kind.BYTES:
-            return f"Bytes({payload.hex()})"
-        case Kind.STRING:
-            return f'"{payload.decode("utf-8", "backslashreplace")}"'
-        case Kind.EXECUTABLE_TAG:
-            return f'ExecutableTag("{payload.decode("utf-8", "backslashreplace")}")'
-        case Kind.VEC:
-            return f"[{', '.join(describe_value(item) for item in payload or ())}]"
-        case Kind.MAP:
-            pairs = (f"{describe_value(k)}: {describe_value(v)}" for k, v in payload or ())
-            return f"{{{', '.join(pairs)}}}"
-        case Kind.LEDGER_KEY_INSTANCE:
-            return "LedgerKeyContractInstance"
-        case Kind.LEDGER_KEY_NONCE:
-            return f"LedgerKeyNonce({payload})"
-        case Kind.INSTANCE:
-            wasm_hash = payload.executable.wasm_hash
-            inner = "StellarAsset" if wasm_hash is None else f"Wasm({wasm_hash.hex()})"
-            return f"ContractInstance({inner})"
-        case _:
-            return str(payload)
+    """A value as the network prints it in diagnostics."""
+    describe_kind = _DESCRIPTIONS.get(value.kind)
+    return str(value.value) if describe_kind is None else describe_kind(value.value)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _describe_vec(items: tuple[Val, ...] | None) -> str:
+    return f"[{', '.join(describe_value(item) for item in items or ())}]"
+
+
+def _describe_map(pairs: tuple[tuple[Val, Val], ...] | None) -> str:
+    parts = (f"{describe_value(key)}: {describe_value(item)}" for key, item in pairs or ())
+    return f"{{{', '.join(parts)}}}"
+
+
+def _describe_instance(instance: Instance) -> str:
+    wasm_hash = instance.executable.wasm_hash
+    inner = "StellarAsset" if wasm_hash is None else f"Wasm({wasm_hash.hex()})"
+    return f"ContractInstance({inner})"
+
+
+_DESCRIPTIONS: dict[Kind, Callable[[Any], str]] = {
+    Kind.BOOL: lambda flag: "true" if flag else "false",
+    Kind.VOID: lambda _: "Void",
+    Kind.ERROR: lambda error: describe(*error),
+    Kind.TIMEPOINT: "TimePoint({})".format,
+    Kind.DURATION: "Duration({})".format,
+    Kind.BYTES: lambda raw: f"Bytes({raw.hex()})",
+    Kind.STRING: lambda raw: f'"{_text(raw)}"',
+    Kind.EXECUTABLE_TAG: lambda raw: f'ExecutableTag("{_text(raw)}")',
+    Kind.VEC: _describe_vec,
+    Kind.MAP: _describe_map,
+    Kind.INSTANCE: _describe_instance,
+    Kind.LEDGER_KEY_INSTANCE: lambda _: "LedgerKeyContractInstance",
+    Kind.LEDGER_KEY_NONCE: "LedgerKeyNonce({})".format,
+}

@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.validation import check_value
-from mpp_asgi.sandbox.wire.authorization import create_function
+from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
 from mpp_asgi.sandbox.wire.entries import ContractCode
-from mpp_asgi.sandbox.wire.keys import PERSISTENT, contract_code_key, contract_data_key
-from mpp_asgi.sandbox.wire.operations import (
-    CreateContract,
-    HostFunction,
-    InvokeContract,
-    UploadWasm,
-)
+from mpp_asgi.sandbox.wire.keys import contract_code_key
+from mpp_asgi.sandbox.wire.operations import CreateContract, InvokeContract
 from mpp_asgi.sandbox.wire.values import (
-    INSTANCE_KEY,
-    Address,
     AddressKind,
     Instance,
     Val,
@@ -28,24 +21,38 @@ from mpp_asgi.sandbox.wire.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mpp_asgi.sandbox.host.invocation import Host
+    from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
+    from mpp_asgi.sandbox.wire.operations import HostFunction, UploadWasm
+
+_CODE = "contract code"
 
 
-def run(host: Host, function: HostFunction) -> Val:
+def run(host: Host, function: HostFunction, authorization: Iterable[AuthorizationEntry]) -> Val:
     """Run a host function and give its value; raises :class:`HostError` when it fails."""
     stored = host.storage.snapshot()
     try:
-        match function:
-            case InvokeContract():
-                return _invoke(host, function)
-            case CreateContract():
-                return _create(host, function)
-            case UploadWasm():
-                return _upload(host, function)
+        for entry in authorization:
+            _check_entry(host, entry)
+        if isinstance(function, InvokeContract):
+            return _invoke(host, function)
+        if isinstance(function, CreateContract):
+            return _create(host, function)
+        return _upload(host, function)
     except HostError:
         host.storage.rollback(stored)
         host.events.fail_from(0)
         raise
+
+
+def _check_entry(host: Host, entry: AuthorizationEntry) -> None:
+    check_value(host, entry.signature)
+    for function in entry.root.functions():
+        check_value(host, symbol_val(function.name))
+        for value in function.args:
+            check_value(host, value)
 
 
 def _invoke(host: Host, function: InvokeContract) -> Val:
@@ -56,20 +63,21 @@ def _invoke(host: Host, function: InvokeContract) -> Val:
             "invoked address doesn't belong to a contract",
         )
     check_value(host, symbol_val(function.name))
-    host.check_arguments(function.args)
+    for value in function.args:
+        check_value(host, value)
     return host.call(function.contract, function.name, function.args)
 
 
 def _create(host: Host, function: CreateContract) -> Val:
     preimage = function.preimage
-    deployer = preimage.deployer
-    host.check_arguments(function.args)
-    if deployer is None:
+    for value in function.args:
+        check_value(host, value)
+    if preimage.deployer is None:
         return _instantiate(host, function)
     host.authorization.push(None)
     try:
-        call = create_function(preimage.xdr, function.executable, function.args)
-        host.authorization.require(deployer, call)
+        creation = AuthorizedFunction.create(preimage, function.executable, function.args)
+        host.authorization.require(preimage.deployer, creation)
         return _instantiate(host, function)
     finally:
         host.authorization.pop()
@@ -78,21 +86,15 @@ def _create(host: Host, function: CreateContract) -> Val:
 def _instantiate(host: Host, function: CreateContract) -> Val:
     asset = function.preimage.asset
     wasm_hash = function.executable.wasm_hash
-    if asset is None and wasm_hash is None:
-        raise host.error(
-            ErrorType.VALUE,
-            ErrorCode.INVALID_INPUT,
-            "address preimage is not allowed for StellarAsset executable",
+    if (asset is None) == (wasm_hash is None):
+        text = (
+            "address preimage is not allowed for StellarAsset executable"
+            if asset is None
+            else "asset preimage is not allowed for Wasm or external reference executable"
         )
-    if asset is not None and wasm_hash is not None:
-        raise host.error(
-            ErrorType.VALUE,
-            ErrorCode.INVALID_INPUT,
-            "asset preimage is not allowed for Wasm or external reference executable",
-        )
-    contract = Address.contract(function.preimage.contract_id(host.environment.network_id))
-    key = contract_data_key(contract, INSTANCE_KEY, PERSISTENT)
-    if host.read(key, "contract instance", [address_val(contract)]) is not None:
+        raise host.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, text)
+    contract = function.preimage.address(host.environment.network_id)
+    if host.has_instance(contract):
         raise host.error(
             ErrorType.STORAGE,
             ErrorCode.EXISTING_VALUE,
@@ -110,21 +112,15 @@ def _instantiate(host: Host, function: CreateContract) -> Val:
 
 
 def _require_code(host: Host, wasm_hash: bytes) -> None:
-    slot = host.read(contract_code_key(wasm_hash), "contract code", [bytes_val(wasm_hash)])
-    if slot is None:
-        raise host.error(
-            ErrorType.STORAGE,
-            ErrorCode.MISSING_VALUE,
-            "Wasm does not exist",
-            [bytes_val(wasm_hash)],
-        )
+    args = [bytes_val(wasm_hash)]
+    if host.find(contract_code_key(wasm_hash), ContractCode, _CODE, args) is None:
+        raise host.error(ErrorType.STORAGE, ErrorCode.MISSING_VALUE, "Wasm does not exist", args)
 
 
 def _upload(host: Host, function: UploadWasm) -> Val:
     wasm_hash = sha256(function.code).digest()
-    entry = ContractCode(wasm_hash=wasm_hash, code=function.code)
     args = [bytes_val(wasm_hash)]
-    if host.read(entry.key, "contract code", args) is None:
-        until = host.storage.min_live_until(temporary=False)
-        host.write(entry, "contract code", args, until)
+    if host.find(contract_code_key(wasm_hash), ContractCode, _CODE, args) is None:
+        entry = ContractCode(wasm_hash=wasm_hash, code=function.code)
+        host.write(entry, _CODE, args, host.storage.min_live_until(temporary=False))
     return bytes_val(wasm_hash)

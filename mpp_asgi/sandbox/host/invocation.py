@@ -1,25 +1,26 @@
-"""The host: runs a host function and offers contracts what they need of the ledger."""
+"""The host: what contracts run in, and what it offers them of the ledger."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.sandbox.host import budget as cost
+from mpp_asgi.sandbox.host.authentication import authenticate_account, authentication_contexts
 from mpp_asgi.sandbox.host.authorization import Authorization
 from mpp_asgi.sandbox.host.budget import Budget
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.events import EventLog, message
-from mpp_asgi.sandbox.host.native import Function, call_native
-from mpp_asgi.sandbox.host.signatures import check_account_signatures
-from mpp_asgi.sandbox.host.validation import check_value
-from mpp_asgi.sandbox.wire.authorization import Invocation, call_function
-from mpp_asgi.sandbox.wire.entries import ContractData
+from mpp_asgi.sandbox.host.native import call_native
+from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
+from mpp_asgi.sandbox.wire.entries import Account, ContractData, Entry
 from mpp_asgi.sandbox.wire.keys import (
     PERSISTENT,
     TEMPORARY,
     account_key,
     contract_data_key,
+    value_order,
 )
 from mpp_asgi.sandbox.wire.values import (
     INSTANCE_KEY,
@@ -27,6 +28,7 @@ from mpp_asgi.sandbox.wire.values import (
     Address,
     AddressKind,
     Instance,
+    Kind,
     Val,
     address_val,
     bytes_val,
@@ -39,11 +41,25 @@ from mpp_asgi.sandbox.wire.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mpp_asgi.sandbox.host.storage import Slot, Storage
-    from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
-    from mpp_asgi.sandbox.wire.entries import Account, Entry
+    from mpp_asgi.sandbox.host.native import Contract
+    from mpp_asgi.sandbox.host.storage import Storage
+    from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry, Invocation
 
-Verify = "Callable[[bytes, bytes, bytes], bool]"
+E = TypeVar("E", bound=Entry)
+
+_INSTANCE = "contract instance"
+_DATA = "contract data key"
+_ACCOUNT = "account"
+_CHECK_AUTH = "__check_auth"
+_CONSTRUCTOR = "__constructor"
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """The native contracts: the Stellar Asset Contract, and others by the hash of their Wasm."""
+
+    asset: Contract
+    by_wasm: Mapping[bytes, Contract]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +71,19 @@ class Environment:
     network_id: bytes
     base_reserve: int
     contracts: Contracts
+    verify: Callable[[bytes, bytes, bytes], bool]
+    """Checks ed25519 signatures: public key, message, signature."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contracts:
-    """The native contracts: the Stellar Asset Contract, and others by the hash of their Wasm."""
+class Reentry(Enum):
+    """Whether a contract that runs already may be called again."""
 
-    asset: Mapping[str, Function]
-    by_wasm: Mapping[bytes, Mapping[str, Function]]
+    PROHIBITED = auto()
+    SELF = auto()
+    """By itself only, without another contract in between."""
 
 
-class Frame:
+class Call:
     """A contract that runs."""
 
     __slots__ = ("args", "contract", "instance", "modified", "name", "storage")
@@ -78,7 +96,7 @@ class Frame:
         self.args = args
         self.instance = instance
         self.storage = dict(instance.storage or ())
-        """Instance storage; written back when the frame ends well."""
+        """Instance storage; written back when the call ends well."""
         self.modified = False
 
 
@@ -92,41 +110,32 @@ class Host:
         *,
         source: Address,
         authorization: Iterable[AuthorizationEntry] | None,
+        instructions: int,
         allow_non_root: bool = False,
         upgraded: bool = False,
         new_nonce: Callable[[], int] = lambda: 0,
-        verify: Callable[[bytes, bytes, bytes], bool],
-        instructions: int,
     ) -> None:
-        """``authorization`` is enforced; ``None`` records what would be needed.
-
-        ``verify(public_key, message, signature)`` checks ed25519 signatures.
-        """
+        """``authorization`` is enforced; ``None`` records what would be needed."""
         self.environment = environment
         self.sequence = environment.sequence
         self.storage = storage
         self.events = EventLog()
         self.budget = Budget(instructions)
-        self.frames: list[Frame] = []
-        self._new_nonce = new_nonce
-        self._verify = verify
+        self.calls: list[Call] = []
+        self.new_nonce = new_nonce
         self.authorization = Authorization(
             self, source, authorization, allow_non_root=allow_non_root, upgraded=upgraded
         )
 
-    # Frames
-
-    @property
-    def frame(self) -> Frame:
-        return self.frames[-1]
+    # Calls
 
     @property
     def contract(self) -> Address:
         """The contract that runs."""
-        return self.frames[-1].contract
+        return self.calls[-1].contract
 
     def call(self, contract: Address, name: str, args: Sequence[Val]) -> Val:
-        """Call a contract's function; raises :class:`HostError`, everything it did undone."""
+        """Call a contract's function; when :class:`HostError` is raised, all it did is undone."""
         if name.startswith("__"):
             raise self.error(
                 ErrorType.CONTEXT,
@@ -134,25 +143,65 @@ class Host:
                 "can't invoke a reserved function directly",
                 [symbol_val(name)],
             )
-        return self.call_internal(contract, name, args)
+        return self._call(contract, name, args)
 
-    def call_internal(self, contract: Address, name: str, args: Sequence[Val]) -> Val:
-        if any(frame.contract == contract for frame in self.frames):
+    def try_call(self, contract: Address, name: str, args: Sequence[Val]) -> Val | HostError:
+        """Call a function and take its failure as a value, where it is one to be caught."""
+        try:
+            return self.call(contract, name, args)
+        except HostError as problem:
+            if not problem.is_recoverable:
+                raise
+            return problem
+
+    def construct(self, contract: Address, args: Sequence[Val]) -> None:
+        """Run a new contract's constructor; one that takes nothing may be missing."""
+        functions = self._functions(self.instance_of(contract))
+        if _CONSTRUCTOR not in functions and not args:
+            return
+        try:
+            self._call(contract, _CONSTRUCTOR, args)
+        except HostError as problem:
+            if not problem.is_recoverable:
+                raise
             raise self.error(
-                ErrorType.CONTEXT, ErrorCode.INVALID_ACTION, "Contract re-entry is not allowed"
-            )
-        caller = self.frames[-1].contract if self.frames else None
+                ErrorType.CONTEXT,
+                ErrorCode.INVALID_ACTION,
+                "constructor invocation has failed with error",
+                [problem.value],
+            ) from None
+
+    def _call(
+        self,
+        contract: Address,
+        name: str,
+        args: Sequence[Val],
+        reentry: Reentry = Reentry.PROHIBITED,
+    ) -> Val:
+        self._check_reentry(contract, reentry)
+        caller = self.calls[-1].contract if self.calls else None
         topics = [symbol_val("fn_call"), bytes_val(contract.key), symbol_val(name)]
         self.events.diagnose(caller, topics, args)
         self.budget.charge(cost.CALL)
         instance = self.instance_of(contract)
         functions = self._functions(instance)
-        frame = Frame(contract, name, tuple(args), instance)
-        result = self._run(frame, lambda: call_native(self, functions, name, args))
+        call = Call(contract, name, tuple(args), instance)
+        result = self._run(call, lambda: call_native(self, functions, name, args))
         self.events.diagnose(contract, [symbol_val("fn_return"), symbol_val(name)], [result])
         return result
 
-    def _functions(self, instance: Instance) -> Mapping[str, Function]:
+    def _check_reentry(self, contract: Address, reentry: Reentry) -> None:
+        running = [call.contract for call in self.calls]
+        if contract not in running:
+            return
+        if reentry is Reentry.SELF and running[-1] == contract:
+            self._persist(self.calls[-1])
+            return
+        raise self.error(
+            ErrorType.CONTEXT, ErrorCode.INVALID_ACTION, "Contract re-entry is not allowed"
+        )
+
+    def _functions(self, instance: Instance) -> Contract:
         wasm_hash = instance.executable.wasm_hash
         contracts = self.environment.contracts
         if wasm_hash is None:
@@ -167,15 +216,15 @@ class Host:
             )
         return functions
 
-    def _run(self, frame: Frame, body: Callable[[], Val]) -> Val:
+    def _run(self, call: Call, body: Callable[[], Val]) -> Val:
         stored = self.storage.snapshot()
         events = len(self.events)
-        self.frames.append(frame)
-        self.authorization.push(frame.contract)
+        self.calls.append(call)
+        self.authorization.push(call.contract)
         allowed = self.authorization.snapshot()
         try:
             result = body()
-            self._persist(frame)
+            self._persist(call)
         except HostError:
             self.storage.rollback(stored)
             self.authorization.rollback(allowed)
@@ -183,49 +232,28 @@ class Host:
             raise
         finally:
             self.authorization.pop()
-            self.frames.pop()
+            self.calls.pop()
         return result
 
-    def _persist(self, frame: Frame) -> None:
-        if not frame.modified:
+    def _persist(self, call: Call) -> None:
+        """Write changed instance storage back, also into outer calls of the same contract."""
+        if not call.modified:
             return
-        pairs = tuple(sorted(frame.storage.items(), key=lambda pair: pair[0].xdr))
-        instance = Instance(frame.instance.executable, pairs)
-        self.put_instance(frame.contract, instance)
-
-    def try_call(self, contract: Address, name: str, args: Sequence[Val]) -> Val | HostError:
-        """Call a function and take its failure as a value, where it is one to be caught."""
-        try:
-            return self.call(contract, name, args)
-        except HostError as problem:
-            if not problem.is_recoverable:
-                raise
-            return problem
-
-    def construct(self, contract: Address, args: Sequence[Val]) -> None:
-        """Run a new contract's constructor; one that takes nothing may be missing."""
-        functions = self._functions(self.instance_of(contract))
-        if "__constructor" not in functions and not args:
-            return
-        try:
-            self.call_internal(contract, "__constructor", args)
-        except HostError as problem:
-            if not problem.is_recoverable:
-                raise
-            raise self.error(
-                ErrorType.CONTEXT,
-                ErrorCode.INVALID_ACTION,
-                "constructor invocation has failed with error",
-                [problem.value],
-            ) from None
+        pairs = sorted(call.storage.items(), key=lambda pair: value_order(pair[0]))
+        self.put_instance(call.contract, Instance(call.instance.executable, tuple(pairs)))
+        call.modified = False
+        for outer in self.calls:
+            if outer is not call and outer.contract == call.contract:
+                outer.storage = dict(pairs)
 
     # Authorization
 
     def require_auth(self, address: Address) -> None:
         """The address must have allowed the call that runs, with its arguments."""
-        frame = self.frame
+        call = self.calls[-1]
         self.budget.charge(cost.AUTHORIZATION)
-        self.authorization.require(address, call_function(frame.contract, frame.name, frame.args))
+        function = AuthorizedFunction.call(call.contract, call.name, call.args)
+        self.authorization.require(address, function)
 
     def allow_own(self, invocations: Iterable[Invocation]) -> None:
         """Let deeper calls act on behalf of the contract that runs."""
@@ -235,21 +263,17 @@ class Host:
     def max_live_until(self) -> int:
         return self.storage.max_live_until
 
-    def new_nonce(self) -> int:
-        return self._new_nonce()
-
     def authenticate(self, entry: AuthorizationEntry, address: Address) -> None:
+        """Raise unless the entry's signature proves that its address allows it."""
         payload = entry.payload(self.environment.network_id)
         if address.kind == AddressKind.ACCOUNT:
-            check_account_signatures(self, address, payload, entry.signature)
+            authenticate_account(self, address, payload, entry.signature)
             return
-        # A contract account decides in its own code.
-        raise self.error(
-            ErrorType.CONTEXT,
-            ErrorCode.MISSING_VALUE,
-            "function does not exist",
-            [symbol_val("__check_auth")],
-        )
+        contexts = authentication_contexts(entry.root)
+        args = [bytes_val(payload), entry.signature, contexts]
+        result = self._call(address, _CHECK_AUTH, args, Reentry.SELF)
+        if result.kind is not Kind.VOID:
+            raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
 
     def emulate_authentication(self) -> None:
         """After recording: read what checking the signatures will read, and count its cost."""
@@ -257,15 +281,18 @@ class Host:
             address = entry.address
             if address is None:
                 continue
+            self.budget.charge(cost.ENTRY)
             if address.kind == AddressKind.ACCOUNT:
                 self.storage.get(account_key(address.key))
-                self.budget.charge(cost.ENTRY + cost.SIGNATURE)
+                self.budget.charge(cost.SIGNATURE)
             else:
                 self.storage.get(contract_data_key(address, INSTANCE_KEY, PERSISTENT))
 
     def consume_nonce(self, address: Address, nonce: int, live_until: int) -> None:
+        """Use a nonce up; it stays used for as long as the signature is good."""
         name = nonce_key_val(nonce)
         key = contract_data_key(address, name, TEMPORARY)
+        subject = [address_val(address)]
         try:
             used = self.storage.get(key) is not None
         except HostError:
@@ -273,61 +300,47 @@ class Host:
                 ErrorType.STORAGE,
                 ErrorCode.EXCEEDED_LIMIT,
                 "trying to access nonce outside of footprint for address",
-                [address_val(address)],
+                subject,
             ) from None
         if used:
             raise self.error(
                 ErrorType.AUTH,
                 ErrorCode.EXISTING_VALUE,
                 "nonce already exists for address",
-                [address_val(address)],
+                subject,
             )
         entry = ContractData(contract=address, name=name, value=VOID, durability=TEMPORARY)
         until = max(live_until, self.storage.min_live_until(temporary=True))
-        try:
-            self.storage.put(entry, until)
-        except HostError:
-            raise self.outside_footprint("nonce", [address_val(address), i64_val(nonce)]) from None
+        self.write(entry, "nonce", [*subject, i64_val(nonce)], until)
 
     def verify(self, public_key: bytes, text: bytes, signature: bytes) -> None:
         """Check an ed25519 signature; raises when it is not good."""
         self.budget.charge(cost.SIGNATURE)
-        if not self._verify(public_key, text, signature):
+        if not self.environment.verify(public_key, text, signature):
             raise self.error(
                 ErrorType.CRYPTO, ErrorCode.INVALID_INPUT, "failed ED25519 verification"
             )
 
     # Ledger entries
 
-    def load_account(self, address: Address) -> Account:
-        """The account, which must exist."""
-        slot = self.read(account_key(address.key), "account", [address_val(address)])
-        if slot is None:
-            raise self.error(
-                ErrorType.STORAGE,
-                ErrorCode.MISSING_VALUE,
-                "trying to get non-existing value for account",
-            )
-        return slot.entry  # type: ignore[return-value]  # the key is an account's
-
-    def read(self, key: bytes, what: str, args: Sequence[Val] = ()) -> Slot | None:
+    def find(self, key: bytes, kind: type[E], what: str, args: Sequence[Val]) -> E | None:
         """An entry within the footprint; the error for one outside it says ``what`` it was."""
         self.budget.charge(cost.ENTRY)
         try:
-            return self.storage.get(key)
+            slot = self.storage.get(key)
         except HostError:
-            raise self.outside_footprint(what, args) from None
+            raise self._outside_footprint(what, args) from None
+        return slot.entry if slot is not None and isinstance(slot.entry, kind) else None
 
-    def write(
-        self, entry: Entry, what: str, args: Sequence[Val] = (), until: int | None = None
-    ) -> None:
+    def write(self, entry: Entry, what: str, args: Sequence[Val], until: int | None = None) -> None:
+        """Write an entry within the footprint; ``until`` is how long a new one lives."""
         self.budget.charge(cost.ENTRY)
         try:
             self.storage.put(entry, until)
         except HostError:
-            raise self.outside_footprint(what, args) from None
+            raise self._outside_footprint(what, args) from None
 
-    def outside_footprint(self, what: str, args: Sequence[Val] = ()) -> HostError:
+    def _outside_footprint(self, what: str, args: Sequence[Val]) -> HostError:
         return self.error(
             ErrorType.STORAGE,
             ErrorCode.EXCEEDED_LIMIT,
@@ -335,60 +348,82 @@ class Host:
             args,
         )
 
+    def _missing(self, what: str) -> HostError:
+        return self.error(
+            ErrorType.STORAGE,
+            ErrorCode.MISSING_VALUE,
+            f"trying to get non-existing value for {what}",
+        )
+
+    def load_account(self, address: Address) -> Account:
+        """An account, which must exist."""
+        key = account_key(address.key)
+        account = self.find(key, Account, _ACCOUNT, [address_val(address)])
+        if account is None:
+            raise self._missing(_ACCOUNT)
+        return account
+
     def contract_value(self, name: Val, durability: int = PERSISTENT) -> Val | None:
         """A value in the storage of the contract that runs."""
         key = contract_data_key(self.contract, name, durability)
-        slot = self.read(key, "contract data key", [address_val(self.contract), name])
-        if slot is None:
-            return None
-        assert isinstance(slot.entry, ContractData)
-        return slot.entry.value
+        data = self.find(key, ContractData, _DATA, [address_val(self.contract), name])
+        return None if data is None else data.value
 
     def put_contract_value(self, name: Val, value: Val, durability: int = PERSISTENT) -> None:
+        is_new = self.contract_value(name, durability) is None
         entry = ContractData(contract=self.contract, name=name, value=value, durability=durability)
-        args = [address_val(self.contract), name]
-        existing = self.read(entry.key, "contract data key", args)
         minimum = self.storage.min_live_until(temporary=durability == TEMPORARY)
-        self.write(entry, "contract data key", args, None if existing else minimum)
+        args = [address_val(self.contract), name]
+        self.write(entry, _DATA, args, minimum if is_new else None)
 
     def extend_contract_value(
         self, name: Val, threshold: int, extend_to: int, durability: int = PERSISTENT
     ) -> None:
-        self.storage.extend(
-            contract_data_key(self.contract, name, durability), threshold, extend_to
-        )
+        """Let a value live ``extend_to`` ledgers from now if at most ``threshold`` are left."""
+        key = contract_data_key(self.contract, name, durability)
+        self.storage.extend(key, threshold, extend_to)
 
     def instance_of(self, contract: Address) -> Instance:
+        """The instance of a contract, which must exist."""
         key = contract_data_key(contract, INSTANCE_KEY, PERSISTENT)
-        slot = self.read(key, "contract instance", [address_val(contract)])
-        if slot is None:
-            raise self.error(
-                ErrorType.STORAGE,
-                ErrorCode.MISSING_VALUE,
-                "trying to get non-existing value for contract instance",
-            )
-        assert isinstance(slot.entry, ContractData)
-        instance: Instance = slot.entry.value.value
-        return instance
+        data = self.find(key, ContractData, _INSTANCE, [address_val(contract)])
+        if data is None or not isinstance(data.value.value, Instance):
+            raise self._missing(_INSTANCE)
+        return data.value.value
+
+    def has_instance(self, contract: Address) -> bool:
+        key = contract_data_key(contract, INSTANCE_KEY, PERSISTENT)
+        return self.find(key, ContractData, _INSTANCE, [address_val(contract)]) is not None
 
     def put_instance(self, contract: Address, instance: Instance) -> None:
+        is_new = not self.has_instance(contract)
         entry = ContractData(contract=contract, name=INSTANCE_KEY, value=instance_val(instance))
-        args = [address_val(contract)]
-        existing = self.read(entry.key, "contract instance", args)
-        until = None if existing else self.storage.min_live_until(temporary=False)
-        self.write(entry, "contract instance", args, until)
+        minimum = self.storage.min_live_until(temporary=False)
+        self.write(entry, _INSTANCE, [address_val(contract)], minimum if is_new else None)
 
     def extend_instance(self, threshold: int, extend_to: int) -> None:
         """Let the instance of the contract that runs live on."""
         key = contract_data_key(self.contract, INSTANCE_KEY, PERSISTENT)
         self.storage.extend(key, threshold, extend_to)
 
-    def instance_value(self, name: Val) -> Val | None:
-        return self.frame.storage.get(name)
+    def instance_value(self, name: Val) -> Val:
+        """A value in the instance storage of the contract that runs, which must be there."""
+        value = self.calls[-1].storage.get(name)
+        if value is None:
+            raise self.error(
+                ErrorType.STORAGE,
+                ErrorCode.MISSING_VALUE,
+                "key is missing from instance storage",
+                [name],
+            )
+        return value
+
+    def has_instance_value(self, name: Val) -> bool:
+        return name in self.calls[-1].storage
 
     def put_instance_value(self, name: Val, value: Val) -> None:
-        self.frame.storage[name] = value
-        self.frame.modified = True
+        self.calls[-1].storage[name] = value
+        self.calls[-1].modified = True
 
     # Events and errors
 
@@ -401,13 +436,8 @@ class Host:
     ) -> HostError:
         """An error to raise, noted in the diagnostics."""
         problem = HostError(error_type, code)
-        contract = self.frames[-1].contract if self.frames else None
+        contract = self.calls[-1].contract if self.calls else None
         topics = [symbol_val("error"), problem.value]
         self.events.diagnose(contract, topics, message(text, args))
         problem.log = self.events.describe()
         return problem
-
-    def check_arguments(self, args: Iterable[Val]) -> None:
-        """Refuse values that exist in XDR but that no contract can be given."""
-        for value in args:
-            check_value(self, value)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from mpp_asgi.sandbox.host.invocation import Host
 
+    Contract = Mapping[str, "Function"]
+
 
 class Parameter(Enum):
     """What a function takes in one place."""
@@ -62,12 +64,7 @@ class Function:
         return self.run(host, *values)
 
 
-Contract = "Mapping[str, Function]"
-
-
-def call_native(
-    host: Host, contract: Mapping[str, Function], name: str, args: Sequence[Val]
-) -> Val:
+def call_native(host: Host, contract: Contract, name: str, args: Sequence[Val]) -> Val:
     function = contract.get(name)
     if function is None:
         raise host.error(

@@ -87,9 +87,8 @@ class Storage:
     def extend(self, key: bytes, threshold: int, extend_to: int) -> None:
         """Let an entry live ``extend_to`` ledgers from now if fewer than ``threshold`` are left."""
         slot = self.get(key)
-        if slot is None:
+        if slot is None or slot.live_until is None:
             raise HostError(ErrorType.STORAGE, ErrorCode.MISSING_VALUE)
-        assert slot.live_until is not None
         longest = self.max_live_until
         until = self.sequence + extend_to
         if is_temporary(key) and until > longest:
@@ -140,7 +139,6 @@ class Storage:
         if not has_ttl(key):
             return Slot(entry, None)
         until = live_until(self._snapshot, key)
-        assert until is not None
         if until >= self.sequence:
             return Slot(entry, until)
         if is_temporary(key):

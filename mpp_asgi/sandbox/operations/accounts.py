@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.operations.context import (
-    MAX_SUBENTRIES,
-    TOO_MANY_SUBENTRIES,
     Context,
+    OperationFailedError,
     Threshold,
+    with_subentry,
 )
-from mpp_asgi.sandbox.state import find_account
+from mpp_asgi.sandbox.state import find_account, require_account
 from mpp_asgi.sandbox.wire.assets import NATIVE
 from mpp_asgi.sandbox.wire.entries import (
     AUTH_CLAWBACK_ENABLED,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         ManageData,
         SetOptions,
     )
-    from mpp_asgi.sandbox.wire.results import OperationResult
 
 _ALL_FLAGS = AUTH_REQUIRED | AUTH_REVOCABLE | AUTH_IMMUTABLE | AUTH_CLAWBACK_ENABLED
 _MAX_SIGNERS = 20
@@ -53,15 +52,15 @@ def check_create_account(body: CreateAccount, source: bytes) -> int:
     return 0
 
 
-def apply_create_account(body: CreateAccount, context: Context) -> int:
+def apply_create_account(body: CreateAccount, context: Context) -> None:
     layer = context.layer
     if find_account(layer, body.destination) is not None:
-        return CreateAccountCode.ALREADY_EXIST
+        raise OperationFailedError(CreateAccountCode.ALREADY_EXIST)
     if body.balance < 2 * context.base_reserve:
-        return CreateAccountCode.LOW_RESERVE
+        raise OperationFailedError(CreateAccountCode.LOW_RESERVE)
     source = source_account(context)
     if source.available_balance(context.base_reserve) < body.balance:
-        return CreateAccountCode.UNDERFUNDED
+        raise OperationFailedError(CreateAccountCode.UNDERFUNDED)
     layer.put(replace(source, balance=source.balance - body.balance))
     layer.put(
         Account(
@@ -71,7 +70,6 @@ def apply_create_account(body: CreateAccount, context: Context) -> int:
         )
     )
     context.announce_payment(NATIVE, Address.account(body.destination), body.balance)
-    return 0
 
 
 class SetOptionsCode:
@@ -123,58 +121,54 @@ def _is_printable(text: bytes) -> bool:
     return all(0x20 <= character < 0x7F for character in text)
 
 
-def apply_set_options(body: SetOptions, context: Context) -> int | OperationResult:
+def apply_set_options(body: SetOptions, context: Context) -> None:
     account = source_account(context)
-    if body.inflation_destination is not None:
-        destination = body.inflation_destination
-        known = find_account(context.layer, destination) is not None
-        if destination != account.public_key and not known:
-            return SetOptionsCode.INVALID_INFLATION
-        account = replace(account, inflation_destination=destination)
-    flags = (account.flags & ~(body.clear_flags or 0)) | (body.set_flags or 0)
-    touches_flags = bool(body.set_flags or body.clear_flags)
-    if touches_flags and account.flags & AUTH_IMMUTABLE:
-        return SetOptionsCode.CANT_CHANGE
-    if touches_flags and flags & AUTH_CLAWBACK_ENABLED and not flags & AUTH_REVOCABLE:
-        return SetOptionsCode.AUTH_REVOCABLE_REQUIRED
-    thresholds = bytes(
-        old if new is None else new
-        for old, new in zip(
-            account.thresholds,
-            (body.master_weight, body.low, body.medium, body.high),
-            strict=True,
-        )
-    )
+    account = _with_inflation_destination(account, body.inflation_destination, context)
+    account = _with_flags(account, body)
+    wanted = (body.master_weight, body.low, body.medium, body.high)
+    pairs = zip(account.thresholds, wanted, strict=True)
+    thresholds = bytes(old if new is None else new for old, new in pairs)
     home_domain = account.home_domain if body.home_domain is None else body.home_domain
-    account = replace(account, flags=flags, thresholds=thresholds, home_domain=home_domain)
+    account = replace(account, thresholds=thresholds, home_domain=home_domain)
     if body.signer is not None:
-        changed = _with_signer(account, body.signer, context.base_reserve)
-        if not isinstance(changed, Account):
-            return changed
-        account = changed
+        account = _with_signer(account, body.signer, context.base_reserve)
     context.layer.put(account)
-    return 0
 
 
-def _with_signer(
-    account: Account, signer: Signer, base_reserve: int
-) -> Account | int | OperationResult:
+def _with_inflation_destination(
+    account: Account, destination: bytes | None, context: Context
+) -> Account:
+    if destination is None:
+        return account
+    if destination != account.public_key and find_account(context.layer, destination) is None:
+        raise OperationFailedError(SetOptionsCode.INVALID_INFLATION)
+    return replace(account, inflation_destination=destination)
+
+
+def _with_flags(account: Account, body: SetOptions) -> Account:
+    if not body.set_flags and not body.clear_flags:
+        return account
+    if account.flags & AUTH_IMMUTABLE:
+        raise OperationFailedError(SetOptionsCode.CANT_CHANGE)
+    flags = (account.flags & ~(body.clear_flags or 0)) | (body.set_flags or 0)
+    if flags & AUTH_CLAWBACK_ENABLED and not flags & AUTH_REVOCABLE:
+        raise OperationFailedError(SetOptionsCode.AUTH_REVOCABLE_REQUIRED)
+    return replace(account, flags=flags)
+
+
+def _with_signer(account: Account, signer: Signer, base_reserve: int) -> Account:
+    """The account with a signer added, changed, or (weight 0) removed."""
     others = tuple(s for s in account.signers if s.key != signer.key)
     is_known = len(others) < len(account.signers)
     if not signer.weight:
-        if not is_known:
-            return account
-        return replace(account, signers=others, subentries=account.subentries - 1)
+        removed = len(account.signers) - len(others)
+        return replace(account, signers=others, subentries=account.subentries - removed)
+    if not is_known:
+        if len(account.signers) >= _MAX_SIGNERS:
+            raise OperationFailedError(SetOptionsCode.TOO_MANY_SIGNERS)
+        account = with_subentry(account, base_reserve, SetOptionsCode.LOW_RESERVE)
     signers = tuple(sorted((*others, signer), key=lambda s: s.key.xdr))
-    if is_known:
-        return replace(account, signers=signers)
-    if len(account.signers) >= _MAX_SIGNERS:
-        return SetOptionsCode.TOO_MANY_SIGNERS
-    if account.subentries >= MAX_SUBENTRIES:
-        return TOO_MANY_SUBENTRIES
-    if account.available_balance(base_reserve) < base_reserve:
-        return SetOptionsCode.LOW_RESERVE
-    return replace(account, signers=signers, subentries=account.subentries + 1)
+    return replace(account, signers=signers)
 
 
 class ManageDataCode:
@@ -189,24 +183,20 @@ def check_manage_data(body: ManageData, _source: bytes) -> int:
     return 0
 
 
-def apply_manage_data(body: ManageData, context: Context) -> int | OperationResult:
+def apply_manage_data(body: ManageData, context: Context) -> None:
     account = source_account(context)
     key = data_key(account.public_key, body.name)
     exists = context.layer.stored(key) is not None
     if body.value is None:
         if not exists:
-            return ManageDataCode.NAME_NOT_FOUND
+            raise OperationFailedError(ManageDataCode.NAME_NOT_FOUND)
         context.layer.remove(key)
         context.layer.put(replace(account, subentries=account.subentries - 1))
-        return 0
+        return
     if not exists:
-        if account.subentries >= MAX_SUBENTRIES:
-            return TOO_MANY_SUBENTRIES
-        if account.available_balance(context.base_reserve) < context.base_reserve:
-            return ManageDataCode.LOW_RESERVE
-        context.layer.put(replace(account, subentries=account.subentries + 1))
+        low_reserve = ManageDataCode.LOW_RESERVE
+        context.layer.put(with_subentry(account, context.base_reserve, low_reserve))
     context.layer.put(Data(public_key=account.public_key, name=body.name, value=body.value))
-    return 0
 
 
 class BumpSequenceCode:
@@ -217,7 +207,7 @@ def check_bump_sequence(body: BumpSequence, _source: bytes) -> int:
     return BumpSequenceCode.BAD_SEQ if body.to < 0 else 0
 
 
-def apply_bump_sequence(body: BumpSequence, context: Context) -> int:
+def apply_bump_sequence(body: BumpSequence, context: Context) -> None:
     account = source_account(context)
     context.layer.put(
         replace(
@@ -227,11 +217,8 @@ def apply_bump_sequence(body: BumpSequence, context: Context) -> int:
             sequence_time=context.close_time,
         )
     )
-    return 0
 
 
 def source_account(context: Context) -> Account:
     """The operation's source, which was found to exist before the operation was applied."""
-    account = find_account(context.layer, context.source.key)
-    assert account is not None
-    return account
+    return require_account(context.layer, context.source.key)

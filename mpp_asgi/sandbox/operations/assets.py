@@ -6,24 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.operations.accounts import source_account
-from mpp_asgi.sandbox.operations.context import MAX_SUBENTRIES, TOO_MANY_SUBENTRIES, Context
+from mpp_asgi.sandbox.operations.context import Context, OperationFailedError, with_subentry
 from mpp_asgi.sandbox.state import find_account, find_trustline
 from mpp_asgi.sandbox.wire.entries import (
-    AUTH_CLAWBACK_ENABLED,
-    AUTH_REQUIRED,
     AUTH_REVOCABLE,
     AUTHORIZED,
     AUTHORIZED_TO_MAINTAIN_LIABILITIES,
     CLAWBACK_ENABLED,
     INT64_MAX,
     Trustline,
+    trustline_flags,
 )
 from mpp_asgi.sandbox.wire.values import Address, bool_val
 
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.wire.assets import Asset
     from mpp_asgi.sandbox.wire.operations import ChangeTrust, Payment, SetTrustlineFlags
-    from mpp_asgi.sandbox.wire.results import OperationResult
 
 
 class PaymentCode:
@@ -42,59 +40,61 @@ def check_payment(body: Payment, _source: bytes) -> int:
     return 0 if body.amount > 0 and body.asset.is_valid else PaymentCode.MALFORMED
 
 
-def apply_payment(body: Payment, context: Context) -> int:
+def apply_payment(body: Payment, context: Context) -> None:
     destination = body.destination.key
     if body.asset.is_native:
-        code = _pay_native(context, destination, body.amount)
+        _pay_native(context, destination, body.amount)
     else:
-        code = _pay_issued(context, body.asset, destination, body.amount)
-    if not code:
-        context.announce_payment(body.asset, body.destination, body.amount)
-    return code
+        _pay_issued(context, body.asset, destination, body.amount)
+    context.announce_payment(body.asset, body.destination, body.amount)
 
 
-def _pay_native(context: Context, destination: bytes, amount: int) -> int:
+def _pay_native(context: Context, destination: bytes, amount: int) -> None:
     if destination == context.source.key:
-        return 0
+        return
     receiver = find_account(context.layer, destination)
     if receiver is None:
-        return PaymentCode.NO_DESTINATION
+        raise OperationFailedError(PaymentCode.NO_DESTINATION)
     if receiver.balance + amount > INT64_MAX:
-        return PaymentCode.LINE_FULL
+        raise OperationFailedError(PaymentCode.LINE_FULL)
     sender = source_account(context)
     if amount > sender.available_balance(context.base_reserve):
-        return PaymentCode.UNDERFUNDED
+        raise OperationFailedError(PaymentCode.UNDERFUNDED)
     context.layer.put(replace(receiver, balance=receiver.balance + amount))
     context.layer.put(replace(sender, balance=sender.balance - amount))
-    return 0
 
 
-def _pay_issued(context: Context, asset: Asset, destination: bytes, amount: int) -> int:
+def _pay_issued(context: Context, asset: Asset, destination: bytes, amount: int) -> None:
     """The receiver's side comes first, as the network has it: its failures win."""
-    layer = context.layer
-    source = context.source.key
     # An issuer that takes back its own asset need not exist any more.
-    if destination != asset.issuer and find_account(layer, destination) is None:
-        return PaymentCode.NO_DESTINATION
     if destination != asset.issuer:
-        line = find_trustline(layer, destination, asset)
-        if line is None:
-            return PaymentCode.NO_TRUST
-        if not line.is_authorized:
-            return PaymentCode.NOT_AUTHORIZED
-        if line.balance + amount > line.limit:
-            return PaymentCode.LINE_FULL
-        layer.put(replace(line, balance=line.balance + amount))
-    if source != asset.issuer:
-        line = find_trustline(layer, source, asset)
-        if line is None:
-            return PaymentCode.SRC_NO_TRUST
-        if not line.is_authorized:
-            return PaymentCode.SRC_NOT_AUTHORIZED
-        if line.balance < amount:
-            return PaymentCode.UNDERFUNDED
-        layer.put(replace(line, balance=line.balance - amount))
-    return 0
+        if find_account(context.layer, destination) is None:
+            raise OperationFailedError(PaymentCode.NO_DESTINATION)
+        _receive(context, asset, destination, amount)
+    if context.source.key != asset.issuer:
+        _spend(context, asset, amount)
+
+
+def _receive(context: Context, asset: Asset, destination: bytes, amount: int) -> None:
+    line = find_trustline(context.layer, destination, asset)
+    if line is None:
+        raise OperationFailedError(PaymentCode.NO_TRUST)
+    if not line.is_authorized:
+        raise OperationFailedError(PaymentCode.NOT_AUTHORIZED)
+    if line.balance + amount > line.limit:
+        raise OperationFailedError(PaymentCode.LINE_FULL)
+    context.layer.put(replace(line, balance=line.balance + amount))
+
+
+def _spend(context: Context, asset: Asset, amount: int) -> None:
+    line = find_trustline(context.layer, context.source.key, asset)
+    if line is None:
+        raise OperationFailedError(PaymentCode.SRC_NO_TRUST)
+    if not line.is_authorized:
+        raise OperationFailedError(PaymentCode.SRC_NOT_AUTHORIZED)
+    if line.balance < amount:
+        raise OperationFailedError(PaymentCode.UNDERFUNDED)
+    context.layer.put(replace(line, balance=line.balance - amount))
 
 
 class ChangeTrustCode:
@@ -107,48 +107,46 @@ class ChangeTrustCode:
 
 def check_change_trust(body: ChangeTrust, source: bytes) -> int:
     asset = body.asset
-    if body.limit < 0 or asset is None or asset.is_native or not asset.is_valid:
-        return ChangeTrustCode.MALFORMED
-    return ChangeTrustCode.MALFORMED if asset.issuer == source else 0
+    well_formed = (
+        body.limit >= 0 and not asset.is_native and asset.is_valid and asset.issuer != source
+    )
+    return 0 if well_formed else ChangeTrustCode.MALFORMED
 
 
-def apply_change_trust(body: ChangeTrust, context: Context) -> int | OperationResult:
-    layer = context.layer
-    asset = body.asset
-    assert asset is not None
+def apply_change_trust(body: ChangeTrust, context: Context) -> None:
     account = source_account(context)
-    line = find_trustline(layer, account.public_key, asset)
+    line = find_trustline(context.layer, account.public_key, body.asset)
     if line is not None:
-        return _change_line(context, line, body.limit)
+        _change_line(context, line, body.limit)
+        return
     if body.limit == 0:
-        return ChangeTrustCode.INVALID_LIMIT
-    issuer = find_account(layer, asset.issuer)
+        raise OperationFailedError(ChangeTrustCode.INVALID_LIMIT)
+    issuer = find_account(context.layer, body.asset.issuer)
     if issuer is None:
-        return ChangeTrustCode.NO_ISSUER
-    if account.subentries >= MAX_SUBENTRIES:
-        return TOO_MANY_SUBENTRIES
-    if account.available_balance(context.base_reserve) < context.base_reserve:
-        return ChangeTrustCode.LOW_RESERVE
-    flags = 0 if issuer.flags & AUTH_REQUIRED else AUTHORIZED
-    if issuer.flags & AUTH_CLAWBACK_ENABLED:
-        flags |= CLAWBACK_ENABLED
-    layer.put(replace(account, subentries=account.subentries + 1))
-    layer.put(Trustline(public_key=account.public_key, asset=asset, limit=body.limit, flags=flags))
-    return 0
+        raise OperationFailedError(ChangeTrustCode.NO_ISSUER)
+    low_reserve = ChangeTrustCode.LOW_RESERVE
+    context.layer.put(with_subentry(account, context.base_reserve, low_reserve))
+    context.layer.put(
+        Trustline(
+            public_key=account.public_key,
+            asset=body.asset,
+            limit=body.limit,
+            flags=trustline_flags(issuer),
+        )
+    )
 
 
-def _change_line(context: Context, line: Trustline, limit: int) -> int:
+def _change_line(context: Context, line: Trustline, limit: int) -> None:
     if limit < line.balance:
-        return ChangeTrustCode.INVALID_LIMIT
+        raise OperationFailedError(ChangeTrustCode.INVALID_LIMIT)
     if limit == 0:
         account = source_account(context)
         context.layer.remove(line.key)
         context.layer.put(replace(account, subentries=account.subentries - 1))
-        return 0
+        return
     if find_account(context.layer, line.asset.issuer) is None:
-        return ChangeTrustCode.NO_ISSUER
+        raise OperationFailedError(ChangeTrustCode.NO_ISSUER)
     context.layer.put(replace(line, limit=limit))
-    return 0
 
 
 class SetTrustlineFlagsCode:
@@ -176,18 +174,18 @@ def check_set_trustline_flags(body: SetTrustlineFlags, source: bytes) -> int:
     return 0 if well_formed else SetTrustlineFlagsCode.MALFORMED
 
 
-def apply_set_trustline_flags(body: SetTrustlineFlags, context: Context) -> int:
+def apply_set_trustline_flags(body: SetTrustlineFlags, context: Context) -> None:
     issuer = source_account(context)
     revokes = body.clear_flags & _AUTH_FLAGS and not body.set_flags & AUTHORIZED
     if revokes and not issuer.flags & AUTH_REVOCABLE:
-        return SetTrustlineFlagsCode.CANT_REVOKE
+        raise OperationFailedError(SetTrustlineFlagsCode.CANT_REVOKE)
     line = find_trustline(context.layer, body.trustor, body.asset)
     if line is None:
-        return SetTrustlineFlagsCode.NO_TRUST_LINE
+        raise OperationFailedError(SetTrustlineFlagsCode.NO_TRUST_LINE)
     flags = (line.flags & ~body.clear_flags) | body.set_flags
     if flags & _AUTH_FLAGS == _AUTH_FLAGS:
-        return SetTrustlineFlagsCode.INVALID_STATE
+        raise OperationFailedError(SetTrustlineFlagsCode.INVALID_STATE)
     trustor = Address.account(body.trustor)
-    context.announce(body.asset, "set_authorized", [trustor], bool_val(bool(flags & AUTHORIZED)))
+    authorized = bool_val(bool(flags & AUTHORIZED))
+    context.announce(body.asset, "set_authorized", [trustor], authorized)
     context.layer.put(replace(line, flags=flags))
-    return 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.host.events import Event, EventKind
-from mpp_asgi.sandbox.wire.results import OperationCode, OperationResult
+from mpp_asgi.sandbox.wire.results import OperationCode
 from mpp_asgi.sandbox.wire.values import (
     Address,
     Val,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.sandbox.state import Layer
     from mpp_asgi.sandbox.wire.assets import Asset
+    from mpp_asgi.sandbox.wire.entries import Account
     from mpp_asgi.sandbox.wire.transactions import Transaction
 
 
@@ -93,17 +94,26 @@ def _memo_val(transaction: Transaction) -> Val:
             return bytes_val(value)
 
 
+class OperationFailedError(Exception):
+    """An operation cannot be applied: its own result code, or one that all operations share."""
+
+    def __init__(self, inner: int = 0, *, code: OperationCode = OperationCode.INNER) -> None:
+        super().__init__(code.name, inner)
+        self.inner = inner
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One kind of operation.
 
     ``check(body, source)`` gives the operation's own result code, 0 when it is well formed;
-    ``apply(body, context)`` changes the context's layer and gives the result code likewise.
+    ``apply(body, context)`` changes the context's layer or raises :class:`OperationFailedError`.
     ``threshold(body)`` says what its signatures must weigh.
     """
 
     check: Callable[[Any, bytes], int]
-    apply: Callable[[Any, Context], int | OperationResult]
+    apply: Callable[[Any, Context], None]
     threshold: Callable[[Any], Threshold]
 
 
@@ -115,5 +125,13 @@ def low(_body: object) -> Threshold:
     return Threshold.LOW
 
 
-TOO_MANY_SUBENTRIES = OperationResult(OperationCode.TOO_MANY_SUBENTRIES)
 MAX_SUBENTRIES = 1_000
+
+
+def with_subentry(account: Account, base_reserve: int, low_reserve: int) -> Account:
+    """The account with one subentry more; ``low_reserve`` is the code when it cannot afford it."""
+    if account.subentries >= MAX_SUBENTRIES:
+        raise OperationFailedError(code=OperationCode.TOO_MANY_SUBENTRIES)
+    if account.available_balance(base_reserve) < base_reserve:
+        raise OperationFailedError(low_reserve)
+    return replace(account, subentries=account.subentries + 1)

@@ -11,7 +11,7 @@ from mpp_asgi.sandbox.rpc.params import Params, decode_base64, encode_base64
 from mpp_asgi.sandbox.settings import PROTOCOL_VERSION
 from mpp_asgi.sandbox.state import live_until
 from mpp_asgi.sandbox.wire.keys import EntryKind, LedgerKey, has_ttl, is_temporary
-from mpp_asgi.sandbox.wire.stream import XdrError, ZERO
+from mpp_asgi.sandbox.wire.stream import ZERO, XdrError
 
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.history import AppliedTransaction
@@ -86,7 +86,7 @@ _PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 def _distribution(transactions: list[AppliedTransaction], ledgers: int) -> dict[str, Any]:
     fees = sorted(transaction.inclusion_fee for transaction in transactions)
     if not fees:
-        zeros = {name: "0" for name in ("max", "min", "mode")}
+        zeros = dict.fromkeys(("max", "min", "mode"), "0")
         percentiles = {f"p{p}": "0" for p in _PERCENTILES}
         return zeros | percentiles | {"transactionCount": "0", "ledgerCount": ledgers}
     mode = Counter(fees).most_common(1)[0][0]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.faults import Faults
 from mpp_asgi.sandbox.frame import Frame
-from mpp_asgi.sandbox.rules import Moment
+from mpp_asgi.sandbox.network import Moment
+from mpp_asgi.sandbox.simulation import Simulator
 from mpp_asgi.sandbox.wire.transactions import Envelope
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ class Node:
     def advance(self) -> None:
         self.ledger.advance(self._clock())
 
-    def moment(self) -> Moment:
-        """The moment of the latest ledger: simulations run as of then."""
-        return Moment(self.ledger.sequence, self.ledger.close_time)
+    def simulator(self) -> Simulator:
+        """Simulates as of the latest ledger."""
+        ledger = self.ledger
+        moment = Moment(ledger.sequence, ledger.close_time)
+        return Simulator(ledger.network, ledger.state, moment, self._new_nonce)
 
-    def new_nonce(self) -> int:
+    def _new_nonce(self) -> int:
         return self._random.randrange(2**63)
 
     def span(self) -> dict[str, Any]:

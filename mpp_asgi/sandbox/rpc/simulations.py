@@ -5,78 +5,95 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.rpc.params import Params, decode_base64, encode_base64
-from mpp_asgi.sandbox.simulation import AuthMode, Failure, StateChange, Success, simulate
-from mpp_asgi.sandbox.wire.operations import InvokeHostFunction, OperationKind
+from mpp_asgi.sandbox.simulation import AuthMode, Failure, StateChange, Success
+from mpp_asgi.sandbox.wire.operations import (
+    ExtendFootprintTtl,
+    InvokeHostFunction,
+    OperationKind,
+    RestoreFootprint,
+)
 from mpp_asgi.sandbox.wire.stream import XdrError
 
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.frame import Frame
     from mpp_asgi.sandbox.rpc.node import Node
-    from mpp_asgi.sandbox.wire.values import Address
-
-_FOOTPRINT_KINDS = {OperationKind.EXTEND_FOOTPRINT_TTL, OperationKind.RESTORE_FOOTPRINT}
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A simulation that is not run; the reason is part of the result, not a JSON-RPC error."""
 
 
 def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
     params.require_base64_format()
-    leeway = params.object("resourceConfig").number("instructionLeeway")
-    upgraded = params.flag("useUpgradedAuth")
     try:
-        frame = _frame(node, params)
-        body, source, mode = _operation(frame, params)
-    except _Refused as refusal:
+        outcome = _simulate(node, params)
+    except _RefusedError as refusal:
         return {"error": str(refusal), "latestLedger": 0}
-    outcome = simulate(
-        body,
-        source,
-        mode,
-        upgraded=upgraded,
-        leeway=leeway,
-        network=node.ledger.network,
-        view=node.ledger.state,
-        moment=node.moment(),
-        new_nonce=node.new_nonce,
-    )
     return _answer(outcome) | {"latestLedger": node.ledger.sequence}
+
+
+def _simulate(node: Node, params: Params) -> Success | Failure:
+    frame = _frame(node, params)
+    transaction = frame.transaction
+    if len(transaction.operations) != 1:
+        raise _RefusedError("Transaction contains more than one operation")
+    if transaction.memo:
+        raise _RefusedError(
+            "Transaction contains a memo. Soroban transactions do not support memos."
+        )
+    operation = transaction.operations[0]
+    body = operation.body
+    simulator = node.simulator()
+    mode = _auth_mode(params)
+    if isinstance(body, InvokeHostFunction):
+        return simulator.invoke(
+            body,
+            operation.source or transaction.source,
+            _effective_mode(mode, body),
+            upgraded=params.flag("useUpgradedAuth"),
+            leeway=params.object("resourceConfig").number("instructionLeeway"),
+        )
+    if not isinstance(body, ExtendFootprintTtl | RestoreFootprint):
+        raise _RefusedError(_unsupported(operation.kind))
+    if mode is not None:
+        raise _RefusedError("cannot set authMode with non-InvokeHostFunction operations")
+    if frame.soroban is None:
+        raise _RefusedError(
+            "To perform a SimulateTransaction for ExtendFootprintTtl or RestoreFootprint "
+            "operations, SorobanTransactionData must be provided"
+        )
+    if isinstance(body, ExtendFootprintTtl):
+        return simulator.extend(body, frame.soroban.footprint)
+    return simulator.restore(body, frame.soroban.footprint)
 
 
 def _frame(node: Node, params: Params) -> Frame:
     try:
         return node.frame(decode_base64(params.text("transaction")))
     except (XdrError, ValueError):
-        raise _Refused("Could not unmarshal transaction") from None
+        raise _RefusedError("Could not unmarshal transaction") from None
 
 
-def _operation(frame: Frame, params: Params) -> tuple[InvokeHostFunction, Address, AuthMode]:
-    transaction = frame.transaction
-    if len(transaction.operations) != 1:
-        raise _Refused("Transaction contains more than one operation")
-    if transaction.memo:
-        raise _Refused("Transaction contains a memo. Soroban transactions do not support memos.")
-    operation = transaction.operations[0]
+def _auth_mode(params: Params) -> AuthMode | None:
     wanted = params.text("authMode")
-    if wanted not in {"", *AuthMode}:
-        modes = ",".join(AuthMode)
-        raise _Refused(f"optional 'authMode' must be one of {modes} when included")
-    body = operation.body
-    if not isinstance(body, InvokeHostFunction):
-        raise _Refused(_unsupported(operation.kind))
     if not wanted:
-        mode = AuthMode.ENFORCE if body.authorization else AuthMode.RECORD
-    else:
-        mode = AuthMode(wanted)
-        if body.authorization and mode is not AuthMode.ENFORCE:
-            raise _Refused(f"cannot set authMode to '{mode}' with an auth footprint")
-    return body, operation.source or transaction.source, mode
+        return None
+    try:
+        return AuthMode(wanted)
+    except ValueError:
+        modes = ",".join(AuthMode)
+        raise _RefusedError(f"optional 'authMode' must be one of {modes} when included") from None
+
+
+def _effective_mode(wanted: AuthMode | None, body: InvokeHostFunction) -> AuthMode:
+    if wanted is None:
+        return AuthMode.ENFORCE if body.authorization else AuthMode.RECORD
+    if body.authorization and wanted is not AuthMode.ENFORCE:
+        raise _RefusedError(f"cannot set authMode to '{wanted}' with an auth footprint")
+    return wanted
 
 
 def _unsupported(kind: OperationKind) -> str:
-    if kind in _FOOTPRINT_KINDS:
-        return "the sandbox does not simulate operations on footprints"
     name = "".join(part.capitalize() for part in kind.name.split("_"))
     return f"transaction contains unsupported operation type: OperationType{name}"
 
@@ -88,14 +105,12 @@ def _answer(outcome: Success | Failure) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "transactionData": encode_base64(outcome.data.xdr),
         "minResourceFee": str(outcome.data.resource_fee),
-        "events": events,
-        "results": [
-            {
-                "auth": [encode_base64(entry.xdr) for entry in outcome.authorization],
-                "xdr": encode_base64(outcome.value.xdr),
-            }
-        ],
     }
+    if events:
+        answer["events"] = events
+    if outcome.value is not None:
+        recorded = [encode_base64(entry.xdr) for entry in outcome.authorization]
+        answer["results"] = [{"auth": recorded, "xdr": encode_base64(outcome.value.xdr)}]
     if outcome.changes:
         answer["stateChanges"] = [_state_change(change) for change in outcome.changes]
     return answer

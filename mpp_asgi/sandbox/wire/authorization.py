@@ -11,18 +11,18 @@ from stellar_sdk import xdr as sdk
 
 from mpp_asgi.sandbox.wire.assets import Asset
 from mpp_asgi.sandbox.wire.keys import skip
-from mpp_asgi.sandbox.wire.stream import ONE, ZERO, Reader, XdrError, array, i64, opaque, u32
+from mpp_asgi.sandbox.wire.stream import ZERO, Reader, XdrError, array, i64, opaque, u32
 from mpp_asgi.sandbox.wire.values import VOID, Address, Executable, Val
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-CALL = u32(0)
-CREATE = u32(1)
-CREATE_V2 = u32(2)
-
-_PREIMAGE = u32(9)
-_PREIMAGE_WITH_ADDRESS = u32(10)
+_CALL = u32(0)
+_CREATE = u32(1)
+_CREATE_V2 = u32(2)
+_CONTRACT_ID = u32(8)
+_PAYLOAD = u32(9)
+_PAYLOAD_WITH_ADDRESS = u32(10)
 
 
 class Credentials(IntEnum):
@@ -34,39 +34,125 @@ class Credentials(IntEnum):
     ADDRESS_WITH_DELEGATES = 3
 
 
-def call_function(contract: Address, name: str, args: Iterable[Val]) -> bytes:
-    """A contract call as authorizations name it; equal bytes are the same call."""
-    encoded_name = opaque(name.encode("latin-1"))
-    return CALL + contract.xdr + encoded_name + array(value.xdr for value in args)
+@dataclass(frozen=True, slots=True)
+class ContractIdPreimage:
+    """What a contract's address is made from: a deployer and a salt, or an asset."""
+
+    deployer: Address | None
+    salt: bytes
+    asset: Asset | None
+    xdr: bytes
+
+    @classmethod
+    def of_deployer(cls, deployer: Address, salt: bytes) -> ContractIdPreimage:
+        return cls(deployer, salt, None, ZERO + deployer.xdr + salt)
+
+    @classmethod
+    def read(cls, reader: Reader) -> ContractIdPreimage:
+        start = reader.at
+        kind = reader.u32()
+        if kind == 0:
+            deployer = Address.read(reader)
+            salt = reader.fixed(32)
+            return cls(deployer, salt, None, reader.since(start))
+        if kind == 1:
+            asset = Asset.read(reader)
+            return cls(None, b"", asset, reader.since(start))
+        raise XdrError(f"unknown kind of contract id {kind}")
+
+    def address(self, network_id: bytes) -> Address:
+        """The contract's address on a network."""
+        return Address.contract(sha256(_CONTRACT_ID + network_id + self.xdr).digest())
 
 
-def create_function(preimage: bytes, executable: Executable, args: Iterable[Val]) -> bytes:
-    """A contract creation as authorizations name it."""
-    return CREATE_V2 + preimage + executable.xdr + array(value.xdr for value in args)
+class AuthorizedFunction:
+    """A call or a contract creation, as authorizations name it. Equal bytes mean the same."""
+
+    __slots__ = ("args", "contract", "executable", "name", "preimage", "xdr")
+
+    def __init__(
+        self,
+        xdr: bytes,
+        args: tuple[Val, ...],
+        *,
+        contract: Address | None = None,
+        name: str = "",
+        preimage: ContractIdPreimage | None = None,
+        executable: Executable | None = None,
+    ) -> None:
+        self.xdr = xdr
+        self.args = args
+        self.contract = contract
+        """The contract that is called; ``None`` for a creation."""
+        self.name = name
+        self.preimage = preimage
+        self.executable = executable
+
+    @classmethod
+    def call(cls, contract: Address, name: str, args: tuple[Val, ...]) -> AuthorizedFunction:
+        encoded = array([value.xdr for value in args])
+        xdr = _CALL + contract.xdr + opaque(name.encode("latin-1")) + encoded
+        return cls(xdr, args, contract=contract, name=name)
+
+    @classmethod
+    def create(
+        cls, preimage: ContractIdPreimage, executable: Executable, args: tuple[Val, ...]
+    ) -> AuthorizedFunction:
+        encoded = array([value.xdr for value in args])
+        xdr = _CREATE_V2 + preimage.xdr + executable.xdr + encoded
+        return cls(xdr, args, preimage=preimage, executable=executable)
+
+    @classmethod
+    def read(cls, reader: Reader) -> AuthorizedFunction:
+        start = reader.at
+        kind = u32(reader.u32())
+        if kind == _CALL:
+            contract = Address.read(reader)
+            name = reader.opaque(32).decode("latin-1")
+            args = reader.array(lambda: Val.read(reader))
+            return cls(reader.since(start), args, contract=contract, name=name)
+        if kind not in {_CREATE, _CREATE_V2}:
+            raise XdrError("unknown kind of authorized function")
+        preimage = ContractIdPreimage.read(reader)
+        executable = Executable.read(reader)
+        # The older form means the same as the newer one with a constructor that takes nothing.
+        args = reader.array(lambda: Val.read(reader)) if kind == _CREATE_V2 else ()
+        return cls.create(preimage, executable, args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AuthorizedFunction) and self.xdr == other.xdr
+
+    def __hash__(self) -> int:
+        return hash(self.xdr)
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """One call and the calls below it that are allowed with it."""
 
-    function: bytes
-    """What is called, in the form of :func:`call_function` or :func:`create_function`."""
+    function: AuthorizedFunction
     children: tuple[Invocation, ...]
     xdr: bytes
 
     @classmethod
-    def of(cls, function: bytes, children: Iterable[Invocation] = ()) -> Invocation:
+    def of(cls, function: AuthorizedFunction, children: Iterable[Invocation] = ()) -> Invocation:
         below = tuple(children)
-        return cls(function, below, function + array(child.xdr for child in below))
+        return cls(function, below, function.xdr + array([child.xdr for child in below]))
 
     @classmethod
     def read(cls, reader: Reader) -> Invocation:
         start = reader.at
         reader.enter()
-        function = _read_function(reader)
+        function = AuthorizedFunction.read(reader)
         children = reader.array(lambda: cls.read(reader))
         reader.leave()
         return cls(function, children, reader.since(start))
+
+    def functions(self) -> Iterator[AuthorizedFunction]:
+        """Every function of the tree, from the root down."""
+        yield self.function
+        for child in self.children:
+            yield from child.functions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +168,7 @@ class AuthorizationEntry:
     """The last ledger in which the signature is good."""
     signature: Val = VOID
     delegates: bytes = b""
-    """Encoded delegate signatures of ``ADDRESS_WITH_DELEGATES``."""
+    """Encoded delegate signatures, with the credentials of that name."""
 
     @classmethod
     def parse(cls, data: bytes) -> AuthorizationEntry:
@@ -118,60 +204,12 @@ class AuthorizationEntry:
         return u32(self.credentials) + self.address.xdr + proof + self.root.xdr
 
     def payload(self, network_id: bytes) -> bytes:
-        """The 32 bytes its address has to sign."""
-        bounds = i64(self.nonce) + u32(self.expiration)
-        if self.credentials is Credentials.ADDRESS:
-            preimage = _PREIMAGE + network_id + bounds + self.root.xdr
-        else:
-            assert self.address is not None
-            preimage = (
-                _PREIMAGE_WITH_ADDRESS + network_id + bounds + self.address.xdr + self.root.xdr
-            )
-        return sha256(preimage).digest()
+        """The 32 bytes its address has to sign.
 
-
-def _read_function(reader: Reader) -> bytes:
-    start = reader.at
-    kind = u32(reader.u32())
-    if kind == CALL:
-        Address.read(reader)
-        reader.opaque(32)
-        reader.array(lambda: Val.read(reader))
-        return reader.since(start)
-    if kind not in {CREATE, CREATE_V2}:
-        raise XdrError("unknown kind of authorized function")
-    read_contract_id_preimage(reader)
-    Executable.read(reader)
-    if kind == CREATE:
-        # The two forms mean the same when the constructor takes nothing.
-        return CREATE_V2 + reader.data[start + 4 : reader.at] + ZERO
-    reader.array(lambda: Val.read(reader))
-    return reader.since(start)
-
-
-@dataclass(frozen=True, slots=True)
-class ContractIdPreimage:
-    """What a contract's address is made from."""
-
-    deployer: Address | None
-    """``None`` for an asset's contract."""
-    salt: bytes
-    asset: Asset | None
-    """The asset, for an asset's contract."""
-    xdr: bytes
-
-    def contract_id(self, network_id: bytes) -> bytes:
-        return sha256(u32(8) + network_id + self.xdr).digest()
-
-
-def read_contract_id_preimage(reader: Reader) -> ContractIdPreimage:
-    start = reader.at
-    kind = u32(reader.u32())
-    if kind == ZERO:
-        deployer = Address.read(reader)
-        salt = reader.fixed(32)
-        return ContractIdPreimage(deployer, salt, None, reader.since(start))
-    if kind == ONE:
-        asset = Asset.read(reader)
-        return ContractIdPreimage(None, b"", asset, reader.since(start))
-    raise XdrError("unknown kind of contract id")
+        The older credentials do not sign the address; the newer ones do.
+        """
+        bounds = network_id + i64(self.nonce) + u32(self.expiration)
+        if self.credentials is Credentials.ADDRESS or self.address is None:
+            return sha256(_PAYLOAD + bounds + self.root.xdr).digest()
+        signed = _PAYLOAD_WITH_ADDRESS + bounds + self.address.xdr + self.root.xdr
+        return sha256(signed).digest()

@@ -187,6 +187,12 @@ class Trustline:
         return bool(self.flags & AUTHORIZED)
 
 
+def trustline_flags(issuer: Account) -> int:
+    """The flags a new trustline to an issuer's asset begins with."""
+    flags = 0 if issuer.flags & AUTH_REQUIRED else AUTHORIZED
+    return flags | CLAWBACK_ENABLED if issuer.flags & AUTH_CLAWBACK_ENABLED else flags
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
     """A named value an account keeps (manage data)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stellar_sdk import xdr as sdk
 from xdrlib3 import Unpacker
@@ -14,9 +14,6 @@ from xdrlib3 import Unpacker
 from mpp_asgi.sandbox.wire.assets import Asset
 from mpp_asgi.sandbox.wire.stream import Reader, XdrError, opaque, u32
 from mpp_asgi.sandbox.wire.values import Address, Kind, Val
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class EntryKind(IntEnum):
@@ -128,25 +125,19 @@ class LedgerKey:
                 return cls(kind, reader.since(start))
 
     @property
-    def account(self) -> Address:
-        """Whose account or trustline it is."""
-        assert self.owner is not None
+    def holder(self) -> Address:
+        """Whose entry it is; only keys of accounts, trustlines and contract data have one."""
+        if self.owner is None:
+            raise LookupError(f"keys of kind {self.kind} belong to nobody")
         return self.owner
 
     @cached_property
     def order(self) -> tuple[Any, ...]:
         """Sorts keys as the host sorts footprints."""
-        if self.kind == EntryKind.CONTRACT_DATA:
-            assert self.owner is not None
-            assert self.data is not None
-            return (
-                self.kind,
-                self.owner.kind,
-                self.owner.key,
-                value_order(self.data),
-                self.durability,
-            )
-        return (self.kind, self.xdr)
+        if self.owner is None or self.data is None:
+            return (self.kind, self.xdr)
+        place = (self.owner.kind, self.owner.key)
+        return (self.kind, *place, value_order(self.data), self.durability)
 
 
 def skip(reader: Reader, kind: Any) -> None:
@@ -160,10 +151,6 @@ def skip(reader: Reader, kind: Any) -> None:
     except Exception as problem:  # noqa: BLE001 - the unpacker raises bare Exceptions of its own
         raise XdrError(str(problem)) from None
     reader.at = unpacker.get_position()
-
-
-def sort_keys(keys: Iterable[bytes]) -> list[bytes]:
-    return sorted(keys, key=lambda key: LedgerKey.parse(key).order)
 
 
 def _read_account(reader: Reader) -> Address:

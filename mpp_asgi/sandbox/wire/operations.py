@@ -12,7 +12,6 @@ from mpp_asgi.sandbox.wire.assets import Asset
 from mpp_asgi.sandbox.wire.authorization import (
     AuthorizationEntry,
     ContractIdPreimage,
-    read_contract_id_preimage,
 )
 from mpp_asgi.sandbox.wire.entries import Signer, SignerKey
 from mpp_asgi.sandbox.wire.keys import skip
@@ -83,8 +82,7 @@ class SetOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChangeTrust:
-    asset: Asset | None
-    """``None`` for the shares of a liquidity pool."""
+    asset: Asset
     limit: int
 
 
@@ -186,6 +184,9 @@ class Operation:
         return self.kind in _SOROBAN
 
 
+_POOL_SHARE = 3
+
+
 def read_muxed_account(reader: Reader) -> Address:
     kind = reader.u32()
     if kind == 0:
@@ -242,13 +243,14 @@ def _read_set_options(reader: Reader) -> SetOptions:
     )
 
 
-def _read_change_trust(reader: Reader) -> ChangeTrust:
+def _read_change_trust(reader: Reader) -> ChangeTrust | Unsupported:
     start = reader.at
     kind = reader.u32()
-    if kind == 3:
+    if kind == _POOL_SHARE:
         reader.at = start
         skip(reader, sdk.ChangeTrustAsset)
-        return ChangeTrust(None, reader.i64())
+        reader.i64()
+        return Unsupported()
     asset = Asset.read_body(reader, kind)
     return ChangeTrust(asset, reader.i64())
 
@@ -281,7 +283,7 @@ def _read_host_function(reader: Reader) -> HostFunction:
             name = reader.opaque(32).decode("latin-1")
             return InvokeContract(contract, name, reader.array(lambda: Val.read(reader)))
         case 1 | 3:
-            preimage = read_contract_id_preimage(reader)
+            preimage = ContractIdPreimage.read(reader)
             executable = Executable.read(reader)
             args = reader.array(lambda: Val.read(reader)) if kind == 3 else ()
             return CreateContract(preimage, executable, args)

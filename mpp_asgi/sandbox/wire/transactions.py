@@ -37,7 +37,6 @@ class Signature:
 class Conditions:
     """Preconditions. Times in Unix seconds; 0 as upper bound means none."""
 
-    has_time: bool = False
     min_time: int = 0
     max_time: int = 0
     min_ledger: int = 0
@@ -201,7 +200,7 @@ def _read_conditions(reader: Reader, envelope: EnvelopeKind) -> Conditions:
     if kind == 0:
         return Conditions()
     if kind == 1:
-        return Conditions(has_time=True, min_time=reader.u64(), max_time=reader.u64())
+        return Conditions(min_time=reader.u64(), max_time=reader.u64())
     if kind != 2 or envelope is EnvelopeKind.V0:
         raise XdrError(f"unknown kind of precondition {kind}")
     times = reader.optional(lambda: (reader.u64(), reader.u64()))
@@ -210,7 +209,6 @@ def _read_conditions(reader: Reader, envelope: EnvelopeKind) -> Conditions:
     age = reader.u64()
     gap = reader.u32()
     return Conditions(
-        has_time=times is not None,
         min_time=times[0] if times else 0,
         max_time=times[1] if times else 0,
         min_ledger=ledgers[0],

@@ -16,7 +16,6 @@ from mpp_asgi.sandbox.wire.stream import (
     Reader,
     XdrError,
     array,
-    boolean,
     i64,
     opaque,
     optional,
@@ -25,7 +24,7 @@ from mpp_asgi.sandbox.wire.stream import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class AddressKind(IntEnum):
@@ -37,7 +36,7 @@ class AddressKind(IntEnum):
 
 
 class Address:
-    """Who acts or is acted on: an account (``G…``), a contract (``C…``), a muxed account (``M…``)."""
+    """An account (``G…``), a contract (``C…``), a muxed account (``M…``), or a pool or balance."""
 
     __slots__ = ("key", "kind", "mux_id", "xdr")
 
@@ -212,28 +211,20 @@ _KINDS = tuple(Kind)
 
 
 def _read_payload(reader: Reader, kind: Kind) -> Any:
-    if kind in _WIDTHS:
-        width, signed = _WIDTHS[kind]
-        return int.from_bytes(reader.fixed(width), "big", signed=signed)
-    match kind:
-        case Kind.SYMBOL:
-            return reader.opaque(32).decode("latin-1")
-        case Kind.ADDRESS:
-            return Address.read(reader)
-        case Kind.BYTES | Kind.STRING | Kind.EXECUTABLE_TAG:
-            return reader.opaque()
-        case Kind.VEC:
-            return reader.optional(lambda: reader.array(lambda: Val.read(reader)))
-        case Kind.MAP:
-            return reader.optional(lambda: reader.array(lambda: _read_pair(reader)))
-        case Kind.BOOL:
-            return reader.boolean()
-        case Kind.ERROR:
-            return _read_error(reader)
-        case Kind.INSTANCE:
-            return Instance.read(reader)
-        case _:
-            return None
+    width = _WIDTHS.get(kind)
+    if width is not None:
+        size, signed = width
+        return int.from_bytes(reader.fixed(size), "big", signed=signed)
+    read = _PAYLOADS.get(kind)
+    return None if read is None else read(reader)
+
+
+def _read_vec(reader: Reader) -> tuple[Val, ...] | None:
+    return reader.optional(lambda: reader.array(lambda: Val.read(reader)))
+
+
+def _read_map(reader: Reader) -> tuple[tuple[Val, Val], ...] | None:
+    return reader.optional(lambda: reader.array(lambda: _read_pair(reader)))
 
 
 def _read_pair(reader: Reader) -> tuple[Val, Val]:
@@ -293,9 +284,21 @@ class Instance:
     @classmethod
     def read(cls, reader: Reader) -> Instance:
         executable = Executable.read(reader)
-        storage = reader.optional(lambda: reader.array(lambda: _read_pair(reader)))
-        return cls(executable, storage)
+        return cls(executable, _read_map(reader))
 
+
+_PAYLOADS: dict[Kind, Callable[[Reader], Any]] = {
+    Kind.ADDRESS: Address.read,
+    Kind.BOOL: Reader.boolean,
+    Kind.BYTES: Reader.opaque,
+    Kind.ERROR: _read_error,
+    Kind.EXECUTABLE_TAG: Reader.opaque,
+    Kind.INSTANCE: Instance.read,
+    Kind.MAP: _read_map,
+    Kind.STRING: Reader.opaque,
+    Kind.SYMBOL: lambda reader: reader.opaque(32).decode("latin-1"),
+    Kind.VEC: _read_vec,
+}
 
 _PREFIX = {kind: u32(kind) for kind in Kind}
 

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 
 def read_allowance(host: Host, owner: Address, spender: Address) -> int:
+    return _current(host, owner, spender)[0]
+
+
+def _current(host: Host, owner: Address, spender: Address) -> tuple[int, int]:
+    """The allowance and the last ledger it is good in."""
     value = host.contract_value(_key(owner, spender), TEMPORARY)
     if value is None:
-        return 0
+        return 0, 0
     parts = fields(value)
-    if parts["live_until_ledger"].value < host.sequence:
-        return 0
-    amount: int = parts["amount"].value
-    return amount
+    live_until = parts["live_until_ledger"].value
+    return 0 if live_until < host.sequence else parts["amount"].value, live_until
 
 
 def write_allowance(
@@ -63,7 +66,7 @@ def write_allowance(
 
 
 def spend_allowance(host: Host, owner: Address, spender: Address, amount: int) -> None:
-    allowance = read_allowance(host, owner, spender)
+    allowance, live_until = _current(host, owner, spender)
     if allowance < amount:
         raise failure(
             host,
@@ -72,9 +75,6 @@ def spend_allowance(host: Host, owner: Address, spender: Address, amount: int) -
             [i128_val(allowance), i128_val(amount)],
         )
     if amount > 0:
-        value = host.contract_value(_key(owner, spender), TEMPORARY)
-        assert value is not None
-        live_until = fields(value)["live_until_ledger"].value
         write_allowance(host, owner, spender, allowance - amount, live_until)
 
 

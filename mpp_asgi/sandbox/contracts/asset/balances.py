@@ -17,6 +17,7 @@ from mpp_asgi.sandbox.wire.entries import (
     INT64_MAX,
     Account,
     Trustline,
+    trustline_flags,
 )
 from mpp_asgi.sandbox.wire.keys import account_key, trustline_key
 from mpp_asgi.sandbox.wire.values import (
@@ -42,6 +43,9 @@ _EXTEND_TO = 30 * DAY_IN_LEDGERS
 _THRESHOLD = _EXTEND_TO - DAY_IN_LEDGERS
 _INT128_MAX = 2**127 - 1
 _MAX_SUBENTRIES = 1_000
+
+_ACCOUNT = "account"
+_TRUSTLINE = "account trustline"
 
 
 def read_balance(host: Host, address: Address) -> int:
@@ -161,7 +165,7 @@ def _authorize_trustline(host: Host, address: Address, asset: Asset, authorize: 
         return
     kept = line.flags & ~(AUTHORIZED | AUTHORIZED_TO_MAINTAIN_LIABILITIES)
     flag = AUTHORIZED if authorize else AUTHORIZED_TO_MAINTAIN_LIABILITIES
-    host.write(replace(line, flags=kept | flag), "account trustline", [address_val(address)])
+    host.write(replace(line, flags=kept | flag), _TRUSTLINE, [address_val(address)])
 
 
 def check_clawback(host: Host, address: Address) -> None:
@@ -199,13 +203,10 @@ def create_trustline(host: Host, address: Address) -> None:
         )
     subject = [address_val(address)]
     key = trustline_key(address.key, asset)
-    if host.read(key, "account trustline", subject) is not None:
+    if host.find(key, Trustline, _TRUSTLINE, subject) is not None:
         return
     host.require_auth(address)
     issuer = host.load_account(Address.account(asset.issuer))
-    flags = 0 if issuer.flags & AUTH_REQUIRED else AUTHORIZED
-    if issuer.flags & AUTH_CLAWBACK_ENABLED:
-        flags |= CLAWBACK_ENABLED
     account = _account(host, address)
     if account.subentries >= _MAX_SUBENTRIES:
         raise failure(
@@ -219,9 +220,9 @@ def create_trustline(host: Host, address: Address) -> None:
             AssetError.INSUFFICIENT_ACCOUNT_RESERVE,
             "account has insufficient reserve for new trustline",
         )
-    line = Trustline(public_key=address.key, asset=asset, flags=flags)
-    host.write(line, "account trustline", subject)
-    host.write(replace(account, subentries=account.subentries + 1), "account", subject)
+    line = Trustline(public_key=address.key, asset=asset, flags=trustline_flags(issuer))
+    host.write(line, _TRUSTLINE, subject)
+    host.write(replace(account, subentries=account.subentries + 1), _ACCOUNT, subject)
 
 
 def _require_authorized(host: Host, address: Address) -> None:
@@ -239,16 +240,14 @@ def _change_classic(host: Host, address: Address, amount: int) -> None:
 
 def _change_account(host: Host, address: Address, amount: int) -> None:
     subject = [address_val(address)]
-    slot = host.read(account_key(address.key), "account", subject)
-    if slot is None:
+    account = host.find(account_key(address.key), Account, _ACCOUNT, subject)
+    if account is None:
         account = _new_account(host, address, amount)
     else:
-        assert isinstance(slot.entry, Account)
-        account = slot.entry
         minimum = account.minimum_balance(host.environment.base_reserve)
         _check_range(host, minimum, account.balance + amount, INT64_MAX)
         account = replace(account, balance=account.balance + amount)
-    host.write(account, "account", subject)
+    host.write(account, _ACCOUNT, subject)
 
 
 def _new_account(host: Host, address: Address, amount: int) -> Account:
@@ -275,7 +274,7 @@ def _change_trustline(host: Host, address: Address, asset: Asset, amount: int) -
     line = _trustline(host, address, asset)
     _check_range(host, 0, line.balance + amount, line.limit)
     line = replace(line, balance=line.balance + amount)
-    host.write(line, "account trustline", [address_val(address)])
+    host.write(line, _TRUSTLINE, [address_val(address)])
 
 
 def _check_range(host: Host, minimum: int, balance: int, maximum: int) -> None:
@@ -292,25 +291,19 @@ def _check_range(host: Host, minimum: int, balance: int, maximum: int) -> None:
 
 def _account(host: Host, address: Address) -> Account:
     subject = [address_val(address)]
-    slot = host.read(account_key(address.key), "account", subject)
-    if slot is None:
+    account = host.find(account_key(address.key), Account, _ACCOUNT, subject)
+    if account is None:
         raise failure(host, AssetError.ACCOUNT_MISSING, "account entry is missing", subject)
-    assert isinstance(slot.entry, Account)
-    return slot.entry
+    return account
 
 
 def _trustline(host: Host, address: Address, asset: Asset) -> Trustline:
     subject = [address_val(address)]
-    slot = host.read(trustline_key(address.key, asset), "account trustline", subject)
-    if slot is None:
-        raise failure(
-            host,
-            AssetError.TRUSTLINE_MISSING,
-            "trustline entry is missing for account",
-            subject,
-        )
-    assert isinstance(slot.entry, Trustline)
-    return slot.entry
+    line = host.find(trustline_key(address.key, asset), Trustline, _TRUSTLINE, subject)
+    if line is None:
+        text = "trustline entry is missing for account"
+        raise failure(host, AssetError.TRUSTLINE_MISSING, text, subject)
+    return line
 
 
 def _issuer_has(host: Host, asset: Asset, flag: int) -> bool:

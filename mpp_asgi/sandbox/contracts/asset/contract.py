@@ -174,7 +174,7 @@ def _trust(host: Host, address: Address) -> Val:
 
 
 def _init_asset(host: Host, encoded: bytes) -> Val:
-    if host.instance_value(ASSET_INFO_KEY) is not None:
+    if host.has_instance_value(ASSET_INFO_KEY):
         raise failure(
             host,
             AssetError.ALREADY_INITIALIZED,
@@ -214,15 +214,7 @@ def _check_not_issuer(host: Host, address: Address) -> None:
 
 
 def _administrator(host: Host) -> Address:
-    value = host.instance_value(ADMIN_KEY)
-    if value is None:
-        raise host.error(
-            ErrorType.STORAGE,
-            ErrorCode.MISSING_VALUE,
-            "key is missing from instance storage",
-            [ADMIN_KEY],
-        )
-    address: Address = value.value
+    address: Address = host.instance_value(ADMIN_KEY).value
     return address
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.wire.assets import NATIVE, Asset
+from mpp_asgi.sandbox.wire.keys import value_order
 from mpp_asgi.sandbox.wire.values import (
     STELLAR_ASSET,
     Address,
@@ -36,7 +37,9 @@ def asset_instance(asset: Asset) -> Instance:
     stored = {METADATA_KEY: _metadata(asset), ASSET_INFO_KEY: _asset_info(asset)}
     if not asset.is_native:
         stored[ADMIN_KEY] = address_val(Address.account(asset.issuer))
-    return Instance(STELLAR_ASSET, tuple(sorted(stored.items(), key=lambda item: item[0].xdr)))
+    return Instance(
+        STELLAR_ASSET, tuple(sorted(stored.items(), key=lambda item: value_order(item[0])))
+    )
 
 
 def _metadata(asset: Asset) -> Val:
@@ -68,18 +71,12 @@ def asset_from_info(info: Val) -> Asset:
 
 def asset_of(host: Host) -> Asset:
     """The asset of the contract that runs."""
-    info = host.instance_value(ASSET_INFO_KEY)
-    assert info is not None
-    return asset_from_info(info)
+    return asset_from_info(host.instance_value(ASSET_INFO_KEY))
 
 
 def name_of(host: Host) -> Val:
-    metadata = host.instance_value(METADATA_KEY)
-    assert metadata is not None
-    return fields(metadata)["name"]
+    return fields(host.instance_value(METADATA_KEY))["name"]
 
 
 def symbol_of(host: Host) -> Val:
-    metadata = host.instance_value(METADATA_KEY)
-    assert metadata is not None
-    return fields(metadata)["symbol"]
+    return fields(host.instance_value(METADATA_KEY))["symbol"]
