@@ -124,8 +124,7 @@ class Sandbox:
         with self._lock:
             self._node.advance()
             self._funds.give_xlm(account, stroops)
-            if units:
-                self._funds.give_issued(account, USDC, units)
+            self._funds.give_issued(account, USDC, units)  # opens the trustline even for 0
 
     def balance(self, address: str, token: str) -> int:
         """What an address holds of a token (its contract, ``C…``), in base units."""
