@@ -1,27 +1,27 @@
-"""The apps that are measured. Each answers the same small JSON at ``/forecast``."""
+"""The apps that are measured: the same two routes, plain and sold in three ways."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from stellar_sdk import Keypair
+
+from benchmarks.yes import YesIntent
+from mpp_asgi import PaymentMiddleware, price
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-
-def forecast_app() -> FastAPI:
-    app = FastAPI()
-
-    @app.get("/forecast")
-    async def forecast() -> dict[str, object]:
-        return {"city": "Lisbon", "celsius": 21, "sky": "clear"}
-
-    return app
+FREE = "/forecast"
+PAID = "/forecast/hourly"
+PRICE = "0.01"
+SECRET = "only-benchmarks-know-this-secret-of-theirs"
 
 
 class PassThrough:
-    """The least a pure ASGI middleware can do: what any middleware costs."""
+    """The least a pure ASGI middleware can do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -30,7 +30,54 @@ class PassThrough:
         await self.app(scope, receive, send)
 
 
-bare = forecast_app()
+async def forecast() -> dict[str, object]:
+    return {"city": "Lisbon", "celsius": 21, "sky": "clear"}
 
-passed_through = forecast_app()
+
+async def hourly() -> dict[str, object]:
+    return {"city": "Lisbon", "celsius": 21, "sky": "clear"}
+
+
+def _plain() -> FastAPI:
+    app = FastAPI()
+    app.get(FREE)(forecast)
+    app.get(PAID)(hourly)
+    return app
+
+
+def _sold() -> FastAPI:
+    app = FastAPI()
+    app.get(FREE)(forecast)
+    app.get(PAID)(price(PRICE)(hourly))
+    return app
+
+
+bare = _plain()
+
+passed_through = _plain()
 passed_through.add_middleware(PassThrough)
+
+
+def _paid_by(**further: Any) -> FastAPI:
+    app = _sold()
+    app.add_middleware(
+        PaymentMiddleware,
+        network="stellar:testnet",
+        rpc_url="http://127.0.0.1:9",  # never asked: nothing here gets as far as the ledger
+        recipient=_key("recipient").public_key,
+        sponsor=_key("sponsor").secret,
+        secret=SECRET,
+        store="memory://",
+        **further,
+    )
+    return app
+
+
+def _key(role: str) -> Keypair:
+    return Keypair.from_raw_ed25519_seed(sha256(role.encode()).digest())
+
+
+# With a sponsor: each 402 offers two ways to pay.
+charged = _paid_by()
+
+nodded_through = _paid_by(intents=[YesIntent])

@@ -61,6 +61,11 @@ class Comparison:
         return median(self.ratios)
 
     @property
+    def base_rate(self) -> float:
+        """The baseline's, in responses per second."""
+        return median(base.rate for base, _ in self.rounds)
+
+    @property
     def extra_microseconds(self) -> float:
         """What one request costs more than the baseline's, in microseconds."""
         return median(1e6 / subject.rate - 1e6 / base.rate for base, subject in self.rounds)

@@ -1,0 +1,85 @@
+"""A way to pay that takes any word for it: what is left is the protocol's own work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.intents import Quote, RefusalError
+from mpp_asgi.payment import Payment
+from mpp_asgi.protocol import Receipt, encode_object, format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.intents import Admission
+    from mpp_asgi.pricing import Price
+    from mpp_asgi.protocol import Credential
+
+DECIMALS = 7
+
+
+class YesIntent:
+    """Claims, settles and delivers in the book as every intent does, and moves no money."""
+
+    method = "yes"
+    name = "charge"
+
+    def __init__(self, book: ChargeBook) -> None:
+        self._book = book
+
+    def requests(self, price: Price, *, description: str | None) -> Sequence[Mapping[str, Any]]:
+        """See `Intent.requests`."""
+        return [{"amount": str(price.base_units(DECIMALS)), "currency": "yes"}]
+
+    async def verify(self, credential: Credential, quote: Quote) -> Admission:
+        """See `Intent.verify`: good if the challenge is, and claimed."""
+        if quote.lapsed is not None:
+            raise RefusalError(quote.lapsed)
+        turn = await self._book.turn(quote.challenge_id)
+        try:
+            fingerprint = encode_object(credential.payload)
+            await turn.claim(fingerprint, (), keep_until=quote.expires)
+        except BaseException:
+            await turn.end()
+            raise
+        return YesAdmission(self._book, turn, quote)
+
+
+class YesAdmission:
+    """A claimed credential."""
+
+    def __init__(self, book: ChargeBook, turn: Turn, quote: Quote) -> None:
+        self._book = book
+        self._turn = turn
+        self.payment = Payment(
+            method="yes",
+            intent="charge",
+            payer="anyone",
+            amount=int(quote.request["amount"]),
+            currency="yes",
+            decimals=DECIMALS,
+            challenge_id=quote.challenge_id,
+        )
+        self._keep_until = quote.expires
+
+    async def settle(self) -> Payment:
+        """See `Admission.settle`."""
+        reference = self.payment.challenge_id
+        receipt = Receipt(
+            method="yes", reference=reference, timestamp=format_timestamp(int(self._book.clock()))
+        ).to_header()
+        await self._turn.settled(
+            receipt=receipt, payer="anyone", reference=reference, keep_until=self._keep_until
+        )
+        self.payment = replace(self.payment, reference=reference, receipt_value=receipt)
+        return self.payment
+
+    async def delivered(self) -> None:
+        """See `Admission.delivered`."""
+        await self._turn.delivered()
+
+    async def undelivered(self) -> None:
+        """See `Admission.undelivered`."""
+        await self._turn.end()
