@@ -68,7 +68,7 @@ class RequestBody:
             BodyTooLargeError: there is more.
             DisconnectedError: there is less than was announced.
         """
-        while not self._is_complete():
+        while not self.is_complete:
             message = await self._next()
             if self._ahead is None:
                 self._ahead = deque()
@@ -81,7 +81,11 @@ class RequestBody:
     async def look_for_disconnect(self) -> None:
         """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
         closed connection in silence."""
-        if self.disconnected or self._ahead or not self._is_complete():
+        if self.disconnected or self._ahead or not self.is_complete:
+            return
+        known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
+        if isinstance(known, bool):  # uvicorn's connection says so itself, for nothing
+            self.disconnected = known
             return
         receiving = asyncio.ensure_future(self._receive())
         await asyncio.sleep(0)
@@ -90,7 +94,9 @@ class RequestBody:
         elif not receiving.cancelled() and receiving.exception() is None:
             self.disconnected = receiving.result()["type"] == "http.disconnect"
 
-    def _is_complete(self) -> bool:
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has passed, or there is none."""
         return self._ended or not _may_have_body(self._scope)
 
     def digest(self) -> str | None:

@@ -59,7 +59,10 @@ class Resource:
     """The request headers that the price depends on, name and value."""
 
     def binding(self) -> str:
-        return resource_binding(self.method, self.path, self.query, self.vary)
+        return _binding(self.method, self.path, self.query, self.vary)
+
+
+_binding = functools.lru_cache(maxsize=4096)(resource_binding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,17 +190,15 @@ class Gate:
             else:
                 offers = preference.arrange(offers, key=lambda offer: offer.kind)
         expires = self._expiry()
-        binding = resource.binding()
-        issued = []
-        for offer in offers:
-            nonce = b64url_encode(self._random_bytes(NONCE_BYTES))
-            opaque = b64url_encode(f'{{"n":"{nonce}","r":"{binding}"}}'.encode())  # is JCS as it is
-            issued.append(
-                offer.template.issue(
-                    self._secrets, expires=expires, digest=resource.digest, opaque=opaque
-                )
+        nonce = b64url_encode(self._random_bytes(NONCE_BYTES))
+        # As it is written here, it is JCS.
+        opaque = b64url_encode(f'{{"n":"{nonce}","r":"{resource.binding()}"}}'.encode())
+        return [
+            offer.template.issue(
+                self._secrets, expires=expires, digest=resource.digest, opaque=opaque
             )
-        return issued
+            for offer in offers
+        ]
 
     def _expiry(self) -> str:
         now = int(self._clock())

@@ -17,9 +17,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starlette.routing import BaseRoute, Host, Match, Mount, compile_path
+from starlette.routing import (
+    BaseRoute,
+    Host,
+    Match,
+    Mount,
+    Route,
+    WebSocketRoute,
+    compile_path,
+)
 
-from mpp_asgi.pricing import PriceError, Tariff, has_tariff, tariff_of
+from mpp_asgi.pricing import PriceError, Tariff, tariff_of, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
 _PATTERN = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
 _MOST_NESTING = 32
+_MOST_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +119,19 @@ class RouteTable:
         self._opaque = False
         self._may_cost: re.Pattern[str] | None = None
         self._described: dict[tuple[int, Tariff], PricedRoute] = {}
+        self._remembered: dict[tuple[str, str | None, str], Foreseen | None] = {}
+        self._by_path_alone = False
 
     def find(self, scope: Scope, app: object) -> Foreseen | None:
         """The priced route that would take the request, or ``None`` if none is foreseen."""
         if len(self._routes) != self._seen:
             self._read(app)
-        if self._may_cost is not None and self._may_cost.match(route_path(scope)):
-            found = self._foresee(self._routes, dict(scope), 0)
-            if found is not None:
-                return found
+        if self._may_cost is not None:
+            path = route_path(scope)
+            if self._may_cost.match(path):
+                found = self._foreseen(scope, path)
+                if found is not None:
+                    return found
         if self._path_prices:
             return self._by_path(scope)
         return None
@@ -137,6 +150,8 @@ class RouteTable:
         self._routes = routes or ()
         self._seen = len(self._routes)
         self._described.clear()
+        self._remembered.clear()
+        self._by_path_alone = all(_matches_by_path_alone(route) for route in self._routes)
         patterns = {pattern for pattern, _, _ in self._walk(self._routes, "", 0)}
         self._may_cost = re.compile("|".join(sorted(patterns))) if patterns else None
 
@@ -153,8 +168,21 @@ class RouteTable:
                     yield from self._walk(below, prefix + _mount_pattern(route), depth + 1)
                 continue
             for endpoint, pattern, described in _leaves(route):
-                for tariff in _tariffs(endpoint):
+                for tariff in tariffs_of(endpoint):
                     yield prefix + _bare(pattern), tariff, described
+
+    def _foreseen(self, scope: Scope, path: str) -> Foreseen | None:
+        """What `_foresee` found for this path before, or finds now."""
+        if not self._by_path_alone:
+            return self._foresee(self._routes, dict(scope), 0)
+        key = (scope["type"], scope.get("method"), path)
+        try:
+            return self._remembered[key]
+        except KeyError:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = self._foresee(self._routes, dict(scope), 0)
+            return found
 
     def _foresee(
         self, routes: Iterable[BaseRoute], scope: dict[str, Any], depth: int
@@ -228,6 +256,13 @@ def _plain_path(path: str) -> str:
     return "/" + posixpath.normpath(path.replace("\\", "/")).lstrip("/.")
 
 
+def _matches_by_path_alone(route: BaseRoute) -> bool:
+    """Whether method and path settle who takes a request: so for routes whose class is known."""
+    if type(route) in (Route, WebSocketRoute):
+        return True
+    return type(route).__module__ == "fastapi.routing" and not isinstance(route, Mount)
+
+
 def _surely_misses(route: BaseRoute, path: str) -> bool:
     """Whether the route's own pattern rules it out, which is cheaper to ask than the route."""
     pattern = getattr(route, "path_regex", None)
@@ -257,17 +292,6 @@ def _routes_of(app: object) -> Sequence[BaseRoute] | None:
         if app is None:
             return None
     return None
-
-
-def _tariffs(endpoint: object) -> Iterator[Tariff]:
-    seen: set[Tariff] = set()
-    if not has_tariff(endpoint):
-        return
-    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        tariff = tariff_of(endpoint, method)
-        if tariff is not None and tariff not in seen:
-            seen.add(tariff)
-            yield tariff
 
 
 # FastAPI nests included routers: such a route stands for many, and knows them as "candidates",

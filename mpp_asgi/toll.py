@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mpp_asgi.gate import Gate, Offers, Presented
     from mpp_asgi.intents import Admission
     from mpp_asgi.payment import Payment
-    from mpp_asgi.pricing import Tariff
     from mpp_asgi.routes import PricedRoute
 
 log = logging.getLogger("mpp_asgi")
@@ -78,43 +77,36 @@ class Toll:
     Every method that fails raises `OwedError` with the answer for the payer.
     """
 
-    def __init__(
-        self,
-        gate: Gate,
-        rules: HouseRules,
-        route: PricedRoute,
-        asked: Asked,
-    ) -> None:
+    admission: Admission | None = None
+    payment: Payment | None = None
+    _resource: Resource | None = None
+    _offers: Offers | None = None
+    _presented: Presented | None = None
+    _path_params: Mapping[str, Any]
+
+    def __init__(self, gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked) -> None:
         self.route = route
-        self.admission: Admission | None = None
-        self.payment: Payment | None = None
+        self.tariff = route.tariff
         self._gate = gate
         self._rules = rules
         self._asked = asked
-        self._fields = _read_fields(asked.scope["headers"])
-        self._resource: Resource | None = None
-        self._offers: Offers | None = None
-        self._path_params: Mapping[str, Any] = {}
-        self._presented: Presented | None = None
+        self._host, self._accept, self._credentials = _read_fields(asked.scope["headers"])
         if not rules.allow_http and _is_insecure(asked.scope):
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
             )
 
     @property
-    def tariff(self) -> Tariff:
-        return self.route.tariff
-
-    @property
     def has_credential(self) -> bool:
-        return bool(self._fields.credentials)
+        return bool(self._credentials)
 
     async def quote(self, path_params: Mapping[str, Any]) -> bool:
         """Find out what the resource costs; ``False`` if nothing this time."""
         self._path_params = path_params
-        await self._read_body()
+        if not self._asked.body.is_complete:
+            await self._read_body()
         self._resource = Resource(
-            self._rules.realm or _realm(self._fields.host),
+            self._rules.realm or _realm(self._host),
             self._asked.method,
             self._asked.path,
             self._asked.query,
@@ -123,7 +115,8 @@ class Toll:
         )
         if self.tariff.quote is not None and self.has_credential:
             return True  # a quote is bound to all its price could read: it holds until it expires
-        return bool((await self._current_offers(self._resource)).ways)
+        offers = self._offers = await self._current_offers(self._resource)
+        return bool(offers.ways)
 
     async def _read_body(self) -> None:
         try:
@@ -139,12 +132,13 @@ class Toll:
         return tuple((name, headers.get(name, "")) for name in self.tariff.bound_headers)
 
     async def _current_offers(self, resource: Resource) -> Offers:
-        if self._offers is None:
-            prices = await self.tariff.prices_for(self._bound_request)
-            self._offers = self._gate.offers(
-                self.tariff, prices, realm=resource.realm, header=self.route.header
-            )
-        return self._offers
+        if self._offers is not None:
+            return self._offers
+        tariff = self.tariff
+        prices = tariff.prices
+        if tariff.quote is not None:
+            prices = await tariff.prices_for(self._bound_request)
+        return self._gate.offers(tariff, prices, realm=resource.realm, header=self.route.header)
 
     def _bound_request(self) -> Request:
         scope = {**self._asked.scope, "path_params": dict(self._path_params)}
@@ -160,7 +154,7 @@ class Toll:
             await self.fail(refusal)
 
     def _present(self) -> None:
-        credentials = self._fields.credentials
+        credentials = self._credentials
         if len(credentials) > 1:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
@@ -215,8 +209,8 @@ class Toll:
         if problem.status != 402:
             return Answer(problem, retry_after=retry_after, body=body)
         resource = self._quoted_resource()
-        offers = await self._current_offers(resource)
-        challenges = self._gate.challenge(offers.ways, resource, accept=self._fields.accept)
+        offers = self._offers = await self._current_offers(resource)
+        challenges = self._gate.challenge(offers.ways, resource, accept=self._accept)
         return Answer(problem, challenges, retry_after, body)
 
     def _quoted_resource(self) -> Resource:
@@ -225,16 +219,8 @@ class Toll:
         return self._resource
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """The request's header fields that payment is about."""
-
-    host: bytes
-    accept: str | None
-    credentials: list[str]
-
-
-def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> _Fields:
+def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, str | None, list[str]]:
+    """The header fields that payment is about: host, Accept-Payment, Payment credentials."""
     host, accept, authorizations = b"", None, []
     for name, value in headers:
         if name == b"host":
@@ -244,7 +230,7 @@ def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> _Fields:
         elif name == b"accept-payment":
             text = value.decode("latin-1")
             accept = text if accept is None else f"{accept}, {text}"
-    return _Fields(host, accept, payment_credentials(authorizations) if authorizations else [])
+    return host, accept, payment_credentials(authorizations) if authorizations else []
 
 
 @functools.lru_cache(maxsize=1024)

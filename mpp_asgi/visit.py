@@ -66,13 +66,10 @@ class Visit:
         self._gate = gate
         self._rules = rules
         self._send = send
-        self._asked = Asked(
-            scope,
-            self.body,
-            scope.get("method", "GET"),
-            scope["path"],
-            scope.get("query_string", b""),
-        )
+        # What the client sent: whatever stands further in may rewrite the scope.
+        self._method: str = scope.get("method", "GET")
+        self._path: str = scope["path"]
+        self._query: bytes = scope.get("query_string", b"")
 
     @property
     def payment(self) -> Payment | None:
@@ -114,7 +111,8 @@ class Visit:
         """A price turned up; ``None`` if it is nothing this time."""
         self.stage = Stage.PRICED
         self.scope.setdefault("state", {})
-        self._toll = toll = Toll(self._gate, self._rules, route, self._asked)
+        asked = Asked(self.scope, self.body, self._method, self._path, self._query)
+        self._toll = toll = Toll(self._gate, self._rules, route, asked)
         params = foreseen.path_params if foreseen is not None else self.scope.get("path_params")
         if await toll.quote(params or {}):
             return toll
@@ -149,7 +147,7 @@ class Visit:
         try:
             toll = self._toll
             if toll is None:
-                toll = await self._meet(PricedRoute(tariff, self._asked.path, insists=True), None)
+                toll = await self._meet(PricedRoute(tariff, self._path, insists=True), None)
             elif toll.tariff is not tariff:
                 self._refuse_misrouted()
             if toll is not None and self.stage is Stage.PRICED:
@@ -162,7 +160,7 @@ class Visit:
         log.error(
             "a request to %s was priced as one route and taken by another: "
             "add PaymentMiddleware before the middleware that rewrites paths",
-            self._asked.path,
+            self._path,
         )
         raise OwedError(Answer(_SERVER_ERROR))
 
