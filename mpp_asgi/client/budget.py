@@ -46,6 +46,11 @@ def base_units(amount: Amount, token: Token) -> int:
     return units
 
 
+def price_tag(units: int, token: Token) -> str:
+    """The amount as people write it: ``0.01 USDC``."""
+    return f"{whole_tokens(units, token).normalize(_EXACT):f} {token.symbol}"
+
+
 def whole_tokens(units: int, token: Token) -> Decimal:
     """The exact amount in whole tokens."""
     return Decimal(units).scaleb(-token.decimals, context=_EXACT)
@@ -128,8 +133,8 @@ class Budget:
             left = self._limits[token] - self._accounts[token].counted
             if amount > left:
                 raise BudgetExceededError(
-                    f"The price of {whole_tokens(amount, token):f} {token.symbol} is more than "
-                    f"the {whole_tokens(max(left, 0), token):f} left of the budget."
+                    f"The price of {price_tag(amount, token)} is more than "
+                    f"the {price_tag(max(left, 0), token)} left of the budget."
                 )
             self._accounts[token].held += amount
         return Reservation(self, token, amount, State.HELD)

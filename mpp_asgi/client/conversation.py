@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from mpp_asgi.client.book import Book, Owed
-from mpp_asgi.client.budget import Budget, Reservation, whole_tokens
+from mpp_asgi.client.budget import Budget, Reservation, price_tag
 from mpp_asgi.client.connection import CarryingHeaders, Origin, require_safe
 from mpp_asgi.client.errors import (
     BudgetExceededError,
@@ -353,7 +353,7 @@ def _problem_slug(response: httpx.Response) -> str | None:
 
 def _price(owed: Owed) -> str:
     offer = owed.payment.offer
-    return f"{whole_tokens(offer.amount, offer.token):f} {offer.token.symbol}"
+    return price_tag(offer.amount, offer.token)
 
 
 def _unknown(owed: Owed, why: str) -> PaymentOutcomeUnknownError:

@@ -33,6 +33,7 @@ class SyncHands:
         self._rpc: BlockingRpc | None = None
         self._sleep = sleep
         self._turn = turn
+        self._has_turn = False
         self._stack = ExitStack()
 
     def carry_out(self, run: Run[Any], step: Step) -> None:
@@ -44,7 +45,9 @@ class SyncHands:
                 self._sleep(step.seconds)
                 run.send(None)
             case TakeTurn():
-                self._stack.enter_context(self._turn)
+                if not self._has_turn:
+                    self._stack.enter_context(self._turn)
+                    self._has_turn = True
                 run.send(None)
             case _:
                 try:
@@ -78,6 +81,7 @@ class AsyncHands:
         self._rpc: Rpc | None = None
         self._sleep = sleep
         self._turn = turn
+        self._has_turn = False
         self._stack = AsyncExitStack()
 
     async def carry_out(self, run: Run[Any], step: Step) -> None:
@@ -89,7 +93,9 @@ class AsyncHands:
                 await self._sleep(step.seconds)
                 run.send(None)
             case TakeTurn():
-                await self._stack.enter_async_context(self._turn)
+                if not self._has_turn:
+                    await self._stack.enter_async_context(self._turn)
+                    self._has_turn = True
                 run.send(None)
             case _:
                 try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stellar_sdk import StrKey
 
-from mpp_asgi.client.budget import whole_tokens
+from mpp_asgi.client.budget import price_tag
 from mpp_asgi.protocol import ProtocolError, digest_matches
 from mpp_asgi.protocol.headers import AUTHORIZATION, PAYMENT_AUTHORIZATION
 
@@ -178,8 +178,8 @@ def _price(request: Mapping[str, Any], rules: Rules) -> tuple[Token, int]:
     most = rules.max_per_request.get(token.address)
     if most is not None and units > most:
         raise OfferError(
-            f"{whole_tokens(units, token):f} {token.symbol} is more than "
-            f"the {whole_tokens(most, token):f} that one request may cost"
+            f"{price_tag(units, token)} is more than the {price_tag(most, token)} "
+            "that one request may cost"
         )
     return token, units
 

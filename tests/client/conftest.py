@@ -32,6 +32,7 @@ from mpp_asgi.stellar.rpc import (
     simulate_transaction,
 )
 from mpp_asgi.stellar.rpc_drivers import InProcessSyncRpc
+from mpp_asgi.stellar.transfer import Transfer, signed_authorization, transfer_operation
 
 USDC = TESTNET.tokens["USDC"]
 XLM = TESTNET.tokens["XLM"]
@@ -175,21 +176,25 @@ class Shop:
         assert credential.source == f"did:pkh:stellar:testnet:{seen.transfer.sender}"
         if not terms["methodDetails"]["feePayer"]:
             return self.submit(credential.payload["transaction"])
+        return self.sponsor(seen.operation)
+
+    def sponsor(self, operation: bytes) -> str:
+        """Submit the operation in a transaction of the shop's; its hash."""
         sequence = self.sequence(SPONSOR) + 1
         simulated = self.rpc.do(
             simulate_transaction(
-                unsigned_envelope(seen.operation, source=SPONSOR.public_key, sequence=sequence)
+                unsigned_envelope(operation, source=SPONSOR.public_key, sequence=sequence)
             )
         )
         assert simulated.error is None, simulated.error
         assert simulated.transaction_data is not None
         assert simulated.min_resource_fee is not None
         ours = signed_envelope(
-            seen.operation,
+            operation,
             source=SPONSOR.public_key,
             sequence=sequence,
             fee=simulated.min_resource_fee + 1_000,
-            max_time=seen.max_time,
+            max_time=int(self.clock()) + 60,
             soroban_data=simulated.transaction_data,
             signer=SPONSOR,
             passphrase=TESTNET.passphrase,
@@ -216,6 +221,20 @@ class Shop:
         found = self.rpc.do(get_transaction(submission.hash))
         assert found.status == "SUCCESS", found
         return submission.hash
+
+    def burn_all_of_the_payers(self) -> None:
+        """The payer sends its USDC to the issuer, by a transaction of its own accord."""
+        balance = self.sandbox.balance(PAYER.public_key, USDC.address)
+        issuer = self.sandbox.usdc_issuer.public_key
+        transfer = Transfer(USDC.address, PAYER.public_key, issuer, balance)
+        entry = signed_authorization(
+            transfer,
+            nonce=len(self.requests),
+            expiration_ledger=self.sandbox.sequence + 10,
+            signer=PAYER,
+            passphrase=TESTNET.passphrase,
+        )
+        self.sponsor(transfer_operation(transfer, [entry]))
 
     def sequence(self, account: Keypair) -> int:
         key = xdr.LedgerKey(
