@@ -25,7 +25,7 @@ from mpp_asgi.sandbox.host.execution import run
 from mpp_asgi.sandbox.host.invocation import Host
 from mpp_asgi.sandbox.host.storage import Storage
 from mpp_asgi.sandbox.state import live_until
-from mpp_asgi.sandbox.wire.entries import ledger_entry
+from mpp_asgi.sandbox.wire.entries import Account, ledger_entry
 from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl
 from mpp_asgi.sandbox.wire.stream import array
 from mpp_asgi.sandbox.wire.transactions import Footprint, SorobanData
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mpp_asgi.sandbox.network import Moment, Network
-    from mpp_asgi.sandbox.state import View
+    from mpp_asgi.sandbox.state import Stored, View
     from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
     from mpp_asgi.sandbox.wire.entries import Entry
     from mpp_asgi.sandbox.wire.operations import (
@@ -93,6 +93,25 @@ class Failure:
 
     error: str
     events: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """Entries as they will be when the transaction is applied.
+
+    By then a transaction's source has used a sequence number, and its entry has grown by when that
+    was. Resources are estimated with that growth, as the network's own simulation does.
+    """
+
+    view: View
+
+    def stored(self, key: bytes) -> Stored | None:
+        stored = self.view.stored(key)
+        if stored is not None:
+            entry, modified = stored
+            if isinstance(entry, Account) and entry.sequence_ledger is None:
+                return replace(entry, sequence_ledger=0), modified
+        return stored
 
 
 @dataclass(frozen=True, slots=True)

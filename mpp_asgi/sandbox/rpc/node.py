@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.sandbox.faults import Faults
 from mpp_asgi.sandbox.frame import Frame
 from mpp_asgi.sandbox.network import Moment
-from mpp_asgi.sandbox.simulation import Simulator
+from mpp_asgi.sandbox.simulation import Foresight, Simulator
 from mpp_asgi.sandbox.wire.transactions import Envelope
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Node:
         """Simulates as of the latest ledger."""
         ledger = self.ledger
         moment = Moment(ledger.sequence, ledger.close_time)
-        return Simulator(ledger.network, ledger.state, moment, self._new_nonce)
+        return Simulator(ledger.network, Foresight(ledger.state), moment, self._new_nonce)
 
     def _new_nonce(self) -> int:
         return self._random.randrange(2**63)
