@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Settle = Literal["before", "after"]
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+"""What a class of handlers may handle."""
 _TARIFF = "__mpp_tariff__"
 
 
@@ -71,7 +73,8 @@ class Price:
             PriceError: the amount has more digits than the token; nothing is rounded.
         """
         numerator, denominator = self.amount.as_integer_ratio()  # Decimal's own arithmetic rounds
-        units, rest = divmod(numerator * 10**decimals, denominator)
+        scale: int = 10**decimals
+        units, rest = divmod(numerator * scale, denominator)
         if rest:
             raise PriceError(f"{self.amount} has more than {decimals} decimal places, the token's")
         return units
@@ -213,6 +216,9 @@ def price(
     mark = tariff(*amounts, currency=currency, settle=settle, description=description, vary=vary)
 
     def decorate(endpoint: Endpoint) -> Endpoint:
+        if _TARIFF in getattr(endpoint, "__dict__", {}):
+            name = getattr(endpoint, "__name__", "it")
+            raise PriceError(f"{name} has a price already; give one @price several amounts")
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
         return guarded
@@ -221,22 +227,28 @@ def price(
 
 
 def tariff_of(endpoint: object, http_method: str) -> Tariff | None:
-    """The tariff written on an endpoint; for a class of handlers, on the handler of the method."""
+    """The tariff written on an endpoint; for a class of handlers, on the handler of the method or
+    else on the class, as far as it handles the method at all."""
     found = getattr(endpoint, _TARIFF, None)
-    if found is None and inspect.isclass(endpoint):
+    if inspect.isclass(endpoint):
         handler = getattr(endpoint, http_method.lower(), None)
         if handler is None and http_method == "HEAD":
             handler = getattr(endpoint, "get", None)
-        found = getattr(handler, _TARIFF, None)
+        if handler is not None:
+            found = getattr(handler, _TARIFF, found)
+        elif any(hasattr(endpoint, method.lower()) for method in METHODS):
+            return None  # it answers 405; a class for WebSockets handles none of these
     return found if isinstance(found, Tariff) else None
 
 
-def has_tariff(endpoint: object) -> bool:
-    """Whether the endpoint, or any handler of a class of handlers, has a price."""
-    return any(
-        tariff_of(endpoint, method) is not None
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    )
+def tariffs_of(endpoint: object) -> Iterator[Tariff]:
+    """Every tariff of an endpoint: of a class of handlers there may be several."""
+    seen = set()
+    for method in METHODS:
+        tariff = tariff_of(endpoint, method)
+        if tariff is not None and tariff not in seen:
+            seen.add(tariff)
+            yield tariff
 
 
 class Visit(Protocol):
@@ -246,8 +258,17 @@ class Visit(Protocol):
         """Whether the endpoint with this tariff may run now."""
         ...
 
+    def enter(self, tariff: Tariff) -> bool:
+        """Let it run, if it may."""
+        ...
+
     async def insist(self, tariff: Tariff) -> None:
         """Have the payment made, or raise what turns the request away."""
+        ...
+
+    def expect(self, tariff: Tariff) -> None:
+        """A stream with this tariff was made: it insists when it begins, which is when the
+        response has begun, so the response has to wait."""
         ...
 
     @property
@@ -275,7 +296,7 @@ PAYMENT_DUE = PaymentDue()
 async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
     visit = current_visit.get()
     if visit is not None:
-        if not visit.is_paid(mark):
+        if not visit.enter(mark):
             await visit.insist(mark)
         _hand_over(visit, kwargs)
 
@@ -283,7 +304,7 @@ async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
 def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> None:
     visit = current_visit.get()
     if visit is not None:
-        if not visit.is_paid(mark):
+        if not visit.enter(mark):
             from_thread.run(visit.insist, mark)
         _hand_over(visit, kwargs)
 
@@ -304,27 +325,26 @@ def _guarded(endpoint: Any, mark: Tariff) -> Any:
     plain = endpoint
     while isinstance(plain, functools.partial):
         plain = plain.func
-    if inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain):
-        return functools.wraps(endpoint)(_guarded_async(endpoint, mark))
-    if inspect.isroutine(plain):
-        return functools.wraps(endpoint)(_guarded_sync(endpoint, mark))
-    raise PriceError(
-        f"@price goes on a function or an endpoint class, not on {endpoint!r}; "
-        "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
-    )
+    if not inspect.isroutine(plain):
+        raise PriceError(
+            f"@price goes on a function or an endpoint class, not on {endpoint!r}; "
+            "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
+        )
+    return functools.wraps(endpoint)(_guard_for(plain)(endpoint, mark))
 
 
-def _guarded_async(endpoint: Any, mark: Tariff) -> Any:
-    if inspect.isasyncgenfunction(endpoint):
+def _guard_for(plain: Any) -> Callable[[Any, Tariff], Any]:
+    for function in (plain, inspect.unwrap(plain)):  # FastAPI too looks through wrappers
+        if inspect.iscoroutinefunction(function):
+            return _guarded_coroutine
+        if inspect.isasyncgenfunction(function):
+            return _guarded_stream
+        if inspect.isgeneratorfunction(function):
+            return _guarded_generator
+    return _guarded_function
 
-        async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            await _insist(mark, kwargs)
-            async with aclosing(endpoint(*args, **kwargs)) as items:
-                async for item in items:
-                    yield item
 
-        return stream
-
+def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         await _insist(mark, kwargs)
         return await endpoint(*args, **kwargs)
@@ -332,20 +352,44 @@ def _guarded_async(endpoint: Any, mark: Tariff) -> Any:
     return call
 
 
-def _guarded_sync(endpoint: Any, mark: Tariff) -> Any:
-    if inspect.isgeneratorfunction(endpoint):
-
-        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            _insist_from_thread(mark, kwargs)
-            yield from endpoint(*args, **kwargs)
-
-        return stream
-
+def _guarded_function(endpoint: Any, mark: Tariff) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         _insist_from_thread(mark, kwargs)
         return endpoint(*args, **kwargs)
 
     return call
+
+
+def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
+    async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        await _insist(mark, kwargs)
+        async with aclosing(endpoint(*args, **kwargs)) as items:
+            async for item in items:
+                yield item
+
+    def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        _expect(mark)
+        return stream(*args, **kwargs)
+
+    return call
+
+
+def _guarded_generator(endpoint: Any, mark: Tariff) -> Any:
+    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        _insist_from_thread(mark, kwargs)
+        yield from endpoint(*args, **kwargs)
+
+    def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        _expect(mark)
+        return stream(*args, **kwargs)
+
+    return call
+
+
+def _expect(mark: Tariff) -> None:
+    visit = current_visit.get()
+    if visit is not None:
+        visit.expect(mark)
 
 
 def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
@@ -355,7 +399,8 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
 
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
-        await _insist(mark, {})
+        if tariff_of(type(self), self.scope.get("method", "GET")) is mark:
+            await _insist(mark, {})
         await dispatch(self)
 
     endpoint.dispatch = insisting

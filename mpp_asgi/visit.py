@@ -8,13 +8,14 @@ payment is admitted and, if it is to be settled first, final. What the applicati
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from mpp_asgi.answers import Answer
-from mpp_asgi.body import RequestBody
-from mpp_asgi.pricing import Tariff, tariff_of
+from mpp_asgi.body import DisconnectedError, RequestBody
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.toll import Asked, HouseRules, OwedError, Toll
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.gate import Gate
     from mpp_asgi.payment import Payment
+    from mpp_asgi.pricing import Tariff
 
 log = logging.getLogger("mpp_asgi")
 
@@ -34,6 +36,7 @@ _SERVER_ERROR = Problem(
 )
 _COME_BACK = frozenset({408, 425, 429})
 """Refusals by the application that say "later": the payer keeps the credential."""
+_BODY = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 
 
 class Stage(enum.Enum):
@@ -51,6 +54,9 @@ class Visit:
 
     stage = Stage.OPEN
     _toll: Toll | None = None
+    _insisting: asyncio.Lock | None = None
+    _expected: Tariff | None = None
+    _entered = False
     _answer: Answer | None = None
     _held: list[Message] | None = None
     _held_size = 0
@@ -76,6 +82,10 @@ class Visit:
         """What was paid; ``None`` if nothing was, or not yet."""
         return self._toll.payment if self._toll is not None else None
 
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self.scope, self.body, self._method, self._path, self._query)
+
     # The way in
 
     async def serve(self, app: ASGIApp, foreseen: Foreseen | None) -> None:
@@ -86,6 +96,8 @@ class Visit:
             await app(self.scope, self.body.receive, self.send)
         except OwedError as owed:
             self._turn_away(owed)
+        except DisconnectedError:
+            return  # nobody is left to answer
         except Exception:
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
@@ -109,15 +121,13 @@ class Visit:
 
     async def _meet(self, route: PricedRoute, foreseen: Foreseen | None) -> Toll | None:
         """A price turned up; ``None`` if it is nothing this time."""
-        self.stage = Stage.PRICED
-        self.scope.setdefault("state", {})
-        asked = Asked(self.scope, self.body, self._method, self._path, self._query)
-        self._toll = toll = Toll(self._gate, self._rules, route, asked)
+        toll = Toll(self._gate, self._rules, route, self._asked)
         params = foreseen.path_params if foreseen is not None else self.scope.get("path_params")
-        if await toll.quote(params or {}):
-            return toll
-        self.stage = Stage.WAIVED
-        return None
+        costs_something = await toll.quote(params or {})
+        self.scope.setdefault("state", {})["payment"] = None
+        self._toll = toll
+        self.stage = Stage.PRICED if costs_something else Stage.WAIVED
+        return toll if costs_something else None
 
     async def _pay(self, toll: Toll) -> None:
         await toll.pay()
@@ -127,40 +137,52 @@ class Visit:
     # The endpoint
 
     def is_paid(self, tariff: Tariff) -> bool:
-        """Whether the endpoint with this tariff may run: it is paid, is free this time, was priced
-        by path, or is merely called by the endpoint that was routed to."""
-        if self._toll is None:
-            return self._is_nested(tariff)
-        if self._toll.tariff is tariff or not self._toll.route.insists:
-            return self.stage in (Stage.ADMITTED, Stage.WAIVED)
-        return self._is_nested(tariff)
-
-    def _is_nested(self, tariff: Tariff) -> bool:
-        """Only if the router itself named another endpoint: it may have got a copy of our scope."""
-        endpoint = self.scope.get("endpoint")
-        if endpoint is None or not hasattr(endpoint, "__name__"):
+        """Whether the endpoint with this tariff may run: it is paid or free this time, or priced by
+        path."""
+        toll = self._toll
+        if toll is None or (toll.tariff is not tariff and toll.route.insists):
             return False
-        return tariff_of(endpoint, self.scope.get("method", "GET")) is not tariff
+        return self.stage is Stage.ADMITTED or self.stage is Stage.WAIVED
+
+    def enter(self, tariff: Tariff) -> bool:
+        """Let the endpoint with this tariff run, if it may. What it calls itself from then on is
+        included."""
+        if not self._entered:
+            self._entered = self.is_paid(tariff)
+        return self._entered
+
+    def expect(self, tariff: Tariff) -> None:
+        """A stream with this tariff was made; it will insist when it begins."""
+        if not (self._entered or self._started):
+            self._expected = tariff
 
     async def insist(self, tariff: Tariff) -> None:
         """The endpoint with this tariff was reached: have it paid, or unwind the application."""
-        try:
-            toll = self._toll
-            if toll is None:
-                toll = await self._meet(PricedRoute(tariff, self._path, insists=True), None)
-            elif toll.tariff is not tariff:
-                self._refuse_misrouted()
-            if toll is not None and self.stage is Stage.PRICED:
-                await self._pay(toll)
-        except OwedError as owed:
-            self._turn_away(owed)
-            raise
+        if self._insisting is None:
+            self._insisting = asyncio.Lock()
+        async with self._insisting:  # a stream may begin while its response does
+            try:
+                await self._let_in(tariff)
+            except OwedError as owed:
+                self._turn_away(owed)
+                raise
+
+    async def _let_in(self, tariff: Tariff) -> None:
+        if self._answer is not None:
+            raise OwedError(self._answer)
+        if self._toll is None:
+            await self._meet(PricedRoute(tariff, self._asked.path, insists=True), None)
+        elif not self._entered and self._toll.tariff is not tariff and self._toll.route.insists:
+            self._refuse_misrouted()
+        if self._toll is not None and self.stage is Stage.PRICED:
+            await self._pay(self._toll)
+        self._entered = True
 
     def _refuse_misrouted(self) -> NoReturn:
         log.error(
             "a request to %s was priced as one route and taken by another: "
             "add PaymentMiddleware before the middleware that rewrites paths",
-            self._path,
+            self._asked.path,
         )
         raise OwedError(Answer(_SERVER_ERROR))
 
@@ -168,7 +190,9 @@ class Visit:
 
     async def send(self, message: Message) -> None:
         """What the application calls."""
-        if self.stage is Stage.OPEN or self.stage is Stage.WAIVED:
+        if self._expected is None and (self.stage is Stage.OPEN or self.stage is Stage.WAIVED):
+            if message["type"] == "http.response.start":
+                self._started = True
             await self._send(message)
         elif self.stage is Stage.ANSWERED:
             return  # the application is being unwound; what it says about it is not heard
@@ -182,24 +206,30 @@ class Visit:
 
     async def _send_start(self, message: Message) -> None:
         self._status = message["status"]
-        toll = self._toll
-        if toll is None:
-            return
-        if self.stage is Stage.PRICED:
+        if self.stage is not Stage.ADMITTED:
             if self._status >= 400:
                 self.stage = Stage.WAIVED
-                await self._send(message)
+            elif not await self._is_let_in_late():
                 return
-            # The endpoint never asked; something before it answered, a cache perhaps.
-            try:
-                await self._pay(toll)
-            except OwedError as owed:
-                self._turn_away(owed)
-                return
-        if toll.tariff.settle == "after" and self._status < 400:
+        self._expected = None
+        toll = self._toll
+        if self.stage is Stage.WAIVED or toll is None:
+            await self.send(message)
+        elif toll.tariff.settle == "after" and self._status < 400:
             self._held = [message]
         else:
             await self._start(message)
+
+    async def _is_let_in_late(self) -> bool:
+        """A response begins and the endpoint has not insisted: it is a stream, which insists when
+        it begins, or something else answered in its stead, a cache perhaps."""
+        tariff = self._expected
+        if tariff is None and self._toll is not None:
+            tariff = self._toll.tariff
+        if tariff is not None:
+            with suppress(OwedError):
+                await self.insist(tariff)
+        return self._answer is None
 
     async def _start(self, message: Message) -> None:
         self._started = True
@@ -216,7 +246,7 @@ class Visit:
         if self._held_size > self._rules.hold_limit:
             log.error("a response with settle='after' is larger than hold_limit")
             self._turn_away(OwedError(Answer(_SERVER_ERROR)))
-        elif not message.get("more_body", False) and self._toll is not None:
+        elif _is_last(message) and self._toll is not None:
             try:
                 await self._toll.settle()
             except OwedError as owed:
@@ -229,19 +259,26 @@ class Visit:
                 await self._send_rest(rest)
 
     async def _send_rest(self, message: Message) -> None:
-        is_last = not message.get("more_body", False)
-        if is_last:
-            await self.body.look_for_disconnect()
+        if not _is_last(message):
+            await self._send(message)
+            return
+        # Afterwards is too late: once all is sent, servers call every connection closed.
+        await self.body.look_for_disconnect()
+        was_there = not self.body.disconnected
         await self._send(message)
-        if is_last and not self.body.disconnected:
+        if was_there:
             await self._conclude()
 
     async def _conclude(self) -> None:
         """The response left whole: if it was one, the credential is used up."""
+        toll = self._toll
+        if toll is None or toll.admission is None:
+            return
         failed = self._status >= 500 or self._status in _COME_BACK
-        if self._toll is not None and self._toll.admission is not None and not failed:
-            self._delivered = True
-            await self._toll.admission.delivered()
+        if failed or (self._status >= 400 and toll.tariff.settle == "after"):
+            return
+        self._delivered = True
+        await toll.admission.delivered()
 
     async def _leave(self, toll: Toll) -> None:
         if toll.admission is not None and not self._delivered:
@@ -254,6 +291,10 @@ class Visit:
     async def _give_answer(self, answer: Answer) -> None:
         if not self._started:
             await answer.send(self._send)
+
+
+def _is_last(message: Message) -> bool:
+    return message["type"] in _BODY and not message.get("more_body", False)
 
 
 def _paid_headers(

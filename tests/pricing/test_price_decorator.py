@@ -1,0 +1,142 @@
+"""The decorator: what it leaves of a function, and where it refuses to stand."""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.endpoints import HTTPEndpoint
+
+from mpp_asgi import PriceError, price
+
+
+async def coroutine(city: str, days: int = 1) -> str:
+    """Docstring of the endpoint."""
+    return f"{city} {days}"
+
+
+def function(city: str, days: int = 1) -> str:
+    """Docstring of the endpoint."""
+    return f"{city} {days}"
+
+
+async def stream(city: str, days: int = 1) -> AsyncIterator[str]:
+    """Docstring of the endpoint."""
+    yield city
+    yield str(days)
+
+
+def generator(city: str, days: int = 1) -> Iterator[str]:
+    """Docstring of the endpoint."""
+    yield city
+    yield str(days)
+
+
+ENDPOINTS = [coroutine, function, stream, generator]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_an_endpoint_keeps_its_name_signature_and_docstring(endpoint: Any) -> None:
+    priced = price("0.01")(endpoint)
+    assert priced is not endpoint
+    assert inspect.signature(priced) == inspect.signature(endpoint)
+    assert (priced.__name__, priced.__doc__) == (endpoint.__name__, endpoint.__doc__)
+    assert inspect.unwrap(priced) is endpoint
+
+
+async def test_outside_a_request_it_is_the_plain_function() -> None:
+    assert await price("1")(coroutine)("Lisbon", days=2) == "Lisbon 2"
+    assert price("1")(function)("Lisbon", days=2) == "Lisbon 2"
+    assert [each async for each in price("1")(stream)("Lisbon", days=2)] == ["Lisbon", "2"]
+    assert list(price("1")(generator)("Lisbon", days=2)) == ["Lisbon", "2"]
+
+
+async def test_a_stream_left_early_is_closed_at_once() -> None:
+    closed = []
+
+    @price("1")
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    items = endless()
+    await anext(items)
+    await items.aclose()  # type: ignore[attr-defined]
+    assert closed
+
+
+def sync_wrapper(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(endpoint)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return endpoint(*args, **kwargs)
+
+    return wrapper
+
+
+async def test_a_plain_wrapper_around_a_coroutine_function_is_still_awaited() -> None:
+    """FastAPI looks through wrappers to see what to await; so must we."""
+    priced = price("1")(sync_wrapper(coroutine))
+    assert inspect.iscoroutinefunction(priced)
+    assert await priced("Lisbon") == "Lisbon 1"
+    assert [each async for each in price("1")(sync_wrapper(stream))("Lisbon")] == ["Lisbon", "1"]
+
+
+async def test_partial_functions_keep_their_kind() -> None:
+    assert await price("1")(functools.partial(coroutine, "Lisbon"))(days=3) == "Lisbon 3"
+    assert price("1")(functools.partial(function, "Lisbon"))(days=3) == "Lisbon 3"
+    priced = price("1")(functools.partial(functools.partial(stream, "Lisbon"), days=3))
+    assert [each async for each in priced()] == ["Lisbon", "3"]
+
+
+class Forecaster:
+    async def __call__(self, request: Any) -> Awaitable[Any]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("endpoint", [Forecaster(), "a route", None])
+def test_what_is_no_function_is_refused_and_the_other_way_named(endpoint: Any) -> None:
+    with pytest.raises(PriceError, match=r"price this route by path: PaymentMiddleware\(prices="):
+        price("1")(endpoint)
+
+
+def test_a_class_that_dispatches_nothing_is_refused() -> None:
+    class Views:
+        async def get(self) -> None: ...
+
+    with pytest.raises(PriceError, match=r"Views has no dispatch\(\); put @price on its methods"):
+        price("1")(Views)
+
+
+def test_two_decorators_are_one_too_many() -> None:
+    with pytest.raises(PriceError, match=r"coroutine has a price already"):
+        price("1")(price("2")(coroutine))
+
+
+def test_neither_do_they_stack_on_a_class() -> None:
+    class Forecast(HTTPEndpoint):
+        async def get(self, request: Any) -> None: ...
+
+    priced = price("2")(Forecast)
+    with pytest.raises(PriceError, match=r"Forecast has a price already"):
+        price("1")(priced)
+
+
+def test_one_function_may_have_another_price_elsewhere() -> None:
+    cheap, dear = price("1")(coroutine), price("2")(coroutine)
+    assert cheap is not dear
+
+
+def test_a_class_priced_by_inheritance_may_have_a_price_of_its_own() -> None:
+    @price("1")
+    class Forecast(HTTPEndpoint):
+        async def get(self, request: Any) -> None: ...
+
+    @price("2")
+    class Hourly(Forecast):
+        pass
+
+    assert Hourly is not Forecast
