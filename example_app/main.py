@@ -47,10 +47,10 @@ async def menu() -> dict[str, str]:
     """What there is, and what it costs."""
     return {
         "GET /sun/{city}": "0.01 USDC",
-        "GET /calendars/{span}/{city}": "0.02, 0.05 or 0.25 USDC for a week, a month or a year",
+        "GET /calendars/{span}/{city}": "0.02 USDC for a week, 0.05 a month, 0.25 a year",
         "POST /journeys": "0.002 USDC for each stop",
         "GET /live/{city}": "0.02 USDC",
-        "GET /white-nights/{city}": "0.03 USDC if there are any, nothing if not",
+        "GET /white-nights/{city}": "0.03 USDC if there are any",
         "GET /sky/{city}": "0.005 USDC",
     }
 
