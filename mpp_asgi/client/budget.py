@@ -37,9 +37,10 @@ def base_units(amount: Amount, token: Token) -> int:
         )
     try:
         scaled = Decimal(amount).scaleb(token.decimals, context=_EXACT)
+        possible = 0 <= scaled <= _MAX_UNITS
     except (Inexact, InvalidOperation, Overflow):
         raise ValueError(f"{amount!r} is not an amount of money.") from None
-    if not 0 <= scaled <= _MAX_UNITS or scaled != (units := int(scaled)):
+    if not possible or scaled != (units := int(scaled)):
         raise ValueError(
             f"{amount!r} is not an amount of {token.symbol}, which has {token.decimals} decimals."
         )

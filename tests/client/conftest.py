@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -277,13 +278,7 @@ def credentials_of(request: httpx.Request) -> list[str]:
     ]
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def sandbox(clock: Clock) -> Sandbox:
+def open_sandbox(clock: Clock) -> Sandbox:
     """A network whose ledger closes when it is told to."""
     sandbox = Sandbox(close_interval=None, clock=clock)
     sandbox.fund(PAYER.public_key, usdc=100)
@@ -291,6 +286,37 @@ def sandbox(clock: Clock) -> Sandbox:
     sandbox.fund(SPONSOR.public_key)
     sandbox.close_ledger()
     return sandbox
+
+
+def make_payer(sandbox: Sandbox, clock: Clock, waits: list[float], **settings: Any) -> PaymentAuth:
+    """A payer. While it waits, time passes and ledgers close."""
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.now += seconds
+        sandbox.close_ledger()
+
+    async def async_sleep(seconds: float) -> None:
+        sleep(seconds)
+
+    defaults: dict[str, Any] = {
+        "budget": "1.00",
+        "rpc": sandbox.rpc,
+        "clock": clock,
+        "sleep": sleep,
+        "async_sleep": async_sleep,
+    }
+    return PaymentAuth(PAYER, **(defaults | settings))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Sandbox:
+    return open_sandbox(clock)
 
 
 @pytest.fixture
@@ -306,25 +332,18 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def payer(sandbox: Sandbox, clock: Clock, waits: list[float]) -> Callable[..., PaymentAuth]:
-    """Makes payers. While they wait, time passes and ledgers close."""
+    """Makes payers at the shop's network."""
+    return partial(make_payer, sandbox, clock, waits)
 
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        clock.now += seconds
-        sandbox.close_ledger()
 
-    async def async_sleep(seconds: float) -> None:
-        sleep(seconds)
+@pytest.fixture(scope="session")
+def new_world() -> Callable[..., tuple[Shop, PaymentAuth]]:
+    """Makes a shop and a payer of their own, for tests that need many."""
 
-    def make(**settings: Any) -> PaymentAuth:
-        defaults: dict[str, Any] = {
-            "budget": "1.00",
-            "rpc": sandbox.rpc,
-            "clock": clock,
-            "sleep": sleep,
-            "async_sleep": async_sleep,
-        }
-        return PaymentAuth(PAYER, **(defaults | settings))
+    def make(**settings: Any) -> tuple[Shop, PaymentAuth]:
+        clock = Clock()
+        sandbox = open_sandbox(clock)
+        return Shop(sandbox, clock), make_payer(sandbox, clock, [], **settings)
 
     return make
 

@@ -423,11 +423,9 @@ async def test_delivered_already(shop: Any, payer: Any, fetch: Any) -> None:
     assert shop.earned == 200_000
 
 
-async def test_never_received_and_void_by_now(shop: Any, payer: Any, fetch: Any, way: str) -> None:
+@pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
+async def test_never_received_and_void_by_now(shop: Any, auth: Any, fetch: Any) -> None:
     """The ledger says that the first payment can never move, so a second one is made."""
-    if way == "push":
-        pytest.skip("a pushed payment has moved before it is shown")
-    auth = payer()
     shop.reactions = [losing()]
     with pytest.raises(PaymentOutcomeUnknownError):
         await fetch(auth)
@@ -439,10 +437,8 @@ async def test_never_received_and_void_by_now(shop: Any, payer: Any, fetch: Any,
     assert auth.spent == {"USDC": Decimal("0.01")}
 
 
-async def test_never_received_and_still_valid(shop: Any, payer: Any, fetch: Any, way: str) -> None:
-    if way == "push":
-        pytest.skip("a pushed payment has moved before it is shown")
-    auth = payer()
+@pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
+async def test_never_received_and_still_valid(shop: Any, auth: Any, fetch: Any, way: str) -> None:
     shop.reactions = [losing()]
     with pytest.raises(PaymentOutcomeUnknownError):
         await fetch(auth)

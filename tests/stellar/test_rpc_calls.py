@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.stellar.rpc import (
@@ -271,6 +271,7 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(call=st.sampled_from([call for call, _ in ANSWERS]), response=_json, result=_json)
 def test_garbage_is_never_more_than_an_error(
     call: RpcCall[Any], response: object, result: object

@@ -1,7 +1,7 @@
 """Transfers as a payer builds them, checked against the SDK's own classes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stellar_sdk import (
     Account,
@@ -62,6 +62,7 @@ def by_the_sdk(transfer: Transfer, source: str, sequence: int, fee: int, max_tim
     return builder.add_time_bounds(0, max_time).build().to_xdr_object().to_xdr_bytes()
 
 
+@settings(deadline=None)
 @given(amount=amounts, sequence=sequences, fee=fees, max_time=times)
 def test_unsigned_envelope_is_what_the_sdk_builds(
     amount: int, sequence: int, fee: int, max_time: int
@@ -122,6 +123,7 @@ def test_signature_is_for_one_network() -> None:
     assert signed(TESTNET.passphrase) != signed(PUBNET.passphrase)
 
 
+@settings(deadline=None)
 @given(amount=amounts, nonce=nonces, expiration_ledger=ledgers)
 def test_signed_authorization_is_what_the_sdk_signs(
     amount: int, nonce: int, expiration_ledger: int

@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stellar_sdk import (
     Account,
@@ -379,6 +379,7 @@ def test_absurd_counts_are_refused_at_once() -> None:
         inspected(b64(RAW[:at] + b"\xff\xff\xff\xff" + RAW[at + 4 :]))
 
 
+@settings(deadline=None)
 @given(raw=st.binary(max_size=200), cut=st.integers(0, len(RAW)))
 def test_random_bytes_are_refused_or_read(raw: bytes, cut: int) -> None:
     for garbage in (raw, RAW[:cut] + raw, RAW[:cut] + raw + RAW[cut + len(raw) :]):
@@ -386,12 +387,14 @@ def test_random_bytes_are_refused_or_read(raw: bytes, cut: int) -> None:
             inspected(b64(garbage))
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=50))
 def test_random_text_is_refused(text: str) -> None:
     with pytest.raises(TransferError):
         inspected(text)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, len(RAW) - 1), flip=st.integers(1, 255))
 def test_a_flipped_byte_never_keeps_the_hash(at: int, flip: int) -> None:
     mutated = bytearray(RAW)
@@ -401,6 +404,7 @@ def test_a_flipped_byte_never_keeps_the_hash(at: int, flip: int) -> None:
         assert seen.hash != inspected(SPONSORED).hash
 
 
+@settings(deadline=None)
 @given(
     amount=st.integers(-(2**127), 2**127 - 1),
     nonce=st.integers(-(2**63), 2**63 - 1),

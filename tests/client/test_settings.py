@@ -1,0 +1,76 @@
+"""What a payer is made from, and the mistakes that are told at once."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from stellar_sdk import Keypair
+
+from mpp_asgi.client import PaymentAuth
+from mpp_asgi.client.connection import origins_from
+from mpp_asgi.stellar.network import TESTNET, Token
+
+PAYER = Keypair.from_raw_ed25519_seed(b"p" * 32)
+
+
+@pytest.fixture(autouse=True)
+def _no_rpc_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MPP_RPC_URL", raising=False)
+
+
+def test_the_least_that_is_needed() -> None:
+    auth = PaymentAuth(PAYER.secret, budget="1.00")
+    assert auth.payer == PAYER.public_key
+    assert auth.left == {"USDC": Decimal(1)}
+    assert (auth.paid, auth.receipts, auth.unresolved) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "match"),
+    [
+        ({"budget": 1.0}, TypeError, 'write "1.0"'),
+        ({"budget": "-1"}, ValueError, "is not an amount"),
+        ({"max_per_request": 0.1}, TypeError, "not float"),
+        ({"max_per_request": {"XLM": "1"}}, ValueError, "not among the currencies"),
+        ({"currencies": ["EURC"]}, ValueError, "not a well-known currency"),
+        ({"network": "testnet"}, ValueError, "did you mean 'stellar:testnet'"),
+        ({"network": "stellar:pubnet"}, ValueError, "no public RPC for stellar:pubnet"),
+        ({"mode": "shove"}, ValueError, "'pull' or 'push'"),
+        ({"rpc": "rpc.test"}, ValueError, "http:// or https:// URL"),
+        ({"origins": ["shop.test"]}, ValueError, "is not an origin"),
+        ({"origins": ["https://shop.test/path"]}, ValueError, "is not an origin"),
+    ],
+    ids=str,
+)
+def test_mistakes(settings: dict[str, Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        PaymentAuth(PAYER, **({"budget": "1.00"} | settings))
+
+
+def test_a_key_that_cannot_sign() -> None:
+    with pytest.raises(ValueError, match="has no secret"):
+        PaymentAuth(Keypair.from_public_key(PAYER.public_key), budget="1")
+
+
+def test_the_environment_names_the_rpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPP_RPC_URL", "nonsense")
+    with pytest.raises(ValueError, match="http:// or https:// URL"):
+        PaymentAuth(PAYER, budget="1")
+    monkeypatch.setenv("MPP_RPC_URL", "https://rpc.test")
+    PaymentAuth(PAYER, budget="1", network="stellar:pubnet")
+    PaymentAuth(PAYER, budget="1", network="stellar:pubnet", rpc="https://other.test")
+
+
+def test_currencies_and_budgets_of_their_own() -> None:
+    own = Token("CDLZFC3SYJYDZT7K67VZ75HPJVIEUVNIXF47ZG2FB2RMQQVU2HHGCYSD", "OWN", 2)
+    auth = PaymentAuth(PAYER, budget={"XLM": 5, "OWN": "0.05"}, currencies=["XLM", own])
+    assert auth.left == {"XLM": Decimal(5), "OWN": Decimal("0.05")}
+    auth = PaymentAuth(PAYER, budget={"XLM": 5}, currencies=["XLM", TESTNET.tokens["USDC"]])
+    assert auth.left == {"XLM": Decimal(5), "USDC": Decimal(0)}
+
+
+def test_origins() -> None:
+    assert origins_from(["https://Shop.test", "http://localhost:80/"]) == {
+        ("https", "shop.test", 443),
+        ("http", "localhost", 80),
+    }
