@@ -44,6 +44,21 @@ class Measure:
     load_share: float
     """The part of its core that the load generator used."""
 
+    @classmethod
+    def of(cls, subject: Subject, tally: load.Tally, server_cpu_seconds: float) -> Measure:
+        """What a tally and the CPU time of the server come to.
+
+        Raises:
+            WrongAnswerError: a response had another status than the subject's.
+        """
+        if set(tally.statuses) != {subject.status}:
+            raise WrongAnswerError(f"{subject.app} answered {tally.statuses}, not {subject.status}")
+        return cls(
+            rate=tally.rate,
+            server_share=server_cpu_seconds / tally.seconds,
+            load_share=tally.load_cpu_seconds / tally.seconds,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -102,17 +117,7 @@ def _round(
     tallies = drive(load.Plan(targets=targets, seconds=seconds))
     after = [cores.cpu_seconds(server.pid) for _, server in pair]
     base, subject = (
-        _measure(who, tally, cpu_after - cpu_before)
+        Measure.of(who, tally, cpu_after - cpu_before)
         for (who, _), tally, cpu_before, cpu_after in zip(pair, tallies, before, after, strict=True)
     )
     return base, subject
-
-
-def _measure(subject: Subject, tally: load.Tally, server_cpu_seconds: float) -> Measure:
-    if set(tally.statuses) != {subject.status}:
-        raise WrongAnswerError(f"{subject.app} answered {tally.statuses}, not {subject.status}")
-    return Measure(
-        rate=tally.rate,
-        server_share=server_cpu_seconds / tally.seconds,
-        load_share=tally.load_cpu_seconds / tally.seconds,
-    )
