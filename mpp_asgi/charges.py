@@ -106,8 +106,8 @@ class ChargeBook:
         """Say that this process lives, if it is time to."""
         now = self.clock()
         if now >= self._beat_due:
-            self._beat_due = now + HEARTBEAT_SECONDS
             await self.store.heartbeat(self.owner, alive_until=int(now) + LIFE_SECONDS)
+            self._beat_due = now + HEARTBEAT_SECONDS
 
     async def beat_forever(self) -> None:
         """Keep saying so. Runs as a task for as long as the application does."""
@@ -139,6 +139,7 @@ class Turn:
         self._book = book
         self._id = charge_id
         self._ended = False
+        self._may_own = False
         self.charge: Charge | None = None
         """The record, once it was found or claimed."""
 
@@ -150,6 +151,7 @@ class Turn:
         """
         self.charge = await self._book.store.get(self._id)
         if self.charge is not None:
+            self._may_own = self.charge.owner == self._book.owner
             _refuse_if_over(self.charge)
         return self.charge
 
@@ -175,6 +177,7 @@ class Turn:
             owner=book.owner,
         )
         give_up = book.clock() + PATIENCE_SECONDS
+        self._may_own = True
         while True:
             claim = await book.store.claim(fresh, proofs, now=int(book.clock()))
             if claim.outcome in (Outcome.NEW, Outcome.TAKEN) and claim.charge is not None:
@@ -197,6 +200,7 @@ class Turn:
 
         Raises:
             RefusalError: one of ``proofs`` belongs to another challenge; nothing may be submitted.
+            OwnershipLostError: another process is at it by now, and what it makes of it is open.
         """
         try:
             await self._write(
@@ -208,6 +212,9 @@ class Turn:
                 payer=payer,
             )
         except OwnershipLostError:
+            found = await self._book.store.get(self._id)
+            if found is None or found.owner != self._book.owner:
+                raise
             raise RefusalError(
                 problems.INVALID_CHALLENGE.because("This payment was used before.")
             ) from None
@@ -233,14 +240,22 @@ class Turn:
         self._over()
 
     async def delivered(self) -> None:
-        """Write down that the response left; ends the turn. Keeps trying if the store fails."""
+        """Write down that the response left; ends the turn. Keeps trying if the store fails, and
+        survives cancellation."""
+        try:
+            await self._deliver()
+        except asyncio.CancelledError:
+            self._book.spawn(self._deliver())  # it has left all the same; writing it twice is once
+            raise
+
+    async def _deliver(self) -> None:
         try:
             await self._write(state=State.DELIVERED, owner=None)
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
             self._book.spawn(self._deliver_later())
         except OwnershipLostError:
-            log.error("charge %s was taken over while its response was sent", self._id)
+            log.error("charge %s was taken over, or over, when its response had left", self._id)
             self._over()
         else:
             self._over()
@@ -267,14 +282,18 @@ class Turn:
             await asyncio.shield(self._book.spawn(self._let_go()))
 
     async def _let_go(self) -> None:
+        store, owner = self._book.store, self._book.owner
         try:
-            charge = self.charge
-            if charge is None or charge.owner != self._book.owner:
+            if not self._may_own:
+                return
+            # As it is stored, not as we know it: a step that was cancelled may have been written.
+            charge = await store.get(self._id)
+            if charge is None or charge.owner != owner:
                 return
             if charge.state is State.CLAIMED:
-                await self._book.store.release(self._id, owner=self._book.owner)
+                await store.release(self._id, owner=owner)
             else:
-                await self._write(owner=None)
+                await store.write(dataclasses.replace(charge, owner=None), owner=owner)
         except (StoreUnavailableError, OwnershipLostError) as error:
             # The record names us as owner; this process may take it again, others once our
             # heartbeat is stale.

@@ -1,7 +1,5 @@
 """A paid application on a sandbox, with time in the test's hand, and payers to visit it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +12,7 @@ from fastapi import FastAPI
 from stellar_sdk import Keypair
 
 from mpp_asgi import PaymentMiddleware, price
+from mpp_asgi.config import EmbeddedNetwork
 from mpp_asgi.protocol import Challenge, Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
@@ -25,6 +24,7 @@ from mpp_asgi.stellar.transfer import (
     sponsored_envelope,
     transfer_operation,
 )
+from mpp_asgi.stores.contract import Store
 
 START = 1_790_000_000
 SECRET = "the secret of the tests, long enough"
@@ -59,13 +59,24 @@ class Shop:
     runs: list[str]
     """The paths whose endpoints ran."""
 
-    def payer(self, number: int = 1, *, usdc: str = "10") -> Payer:
+    def payer(self, number: int = 1, *, usdc: str = "10") -> "Payer":
         keypair = Keypair.from_raw_ed25519_seed(bytes(31) + bytes([64 + number]))
         self.sandbox.fund(keypair.public_key, usdc=usdc)
         return Payer(self, keypair)
 
     def earned(self) -> int:
         return self.sandbox.balance(RECIPIENT.public_key, self.sandbox.usdc)
+
+    def sponsor_funds(self) -> int:
+        """What the sponsor has left for fees, in stroops."""
+        return self.sandbox.balance(SPONSOR.public_key, self.sandbox.xlm)
+
+    @property
+    def store(self) -> Store:
+        """Where the records are; after the first request."""
+        house = payment_middleware(self.app)._house
+        assert house is not None
+        return house._store
 
     async def challenges(self, path: str = "/paid", **request: Any) -> list[Challenge]:
         """The challenges for a request: sponsored first, unsponsored second."""
@@ -278,9 +289,13 @@ def paid_app(runs: list[str]) -> FastAPI:
 
 @asynccontextmanager
 async def open_shop(
-    *, sandbox: Sandbox | None = None, time: Time | None = None, **settings: Any
+    *,
+    sandbox: Sandbox | None = None,
+    node: EmbeddedNetwork | None = None,
+    time: Time | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Shop]:
-    """Open a shop; ``settings`` go to the middleware."""
+    """Open a shop; ``settings`` go to the middleware, which asks ``node`` if there is one."""
     runs: list[str] = []
     app = paid_app(runs)
     time = time or Time()
@@ -289,7 +304,7 @@ async def open_shop(
     sandbox.fund(SPONSOR.public_key)
     values: dict[str, Any] = {
         "network": "sandbox",
-        "sandbox": sandbox,
+        "sandbox": node or sandbox,
         "recipient": RECIPIENT.public_key,
         "sponsor": SPONSOR.secret,
         "secret": SECRET,
@@ -301,7 +316,18 @@ async def open_shop(
     app.add_middleware(PaymentMiddleware, **values)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
-        yield Shop(app, sandbox, time, http, runs)
+        try:
+            yield Shop(app, sandbox, time, http, runs)
+        finally:
+            await payment_middleware(app)._close()
+
+
+def payment_middleware(app: FastAPI) -> PaymentMiddleware:
+    """The middleware of an application that has served a request, or a new one that is not open."""
+    layer: Any = app.middleware_stack or app.build_middleware_stack()
+    while not isinstance(layer, PaymentMiddleware):
+        layer = layer.app
+    return layer
 
 
 def renamed(challenge: Challenge, **changes: Any) -> Challenge:

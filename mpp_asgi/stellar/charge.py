@@ -9,19 +9,16 @@ Three ways to show a payment, each an `Admission`:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Quote, RefusalError
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
-from mpp_asgi.stellar.admissions import (
-    Counter,
-    PullAdmission,
-    PushAdmission,
-    ShownCharge,
-    SponsoredAdmission,
-)
+from mpp_asgi.stellar.admissions import Counter, ShownCharge
 from mpp_asgi.stellar.payload import HASH, SIGNED_HASH, TRANSACTION, ShownPayment
+from mpp_asgi.stellar.pull import PullAdmission, SponsoredAdmission
+from mpp_asgi.stellar.push import PushAdmission
 from mpp_asgi.stellar.terms import Terms
 
 if TYPE_CHECKING:
@@ -89,17 +86,14 @@ class ChargeIntent:
         shown = ShownPayment.in_credential(credential)
         terms = Terms.from_request(quote.request)
         token = self._by_address.get(terms.token)
-        if (
-            token is None
-            or terms.recipient != self._recipient
-            or terms.network != self._counter.network.name
-        ):
-            raise RefusalError(
-                problems.INVALID_CHALLENGE.because(
-                    "This challenge is not of the seller's present terms.",
-                    challenge_id=quote.challenge_id,
-                )
-            )
+        changed = problems.INVALID_CHALLENGE.because(
+            "This challenge is not of the seller's present terms.",
+            challenge_id=quote.challenge_id,
+        )
+        if token is None or terms.network != self._counter.network.name:
+            raise RefusalError(changed)
+        if terms.recipient != self._recipient:
+            quote = replace(quote, lapsed=changed)
         self._require_taken(shown, terms)
         kind: type[PullAdmission | PushAdmission | SponsoredAdmission]
         if shown.type != TRANSACTION:
@@ -117,8 +111,6 @@ class ChargeIntent:
 
     def _require_taken(self, shown: ShownPayment, terms: Terms) -> None:
         if shown.type == TRANSACTION:
-            if terms.sponsored and self._counter.sponsor is None:
-                raise _unfit("Fees are not sponsored any more; pay with a new challenge.")
             return
         if terms.sponsored:
             raise _unfit("A sponsored charge is paid with a transaction, not with a hash.")

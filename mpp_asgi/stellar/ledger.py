@@ -3,7 +3,9 @@
 Between the moment a transaction is sent and the moment the ledger has decided there is doubt, and
 doubt is not failure: a lost answer, ``DUPLICATE`` and ``TRY_AGAIN_LATER`` all mean "look it up".
 Doubt ends in one of three ways: the ledger has the transaction, or a ledger has closed after the
-transaction's time limit without it, or the network refused it and has moved on without it.
+transaction's time limit without it, or the network has answered every offer of it with a refusal
+and has moved on without it. An offer without an answer may have been taken, whatever became of the
+others: then the time limit alone decides.
 """
 
 from __future__ import annotations
@@ -153,17 +155,15 @@ class _Offers:
 
 
 def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> Decision | None:
-    if status.status == "SUCCESS":
-        return Decision(kind="success", status=status)
-    if status.status == "FAILED":
-        return Decision(kind="failed", status=status)
+    if status.status != "NOT_FOUND":
+        return Decision(kind="success" if status.status == "SUCCESS" else "failed", status=status)
     if status.oldest_ledger_close_time > pending.valid_until:
         return None  # the node has forgotten the time in question: its silence means nothing
     if status.latest_ledger_close_time > pending.valid_until:
         return Decision(kind="dropped", status=status)
     last = offers.last
-    if last is not None and last.status == "ERROR" and not offers.taken:
-        surely = pending.ours and not offers.unanswered
-        if surely or status.latest_ledger >= last.latest_ledger + REFUSAL_LEDGERS:
-            return Decision(kind="dropped", status=status, refusal=last.error_result_xdr)
+    if last is None or last.status != "ERROR" or offers.taken or offers.unanswered:
+        return None
+    if pending.ours or status.latest_ledger >= last.latest_ledger + REFUSAL_LEDGERS:
+        return Decision(kind="dropped", status=status, refusal=last.error_result_xdr)
     return None

@@ -27,6 +27,9 @@ DRIFT_LEDGERS: Final = 3
 """How far an authorization may outlive the draft's bound. The draft computes it from the payer's
 ledger and clock at signing, we from ours later on: a ledger that takes 6 s instead of 5, or an RPC
 one ledger behind, would refuse honest payers."""
+LEAST_LEDGERS: Final = 2
+"""For how many ledgers more an authorization must be valid. One that ends before our transaction
+is included makes it fail, and the sponsor pays for nothing."""
 
 _INVOKE: Final = "INVOKE_HOST_FUNCTION"
 
@@ -101,17 +104,21 @@ def require_timely_authorization(
         now: Unix seconds.
 
     Raises:
-        RefusalError: one does, or is over already.
+        RefusalError: one does, or is over too soon to be relied on.
     """
     latest = ledger + math.ceil(max(expires - now, 0) / LEDGER_SECONDS) + DRIFT_LEDGERS
     for entry in inspected.authorizations:
         expiration = entry.expiration_ledger or 0
         _require(expiration <= latest, "The authorization entry is valid beyond the challenge.")
-        _require(expiration > ledger, "The authorization entry has expired.")
+        _require(expiration >= ledger + LEAST_LEDGERS, "The authorization entry expires too soon.")
 
 
-def require_self_paid(inspected: InspectedTransfer, *, expires: int) -> None:
-    """The transaction is the payer's own, complete, and void when the challenge is.
+def require_self_paid(inspected: InspectedTransfer, *, expires: int, now: float) -> None:
+    """The transaction is the payer's own, complete, good at once, and void when the challenge is.
+
+    Args:
+        expires: of the challenge, Unix seconds.
+        now: Unix seconds.
 
     Raises:
         RefusalError: it is not.
@@ -124,6 +131,11 @@ def require_self_paid(inspected: InspectedTransfer, *, expires: int) -> None:
     _require(
         inspected.max_time is not None and inspected.max_time <= expires,
         "The transaction's maxTime must be set, and not after the challenge's expiry.",
+    )
+    _require((inspected.max_time or 0) > now, "The transaction's maxTime has passed.")
+    _require(
+        (inspected.min_time or 0) <= now and not inspected.other_preconditions,
+        "The transaction must be good now: no minTime ahead, and no other preconditions.",
     )
     for entry in inspected.authorizations:
         _require(

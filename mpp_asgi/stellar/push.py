@@ -1,0 +1,117 @@
+"""Push: the payer submitted a transaction and shows its hash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from stellar_sdk import Keypair
+from stellar_sdk.exceptions import BadSignatureError
+
+from mpp_asgi.intents import FaultError, RefusalError
+from mpp_asgi.protocol import problems
+from mpp_asgi.stellar import policy
+from mpp_asgi.stellar.admissions import ChargeAdmission
+from mpp_asgi.stellar.payload import SIGNED_HASH
+from mpp_asgi.stellar.rpc import get_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpp_asgi.stellar.rpc import TransactionStatus
+    from mpp_asgi.stellar.transfer import Transfer
+
+PUSH_SECONDS: Final = 24 * 3600
+"""How old a transaction may be that is shown as payment; less than its record is kept."""
+PUSH_PATIENCE_SECONDS: Final = 12
+"""How long to wait for a node to catch up with the moment at which a payment was shown."""
+
+
+class PushAdmission(ChargeAdmission):
+    """Push: a transaction that is on the ledger already."""
+
+    _created_at: int | None = None
+
+    def _require_open(self) -> None:
+        """Not for us: a payment that was made in time may be shown later."""
+
+    def _read(self) -> Sequence[str]:
+        if self._shown.type == SIGNED_HASH:
+            self._require_signature()
+        return ()
+
+    async def _check(self) -> None:
+        status = await self._find_transaction()
+        transfer = self._require_paid(status)
+        self._require_in_time(status)
+        await self._claim((f"tx:{self._shown.value}",))
+        self._created_at = status.created_at
+        self.payment = replace(self.payment, payer=transfer.sender)
+
+    def _require_signature(self) -> None:
+        """The payer itself shows the payment: anyone can read a hash off the ledger."""
+        if self._source is None or not self._source.startswith("G"):
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because(
+                    "A signedHash credential names the payer's account as its source."
+                )
+            )
+        message = f"{self._quote.challenge_id}:{self._shown.value}".encode()
+        try:
+            Keypair.from_public_key(self._source).verify(message, self._shown.signature or b"")
+        except (BadSignatureError, ValueError):
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because(
+                    "sourceSignature is not the source's signature over '{challenge id}:{hash}'."
+                )
+            ) from None
+
+    async def _find_transaction(self) -> TransactionStatus:
+        """The transaction as the ledger has it, failed or not.
+
+        Raises:
+            RefusalError: the ledger did not have it when it was shown.
+            FaultError: the node does not know yet what the ledger had by then.
+        """
+        clock = self._counter.clock
+        shown_at = clock()
+        while True:
+            status = await self._counter.ledger.ask(get_transaction(self._shown.value))
+            if status.status != "NOT_FOUND":
+                return status
+            if status.latest_ledger_close_time > shown_at:
+                raise RefusalError(
+                    problems.VERIFICATION_FAILED.because(
+                        "The transaction is not on the ledger. If it was just submitted, show the "
+                        "same credential again; do not pay again."
+                    )
+                )
+            if clock() - shown_at >= PUSH_PATIENCE_SECONDS:
+                raise FaultError("The payment network is behind; the payment is not seen yet.")
+            await self._counter.sleep(0.5)
+
+    def _require_paid(self, status: TransactionStatus) -> Transfer:
+        if status.status != "SUCCESS":
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because("The transaction failed on the ledger.")
+            )
+        inspected, transfer = self._inspect(status.envelope_xdr or "")
+        if inspected.hash != self._shown.value:
+            raise FaultError("The payment network gave a senseless answer.")
+        policy.require_no_name(inspected, self._counter.own_addresses)
+        return transfer
+
+    def _require_in_time(self, status: TransactionStatus) -> None:
+        created_at, quote = status.created_at or 0, self._quote
+        if created_at < self._counter.clock() - PUSH_SECONDS:
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because("The transaction is too old to pay for this.")
+            )
+        lapsed = quote.lapsed
+        has_expired = lapsed is not None and lapsed.slug == problems.PAYMENT_EXPIRED.slug
+        if lapsed is not None and not (has_expired and created_at < quote.expires):
+            raise RefusalError(lapsed)
+
+    async def _submit(self) -> None:
+        """The payer did that: the money has moved."""
+        await self._settled(self._shown.value, payer=self.payment.payer or "", at=self._created_at)
