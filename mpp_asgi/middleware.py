@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, World, open_house
+from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, current_visit, tariff
-from mpp_asgi.routes import PathPrice, RouteTable, path_price
+from mpp_asgi.routes import RouteTable
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
@@ -70,15 +71,15 @@ class PaymentMiddleware:
         self._house: House | None = None
         self._opening = asyncio.Lock()
         self._settings: Settings | ConfigError
-        path_prices: list[PathPrice] = []
+        entries: list[PathPrice] = []
         try:
             self._settings = read_settings(settings)
-            path_prices = [_path_price(key, value) for key, value in (prices or {}).items()]
+            entries = [_path_price(key, value) for key, value in (prices or {}).items()]
         except (ConfigError, PriceError) as error:
             # A server takes an error here for "no lifespan" and starts all the same; so it is said
             # where it stops the start.
             self._settings = ConfigError(str(error))
-        self._routes = RouteTable(path_prices, _governs_itself_not)
+        self._routes = RouteTable(PathPrices(entries), _governs_itself_not)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -95,7 +96,7 @@ class PaymentMiddleware:
             visit = Handshake(house.gate, house.rules, scope, receive, send)
         foreseen = None
         if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
-            foreseen = self._routes.find(scope, scope.get("app", self.app))
+            foreseen = self._routes.find(scope)
         entered = current_visit.set(visit)
         try:
             await visit.serve(self.app, foreseen)
@@ -111,15 +112,21 @@ class PaymentMiddleware:
                     self._settings, self._world, sandbox=self._sandbox, intents=self._intents
                 )
                 try:
-                    self._check_prices(house, scope)
+                    self._routes.look_at(self.app, _adopter(scope))
+                    self._check_prices(house)
                 except ConfigError:
                     await house.close()
                     raise
                 self._house = house
         return self._house
 
-    def _check_prices(self, house: House, scope: Scope) -> None:
-        for route in self._routes.priced_routes(scope.get("app", self.app)):
+    def _check_prices(self, house: House) -> None:
+        for path in self._routes.misplaced_prices():
+            raise ConfigError(
+                f"@price stands above the route decorator of {path}, where it has no effect: "
+                "put it below."
+            )
+        for route in self._routes.priced_routes():
             try:
                 house.gate.offers(
                     route.tariff, route.tariff.prices, realm="start", header=route.header
@@ -161,13 +168,22 @@ def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathP
 def _governs_itself_not(app: object) -> bool:
     """Whether a mounted application is ours to price: it has no PaymentMiddleware of its own."""
     while app is not None:
-        if isinstance(app, PaymentMiddleware):
-            return False
-        added = getattr(app, "user_middleware", ())
-        if any(getattr(each, "cls", None) is PaymentMiddleware for each in added):
+        if isinstance(app, PaymentMiddleware) or _has_our_middleware(app):
             return False
         app = getattr(app, "app", None)
     return True
+
+
+def _adopter(scope: Scope) -> object:
+    """The application that the middleware was added to, where further middleware hides it. If it
+    was not added to one, the scope may name another, in which it is mounted."""
+    app = scope.get("app")
+    return app if _has_our_middleware(app) else None
+
+
+def _has_our_middleware(app: object) -> bool:
+    added = getattr(app, "user_middleware", ())
+    return any(getattr(each, "cls", None) is PaymentMiddleware for each in added)
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -31,6 +31,7 @@ Settle = Literal["before", "after"]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 """What a class of handlers may handle."""
 _TARIFF = "__mpp_tariff__"
+_PRICED_ELSEWHERE = "__mpp_priced_elsewhere__"
 
 
 class PriceError(ValueError):
@@ -221,9 +222,18 @@ def price(
             raise PriceError(f"{name} has a price already; give one @price several amounts")
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
+        with suppress(AttributeError):  # bound methods take no notes
+            setattr(endpoint, _PRICED_ELSEWHERE, True)
         return guarded
 
     return decorate
+
+
+def is_priced_elsewhere(endpoint: object) -> bool:
+    """Whether this is the plain function of a priced endpoint. A route that has it got it before
+    it was priced: the decorators stand in the wrong order, and the route would be free."""
+    notes: dict[str, object] = getattr(endpoint, "__dict__", {})
+    return _PRICED_ELSEWHERE in notes and _TARIFF not in notes
 
 
 def tariff_of(endpoint: object, http_method: str) -> Tariff | None:

@@ -6,13 +6,12 @@ insists on its payment itself, whatever brought the request there (see `pricing`
 answered before any of the application runs. Where it cannot see (an unknown kind of route, a
 rewriting middleware further in) it says so with ``None``, and the endpoint's insistence decides.
 
-Prices by path, for routes that cannot be decorated, are decided here alone.
+Prices by path, for routes that cannot be decorated, are decided here alone (see `path_prices`).
 """
 
 from __future__ import annotations
 
 import inspect
-import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,20 +23,21 @@ from starlette.routing import (
     Mount,
     Route,
     WebSocketRoute,
-    compile_path,
 )
 
-from mpp_asgi.pricing import PriceError, Tariff, tariff_of, tariffs_of
+from mpp_asgi.pricing import Tariff, is_priced_elsewhere, tariff_of, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from starlette.types import Scope
 
+    from mpp_asgi.path_prices import PathPrices
+
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
-_PATTERN = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
 _MOST_NESTING = 32
 _MOST_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,70 +62,41 @@ class Foreseen:
     path_params: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PathPrice:
-    """A price by method and path pattern."""
-
-    method: str | None
-    path: str
-    pattern: re.Pattern[str]
-    route: PricedRoute | None
-    """``None``: free, whatever later patterns say."""
-
-    def matches(self, method: str, paths: Iterable[str]) -> bool:
-        if self.method is None:
-            if method == "OPTIONS":
-                return False
-        elif method != self.method and not (method == "HEAD" and self.method == "GET"):
-            return False
-        return any(self.pattern.match(path) for path in paths)
-
-
-def path_price(key: str, tariff: Tariff | None) -> PathPrice:
-    """Parse one entry of ``PaymentMiddleware(prices=...)``.
-
-    Args:
-        key: ``"GET /proxy/{path:path}"``, or a path alone for every method.
-        tariff: ``None`` for free.
-
-    Raises:
-        PriceError: the key is no method and path.
-    """
-    parsed = _PATTERN.fullmatch(key.strip())
-    if parsed is None:
-        raise PriceError(f"prices={{{key!r}: ...}}: a key is 'GET /path' or '/path/{{name}}'")
-    method = parsed["method"] if parsed["method"] != "*" else None
-    try:
-        pattern, _, _ = compile_path(parsed["path"])
-    except (AssertionError, ValueError) as error:
-        raise PriceError(f"prices={{{key!r}: ...}}: {error}") from None
-    route = PricedRoute(tariff, parsed["path"], insists=False) if tariff is not None else None
-    return PathPrice(method, parsed["path"], pattern, route)
-
-
 class RouteTable:
     """Foresees which priced route takes a request.
 
     Args:
-        path_prices: prices by path, the first match counts.
+        path_prices: prices by path.
         governs: whether the middleware this table belongs to is the one for a sub-application.
     """
 
-    def __init__(self, path_prices: Sequence[PathPrice], governs: Callable[[object], bool]) -> None:
-        self._path_prices = tuple(path_prices)
+    def __init__(self, path_prices: PathPrices, governs: Callable[[object], bool]) -> None:
+        self._path_prices = path_prices
+        self._priced_by_path = {
+            entry: PricedRoute(entry.tariff, entry.path, insists=False)
+            for entry in path_prices
+            if entry.tariff is not None
+        }
         self._governs = governs
+        self._router: Any = None
         self._routes: Sequence[BaseRoute] = ()
-        self._seen = -1
-        self._opaque = False
+        self._seen = 0
         self._may_cost: re.Pattern[str] | None = None
         self._described: dict[tuple[int, Tariff], PricedRoute] = {}
         self._remembered: dict[tuple[str, str | None, str], Foreseen | None] = {}
         self._by_path_alone = False
 
-    def find(self, scope: Scope, app: object) -> Foreseen | None:
+    def look_at(self, *apps: object) -> None:
+        """Take the routes of the first of these applications that lets them be seen."""
+        self._router = next((router for app in apps if (router := _router_of(app))), None)
+        self._read()
+
+    def find(self, scope: Scope) -> Foreseen | None:
         """The priced route that would take the request, or ``None`` if none is foreseen."""
-        if len(self._routes) != self._seen:
-            self._read(app)
+        if self._router is not None and (
+            self._router.routes is not self._routes or len(self._routes) != self._seen
+        ):
+            self._read()
         if self._may_cost is not None:
             path = route_path(scope)
             if self._may_cost.match(path):
@@ -136,44 +107,51 @@ class RouteTable:
             return self._by_path(scope)
         return None
 
-    def priced_routes(self, app: object) -> Iterator[PricedRoute]:
+    def priced_routes(self) -> Iterator[PricedRoute]:
         """Every priced route that can be seen, for checks at the start and for discovery."""
-        self._read(app)
-        for pattern, tariff, described in self._walk(self._routes, "", 0):
-            del pattern
-            yield self._describe(described, tariff)
-        yield from (entry.route for entry in self._path_prices if entry.route is not None)
+        for _, endpoint, described in self._walk(self._routes, "", 0):
+            for tariff in tariffs_of(endpoint):
+                yield self._describe(described, tariff)
+        yield from self._priced_by_path.values()
 
-    def _read(self, app: object) -> None:
-        routes = _routes_of(app)
-        self._opaque = routes is None
-        self._routes = routes or ()
+    def misplaced_prices(self) -> Iterator[str]:
+        """The paths of routes that have no price because it was written above the route."""
+        for _, endpoint, described in self._walk(self._routes, "", 0):
+            if is_priced_elsewhere(endpoint):
+                yield str(getattr(described, "path", ""))
+
+    def _read(self) -> None:
+        self._routes = self._router.routes if self._router is not None else ()
         self._seen = len(self._routes)
         self._described.clear()
         self._remembered.clear()
         self._by_path_alone = all(_matches_by_path_alone(route) for route in self._routes)
-        patterns = {pattern for pattern, _, _ in self._walk(self._routes, "", 0)}
+        patterns = {
+            pattern
+            for pattern, endpoint, _ in self._walk(self._routes, "", 0)
+            if any(tariffs_of(endpoint))
+        }
         self._may_cost = re.compile("|".join(sorted(patterns))) if patterns else None
 
     def _walk(
         self, routes: Iterable[BaseRoute], prefix: str, depth: int
-    ) -> Iterator[tuple[str, Tariff, object]]:
-        """Every priced endpoint under ``routes``, with a pattern that covers its whole path."""
+    ) -> Iterator[tuple[str, object, object]]:
+        """Every endpoint under ``routes``: a pattern that covers its whole path, the endpoint, and
+        what describes it."""
         if depth > _MOST_NESTING:
             return
         for route in routes:
             if isinstance(route, (Mount, Host)):
-                below = _routes_of(route.app)
+                below = _router_of(route.app)
                 if below is not None and self._governs(route.app):
-                    yield from self._walk(below, prefix + _mount_pattern(route), depth + 1)
+                    yield from self._walk(below.routes, prefix + _mount_pattern(route), depth + 1)
                 continue
             for endpoint, pattern, described in _leaves(route):
-                for tariff in tariffs_of(endpoint):
-                    yield prefix + _bare(pattern), tariff, described
+                yield prefix + _bare(pattern), endpoint, described
 
     def _foreseen(self, scope: Scope, path: str) -> Foreseen | None:
         """What `_foresee` found for this path before, or finds now."""
-        if not self._by_path_alone:
+        if not self._by_path_alone or len(path) > _LONGEST_REMEMBERED:
             return self._foresee(self._routes, dict(scope), 0)
         key = (scope["type"], scope.get("method"), path)
         try:
@@ -197,10 +175,10 @@ class RouteTable:
                 continue
             scope.update(child_scope)
             if isinstance(route, (Mount, Host)):
-                below = _routes_of(route.app)
+                below = _router_of(route.app)
                 if below is None or depth > _MOST_NESTING or not self._governs(route.app):
                     return None
-                return self._foresee(below, scope, depth + 1)
+                return self._foresee(below.routes, scope, depth + 1)
             endpoint, described = _chosen(route, scope)
             tariff = tariff_of(endpoint, scope.get("method", "GET"))
             if tariff is None:
@@ -223,22 +201,25 @@ class RouteTable:
         return described
 
     def _by_path(self, scope: Scope) -> Foreseen | None:
-        path = route_path(scope)
-        paths = {path, _plain_path(path)}
-        for entry in self._path_prices:
-            if entry.matches(scope.get("method", "GET"), paths):
-                if entry.route is None or not self._taken(scope):
-                    return None
-                return Foreseen(entry.route, {})
-        return None
+        found = self._path_prices.find(scope.get("method", "GET"), route_path(scope))
+        if found is None or not self._taken(scope):
+            return None
+        entry, params = found
+        return Foreseen(self._priced_by_path[entry], params)
 
     def _taken(self, scope: Scope) -> bool:
-        """Whether any route takes the request: what is redirected, not found or not allowed costs
+        """Whether anything takes the request: what is redirected, not found or not allowed costs
         nothing."""
-        if self._opaque:
+        if self._router is None:
             return True
-        seen = dict(scope)
-        return any(route.matches(seen)[0] is Match.FULL for route in self._routes)
+        matches = {route.matches(dict(scope))[0] for route in self._routes}
+        if Match.FULL in matches:
+            return True
+        if Match.PARTIAL in matches or not _has_last_resort(self._router):
+            return False
+        path = scope["path"]
+        other = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
+        return not any(route.matches(dict(other))[0] is Match.FULL for route in self._routes)
 
 
 def route_path(scope: Scope) -> str:
@@ -248,12 +229,6 @@ def route_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :]
     return path
-
-
-def _plain_path(path: str) -> str:
-    """What a file server or proxy behind the route may make of a path: ``//``, ``/./``, ``/../``
-    and a trailing slash resolved. A price holds for every spelling of its path."""
-    return "/" + posixpath.normpath(path.replace("\\", "/")).lstrip("/.")
 
 
 def _matches_by_path_alone(route: BaseRoute) -> bool:
@@ -280,18 +255,25 @@ def _bare(pattern: str) -> str:
     return _GROUP_NAME.sub("(?:", pattern).removeprefix("^")
 
 
-def _routes_of(app: object) -> Sequence[BaseRoute] | None:
-    """The routes of an application or router, through the middleware around it."""
+def _router_of(app: object) -> Any:
+    """The router of an application, through the middleware around it; ``None`` if some hides it."""
     for _ in range(_MOST_NESTING):
-        routes = getattr(app, "routes", None)
-        if isinstance(routes, list):
-            router = getattr(app, "router", app)
-            own = getattr(router, "routes", routes)
-            return own if isinstance(own, list) else routes
+        router = getattr(app, "router", app)
+        if isinstance(getattr(router, "routes", None), list):
+            return router
         app = getattr(app, "app", None)
         if app is None:
             return None
     return None
+
+
+def _has_last_resort(router: Any) -> bool:
+    """Whether the router passes on what none of its routes takes: to an application of the user's,
+    or to the files of a FastAPI "frontend"."""
+    if getattr(router, "default", None) != getattr(router, "not_found", None):
+        return True
+    files = getattr(router, "_iter_low_priority_routes", None)
+    return callable(files) and any(True for _ in files())
 
 
 # FastAPI nests included routers: such a route stands for many, and knows them as "candidates",

@@ -1,0 +1,116 @@
+"""Prices by path, for routes that cannot be decorated: ``PaymentMiddleware(prices={...})``.
+
+A price holds for every spelling of its path, since a file server or proxy behind the route may
+resolve what the router takes literally.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import compile_path
+
+from mpp_asgi.pricing import PriceError, Tariff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from starlette.convertors import Convertor
+
+_KEY = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PathPrice:
+    """A price by method and path pattern."""
+
+    method: str | None
+    path: str
+    tariff: Tariff | None
+    """``None``: free, whatever later patterns say."""
+    pattern: re.Pattern[str]
+    convertors: Mapping[str, Convertor[Any]]
+
+    def covers(self, http_method: str) -> bool:
+        """Whether the price is for this method; one for every method is none for OPTIONS."""
+        if self.method is None:
+            return http_method != "OPTIONS"
+        return http_method == self.method or (http_method == "HEAD" and self.method == "GET")
+
+    def params(self, path: str) -> Mapping[str, Any] | None:
+        """The path's parameters, ``None`` if it does not match."""
+        match = self.pattern.match(path)
+        if match is None:
+            return None
+        params: dict[str, Any] = match.groupdict()
+        for name, text in params.items():
+            with suppress(ValueError):  # a number of thousands of digits stays a text
+                params[name] = self.convertors[name].convert(text)
+        return params
+
+
+def path_price(key: str, tariff: Tariff | None) -> PathPrice:
+    """Parse one entry of ``PaymentMiddleware(prices=...)``.
+
+    Args:
+        key: ``"GET /proxy/{path:path}"``, or a path alone for every method.
+        tariff: ``None`` for free.
+
+    Raises:
+        PriceError: the key is no method and path.
+    """
+    parsed = _KEY.fullmatch(key.strip())
+    if parsed is None:
+        raise PriceError(f"prices={{{key!r}: ...}}: a key is 'GET /path' or '/path/{{name}}'")
+    method = parsed["method"] if parsed["method"] != "*" else None
+    try:
+        pattern, _, convertors = compile_path(parsed["path"])
+    except (AssertionError, ValueError) as error:
+        raise PriceError(f"prices={{{key!r}: ...}}: {error}") from None
+    return PathPrice(method, parsed["path"], tariff, pattern, convertors)
+
+
+class PathPrices:
+    """All prices by path; the first that matches counts."""
+
+    def __init__(self, entries: Iterable[PathPrice]) -> None:
+        self._entries = tuple(entries)
+
+    def __iter__(self) -> Iterator[PathPrice]:
+        return iter(self._entries)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def find(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
+        """The price of a path and the path's parameters; ``None`` if it is free in every
+        spelling."""
+        for spelling in _spellings(path):
+            found = self._first(http_method, spelling)
+            if found is not None and found[0].tariff is not None:
+                return found
+        return None
+
+    def _first(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
+        for entry in self._entries:
+            if entry.covers(http_method):
+                params = entry.params(path)
+                if params is not None:
+                    return entry, params
+        return None
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """What is meant, as a file server or proxy may read it, before what is written: ``//``, ``/.``,
+    ``/..``, ``;parameters``, backslashes and a slash at the end resolved."""
+    segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
+    plain = "/" + posixpath.normpath("/".join(("", *segments))).lstrip("/")
+    yield plain
+    if path != plain:
+        if path.endswith(("/", "\\")):
+            yield plain.rstrip("/") + "/"
+        yield path
