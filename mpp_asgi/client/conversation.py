@@ -39,7 +39,7 @@ from mpp_asgi.protocol.headers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mpp_asgi.client.payments import SignedPayment
+    from mpp_asgi.client.payments import PushedTransaction, SignedPayment
     from mpp_asgi.client.steps import Steps
     from mpp_asgi.client.wallet import Wallet
 
@@ -196,16 +196,17 @@ class _Conversation:
         """
         require_safe(self._request.url, httpx.URL(owed.payment.target.url), self._payer.origins)
         self._payer.book.begin(owed)
-        if owed.payment.pushed is not None:
-            yield from self._push(owed)
+        pushed = owed.payment.pushed
+        if pushed is not None:
+            yield from self._push(owed, pushed)
         showings = 1
         attempt = 1
         while True:
             response = yield from self._show(owed)
             if response.status_code == PAYMENT_REQUIRED:
-                if owed.payment.pushed is None:
+                if pushed is None:
                     return (yield from self._refused(owed, response))
-                if showings >= MOST_SHOWINGS or not self._renew(owed, response):
+                if showings >= MOST_SHOWINGS or not self._renew(owed, pushed, response):
                     raise _refusal(owed, response, paid=True)
                 showings += 1
                 if _problem_slug(response) == "payment-expired":
@@ -220,9 +221,9 @@ class _Conversation:
             yield from wait(self._payer.patience.delay(response, attempt, self._payer.clock))
             attempt += 1
 
-    def _push(self, owed: Owed) -> Steps[None]:
+    def _push(self, owed: Owed, pushed: PushedTransaction) -> Steps[None]:
         """The payer's own transaction is in the ledger, or an error says where it is."""
-        found = yield from self._payer.wallet.submit(owed.payment, submitted_before=owed.submitted)
+        found = yield from self._payer.wallet.submit(pushed, submitted_before=owed.submitted)
         owed.submitted = True
         if found is Verdict.PAID:
             owed.reservation.spend()
@@ -304,7 +305,7 @@ class _Conversation:
             owed.reservation.spend()
         raise _refusal(owed, response, paid=True if found is Verdict.PAID else None)
 
-    def _renew(self, owed: Owed, response: httpx.Response) -> bool:
+    def _renew(self, owed: Owed, pushed: PushedTransaction, response: httpx.Response) -> bool:
         """Answer a fresh challenge for the same price with the same pushed payment."""
         if str(response.request.url) != owed.payment.target.url:
             return False  # a redirect was followed: somebody else's challenge
@@ -315,7 +316,7 @@ class _Conversation:
         offers, _ = self._offers(challenges, response.request)
         for offer in offers:
             if offer.same_price(owed.payment.offer):
-                owed.payment = self._payer.wallet.shown_again(owed.payment, offer)
+                owed.payment = self._payer.wallet.shown_again(owed.payment, pushed, offer)
                 self._payer.book.begin(owed)
                 return True
         return False

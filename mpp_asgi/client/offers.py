@@ -107,6 +107,7 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
 
     Raises:
         OfferError: the payer must not, cannot or does not want to agree.
+        ProtocolError: its ``request`` holds no object; a challenge from a header always does.
     """
     if (challenge.method, challenge.intent) != (METHOD, INTENT):
         raise OfferError(
@@ -117,10 +118,7 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
     expires = _expiry(challenge, rules, now)
     if challenge.digest is not None and not digest_matches(challenge.digest, asked.body):
         raise OfferError("it is for another request body than the one sent")
-    try:
-        request = challenge.request_object()
-    except ProtocolError as error:
-        raise OfferError(f"it cannot be read ({error})") from None
+    request = challenge.request_object()
     token, amount = _price(request, rules)
     details = request.get("methodDetails")
     if not isinstance(details, dict):

@@ -62,6 +62,15 @@ class TransactionTrace:
     """Unix seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class PushedTransaction:
+    """A transaction that the payer submits itself."""
+
+    envelope: str
+    """TransactionEnvelope (base64 XDR)."""
+    trace: TransactionTrace
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedPayment:
     """One payment for one request, as it can be shown again."""
@@ -73,8 +82,8 @@ class SignedPayment:
     source: str
     """``did:pkh:stellar:testnet:G…``."""
     trace: NonceTrace | TransactionTrace
-    pushed: str | None = field(default=None, repr=False)
-    """The transaction (base64 XDR), where the payer submits it itself."""
+    pushed: PushedTransaction | None = field(default=None, repr=False)
+    """``None``: the server submits the transaction."""
 
     @property
     def challenge_id(self) -> str:

@@ -7,6 +7,7 @@ current ledger, a sequence number, resources), and the fee they ask for is cappe
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stellar_sdk import xdr
@@ -17,9 +18,14 @@ from mpp_asgi.client.errors import (
     TransferFailedError,
 )
 from mpp_asgi.client.ledger_truth import Verdict, verdict
-from mpp_asgi.client.payments import NonceTrace, SignedPayment, TransactionTrace
+from mpp_asgi.client.payments import (
+    NonceTrace,
+    PushedTransaction,
+    SignedPayment,
+    TransactionTrace,
+)
 from mpp_asgi.client.steps import ask, take_turn, wait
-from mpp_asgi.stellar.envelope import SignedEnvelope, signed_envelope, unsigned_envelope
+from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.inspection import XDR_ERRORS
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc import (
@@ -53,8 +59,9 @@ if TYPE_CHECKING:
 INCLUSION_FEE: Final = 1_000
 """Stroops bid for inclusion; in quiet times the network takes 100 of them."""
 
+FIRST_POLL_SECONDS: Final = 0.1
 POLL_SECONDS: Final = 1.0
-"""Between two looks at the ledger."""
+"""Between two looks at the ledger: from the first, doubled each time, up to the second."""
 
 MOST_LOOKS: Final = 900
 """Looks at the ledger for one transaction, at most."""
@@ -96,15 +103,18 @@ class Wallet:
             offer.token.address, self._keypair.public_key, offer.recipient, offer.amount
         )
         trace: NonceTrace | TransactionTrace
+        pushed = None
         try:
             yield from self._confirm_network()
             if offer.sponsored:
                 payload, trace = yield from self._sponsored(transfer, offer)
-                pushed = None
             else:
                 envelope, trace = yield from self._own_transaction(transfer, offer)
-                payload = self._payload(envelope, offer, mode)
-                pushed = envelope.xdr if mode == "push" else None
+                if mode == "push":
+                    payload = self._signed_hash(trace.hash, offer)
+                    pushed = PushedTransaction(envelope, trace)
+                else:
+                    payload = {"type": "transaction", "transaction": envelope}
         except RpcError as error:
             raise LedgerUnavailableError(
                 "Nothing was paid, because the Stellar RPC could not be asked."
@@ -119,44 +129,36 @@ class Wallet:
             pushed=pushed,
         )
 
-    def shown_again(self, payment: SignedPayment, offer: Offer) -> SignedPayment:
+    def shown_again(
+        self, payment: SignedPayment, pushed: PushedTransaction, offer: Offer
+    ) -> SignedPayment:
         """A pushed payment as an answer to another challenge: the same transaction, and a new
         signature that binds it to the challenge."""
-        if not isinstance(payment.trace, TransactionTrace):
-            raise TypeError("only a transaction of the payer's own can be shown again")
-        return SignedPayment(
-            request=payment.request,
-            target=payment.target,
-            offer=offer,
-            payload=self._signed_hash(payment.trace.hash, offer),
-            source=payment.source,
-            trace=payment.trace,
-            pushed=payment.pushed,
-        )
+        payload = self._signed_hash(pushed.trace.hash, offer)
+        return replace(payment, offer=offer, payload=payload)
 
-    def submit(self, payment: SignedPayment, *, submitted_before: bool) -> Steps[Verdict]:
-        """Bring a pushed transaction into the ledger, or learn that it is not going to be there.
+    def submit(self, pushed: PushedTransaction, *, submitted_before: bool) -> Steps[Verdict]:
+        """Bring a transaction into the ledger, or learn that it is not going to be there.
 
         May be repeated: the ledger takes one transaction once. ``OPEN`` means that the RPC was no
         help until after the transaction's time.
         """
-        if payment.pushed is None or not isinstance(payment.trace, TransactionTrace):
-            raise TypeError("only a pushed payment is submitted by the payer")
         accepted = False
         perhaps_queued = submitted_before
-        for _ in range(MOST_LOOKS):
-            found = yield from verdict(payment.trace)
-            if found is not Verdict.OPEN:
-                return found
-            if self._clock() > payment.trace.max_time + PATIENCE_AFTER_EXPIRY:
+        for look in range(MOST_LOOKS):
+            if look or submitted_before:
+                found = yield from verdict(pushed.trace)
+                if found is not Verdict.OPEN:
+                    return found
+            if self._clock() > pushed.trace.max_time + PATIENCE_AFTER_EXPIRY:
                 break
             if not accepted:
-                status = yield from _offered_to_node(payment.pushed)
+                status = yield from _offered_to_node(pushed.envelope)
                 if status == "ERROR" and not perhaps_queued:
                     return Verdict.VOID
                 accepted = status in {"PENDING", "DUPLICATE"}
                 perhaps_queued = perhaps_queued or status is None
-            yield from wait(POLL_SECONDS)
+            yield from wait(min(FIRST_POLL_SECONDS * 2 ** min(look, 8), POLL_SECONDS))
         return Verdict.OPEN
 
     def _confirm_network(self) -> Steps[None]:
@@ -189,7 +191,7 @@ class Wallet:
 
     def _own_transaction(
         self, transfer: Transfer, offer: Offer
-    ) -> Steps[tuple[SignedEnvelope, TransactionTrace]]:
+    ) -> Steps[tuple[str, TransactionTrace]]:
         yield from take_turn()
         operation = transfer_operation(transfer, [source_authorization(transfer)])
         sequence = yield from self._next_sequence()
@@ -210,7 +212,7 @@ class Wallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        return envelope, TransactionTrace(envelope.hash, max_time, int(self._clock()))
+        return envelope.xdr, TransactionTrace(envelope.hash, max_time, int(self._clock()))
 
     def _next_sequence(self) -> Steps[int]:
         key = xdr.LedgerKey(
@@ -230,22 +232,16 @@ class Wallet:
 
     def _affordable(self, simulation: Simulation) -> tuple[str, int]:
         """Resources and fee."""
-        if simulation.error is not None or simulation.restore:
+        resources, fee = simulation.transaction_data, simulation.min_resource_fee
+        if simulation.restore or resources is None or fee is None:
             raise TransferFailedError(f"Nothing was paid, because {_why(simulation)}.")
-        if simulation.transaction_data is None or simulation.min_resource_fee is None:
-            raise RpcUnavailableError("The RPC's simulation has neither a result nor an error.")
-        fee = simulation.min_resource_fee + INCLUSION_FEE
+        fee += INCLUSION_FEE
         if fee > self._max_fee:
             raise PaymentNotMadeError(
                 f"Nothing was paid, because the network fee of {fee} stroops is more than "
                 f"the {self._max_fee} allowed."
             )
-        return simulation.transaction_data, fee
-
-    def _payload(self, envelope: SignedEnvelope, offer: Offer, mode: Mode) -> dict[str, str]:
-        if mode == "push":
-            return self._signed_hash(envelope.hash, offer)
-        return {"type": "transaction", "transaction": envelope.xdr}
+        return resources, fee
 
     def _signed_hash(self, transaction_hash: str, offer: Offer) -> dict[str, str]:
         """The hash alone is public; the signature says that whoever paid means this challenge."""
