@@ -98,13 +98,17 @@ class Face:
         )
 
     async def faucet(self, request: Request) -> Response:
-        """``?addr=G…&usdc=10&xlm=100``: gives tokens, creating account and trustline."""
+        """``?addr=G…&usdc=10&xlm=100``: gives tokens, creating account and trustline.
+
+        A new account gets 10,000 XLM unless told otherwise.
+        """
         query = request.query_params
         address = query.get("addr", "")
         if not StrKey.is_valid_ed25519_public_key(address):
             return _problem("invalid_field", "addr must be an account's address (G…)")
+        xlm = query.get("xlm", "0" if self._sandbox.has_account(address) else "10000")
         try:
-            self._sandbox.fund(address, xlm=query.get("xlm", "0"), usdc=query.get("usdc", "0"))
+            self._sandbox.fund(address, xlm=xlm, usdc=query.get("usdc", "0"))
         except ValueError as problem:
             return _problem("invalid_field", str(problem))
         return JSONResponse(

@@ -23,6 +23,7 @@ from mpp_asgi.sandbox.wire.values import (
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.ledger import Ledger
     from mpp_asgi.sandbox.wire.assets import Asset
+    from mpp_asgi.sandbox.wire.entries import Entry
 
 Amount = Decimal | int | str
 _BASE_UNITS = 10**7
@@ -36,30 +37,35 @@ class Funds:
     bank: bytes
     """Public key of the account all XLM comes from."""
 
-    def give_xlm(self, address: Address, amount: int) -> None:
-        """Add ``amount`` stroops to an account, creating it where it does not exist."""
+    def has_account(self, address: Address) -> bool:
+        return find_account(self.ledger.state, address.key) is not None
+
+    def give(self, address: Address, asset: Asset, *, xlm: int, units: int) -> None:
+        """Add stroops and base units of ``asset`` to an account.
+
+        Opens account and trustline where they are missing. Raises ``ValueError`` for what the
+        ledger could not hold.
+        """
         state = self.ledger.state
         bank = require_account(state, self.bank)
-        if amount > bank.balance:
-            raise ValueError("there is not that much XLM")
-        account = find_account(state, address.key)
-        if account is None:
-            sequence = self.ledger.sequence << 32
-            account = Account(public_key=address.key, balance=0, sequence=sequence)
-        self.ledger.write([replace(bank, balance=bank.balance - amount)])
-        self.ledger.write([replace(account, balance=account.balance + amount)])
-
-    def give_issued(self, address: Address, asset: Asset, amount: int) -> None:
-        """Add ``amount`` base units to an existing account's trustline, opening it if need be."""
-        state = self.ledger.state
-        account = require_account(state, address.key)
-        line = find_trustline(state, address.key, asset)
-        if line is None:
-            line = Trustline(public_key=address.key, asset=asset)
-            self.ledger.write([replace(account, subentries=account.subentries + 1)])
-        if line.balance + amount > line.limit:
-            raise ValueError(f"more {asset.symbol} than the trustline allows")
-        self.ledger.write([replace(line, balance=line.balance + amount)])
+        account = find_account(state, address.key) or Account(
+            public_key=address.key, balance=0, sequence=self.ledger.sequence << 32
+        )
+        entries: list[Entry] = []
+        if not asset.is_issuer(address):
+            line = find_trustline(state, address.key, asset)
+            if line is None:
+                line = Trustline(public_key=address.key, asset=asset)
+                account = replace(account, subentries=account.subentries + 1)
+            if line.balance + units > line.limit:
+                raise ValueError(f"more {asset.symbol} than the trustline allows")
+            entries.append(replace(line, balance=line.balance + units))
+        balance = account.balance + xlm
+        minimum = account.minimum_balance(self.ledger.network.base_reserve)
+        if xlm > bank.balance or balance < minimum:
+            raise ValueError(f"the account must hold at least {minimum} stroops, and not all XLM")
+        self.ledger.write([replace(bank, balance=bank.balance - xlm)])
+        self.ledger.write([replace(account, balance=balance), *entries])
 
     def balance(self, owner: Address, token: Address) -> int:
         """Base units of a token; 0 where there is no account, trustline or entry.

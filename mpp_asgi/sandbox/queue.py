@@ -110,12 +110,11 @@ class Lane:
                 self.drop(frame.source)
 
     def applied(self, frames: Iterable[Frame]) -> None:
-        """Remove what a ledger took; the same envelope cannot come back."""
+        """Remove what a ledger took, and what its sequence numbers have made stale."""
         for frame in frames:
             waiting = self.waiting(frame.source)
             if waiting is not None and waiting.sequence <= frame.sequence:
                 self.drop(frame.source)
-            self._banned[0].add(frame.full_hash)
 
     def shift(self) -> None:
         """A ledger has closed: what waits grows older, bans grow lighter."""
@@ -214,7 +213,7 @@ class Queue:
 def _has_sane_fee(frame: Frame) -> bool:
     if frame.is_soroban and frame.soroban is None:
         return False
-    return frame.full_fee >= 0 and frame.resource_fee >= 0 and frame.inclusion_fee >= 0
+    return frame.full_fee >= 0 and frame.resource_fee >= 0
 
 
 def _replacement_fee(frame: Frame, waiting: Frame) -> int:

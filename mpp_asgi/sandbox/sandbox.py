@@ -114,8 +114,9 @@ class Sandbox:
     def fund(self, address: str, *, xlm: Amount = 10_000, usdc: Amount = 0) -> None:
         """Give an account (``G…``) XLM and USDC, in whole tokens, at once.
 
-        Creates the account and the trustline as applied operations would have left them. Raises
-        ``ValueError`` for what is no account or no amount.
+        Creates the account and opens the trustline (for 0 USDC, too) as applied operations would
+        have left them. Raises ``ValueError`` for what is no account, no amount, or less XLM than
+        such an account must hold.
         """
         account = Address.parse(address)
         if account.kind != AddressKind.ACCOUNT:
@@ -123,8 +124,13 @@ class Sandbox:
         stroops, units = base_units(xlm), base_units(usdc)
         with self._lock:
             self._node.advance()
-            self._funds.give_xlm(account, stroops)
-            self._funds.give_issued(account, USDC, units)  # opens the trustline even for 0
+            self._funds.give(account, USDC, xlm=stroops, units=units)
+
+    def has_account(self, address: str) -> bool:
+        """Whether the account (``G…``) exists."""
+        with self._lock:
+            self._node.advance()
+            return self._funds.has_account(Address.parse(address))
 
     def balance(self, address: str, token: str) -> int:
         """What an address holds of a token (its contract, ``C…``), in base units."""

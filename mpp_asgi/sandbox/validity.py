@@ -165,7 +165,7 @@ class Judgement:
         if account is not None:
             needed = account.thresholds[operation_threshold(operation)]
             is_signed = signatures.account(account, needed)
-        elif self.applying or source is None:
+        elif source is None:
             return OperationCode.NO_ACCOUNT
         else:
             # An earlier operation may create the account.

@@ -195,9 +195,7 @@ class Stage:
     def outcome(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> dict[str, Any]:
         return self.rpc("getTransaction", hash=envelope.hash_hex())
 
-    def apply(
-        self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope
-    ) -> dict[str, Any]:
+    def apply(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> dict[str, Any]:
         """Submit, close a ledger, and look at what became of it."""
         answer = self.send(envelope)
         assert answer["status"] == "PENDING", (answer, self._explain(answer))
@@ -211,9 +209,7 @@ class Stage:
 
     def succeed(self, envelope: TransactionEnvelope) -> dict[str, Any]:
         outcome = self.apply(envelope)
-        assert outcome["status"] == "SUCCESS", sdk.TransactionResult.from_xdr(
-            outcome["resultXdr"]
-        )
+        assert outcome["status"] == "SUCCESS", sdk.TransactionResult.from_xdr(outcome["resultXdr"])
         return outcome
 
 

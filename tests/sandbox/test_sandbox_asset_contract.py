@@ -339,9 +339,7 @@ def test_contracts_hold_more_than_accounts_can(stage: Any, gold: Token, holder: 
     assert gold.failure(gold.issuer, "mint", holder, 2**127 - 1) == "Contract, #12"
 
 
-def test_trust_opens_a_trustline(
-    stage: Any, gold: Token, person: Callable[[str], Keypair]
-) -> None:
+def test_trust_opens_a_trustline(stage: Any, gold: Token, person: Callable[[str], Keypair]) -> None:
     newcomer = person("newcomer")
     assert gold.failure(stage.sponsor, "trust", newcomer) == "Contract, #6"
     stage.sandbox.fund(newcomer.public_key)

@@ -95,9 +95,7 @@ def test_meta_tells_the_return_value_the_changes_and_the_events(stage: Stage) ->
 def test_result_commits_to_the_return_value_and_the_events(stage: Stage) -> None:
     outcome = stage.succeed(stage.ready_transfer(7))
     event = sdk.ContractEvent.from_xdr(outcome["events"]["contractEventsXdr"][0][0])
-    preimage = sdk.InvokeHostFunctionSuccessPreImage(
-        sdk.SCVal(sdk.SCValType.SCV_VOID), [event]
-    )
+    preimage = sdk.InvokeHostFunctionSuccessPreImage(sdk.SCVal(sdk.SCValType.SCV_VOID), [event])
     from hashlib import sha256
 
     result = sdk.TransactionResult.from_xdr(outcome["resultXdr"]).result
