@@ -133,8 +133,7 @@ class Ledger:
             log.warning("no answer to the submission of %s: %s", pending.hash, error)
             offers.unanswered = True
         else:
-            offers.last = submission
-            offers.taken = offers.taken or submission.status in ("PENDING", "DUPLICATE")
+            offers.note(submission)
 
     async def _look(self, pending: Pending) -> TransactionStatus | None:
         try:
@@ -151,7 +150,18 @@ class _Offers:
     unanswered: bool
     """It was sent at least once without our knowing what came of it."""
     taken: bool = False
-    last: Submission | None = None
+    refused_at: int | None = None
+    """The latest ledger when it was refused, if it has been refused ever since."""
+    refusal: str | None = None
+
+    def note(self, answer: Submission) -> None:
+        if answer.status == "ERROR":
+            self.refusal = answer.error_result_xdr
+            if self.refused_at is None:
+                self.refused_at = answer.latest_ledger
+        else:
+            self.refused_at = None
+            self.taken = self.taken or answer.status in ("PENDING", "DUPLICATE")
 
 
 def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> Decision | None:
@@ -161,9 +171,8 @@ def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> D
         return None  # the node has forgotten the time in question: its silence means nothing
     if status.latest_ledger_close_time > pending.valid_until:
         return Decision(kind="dropped", status=status)
-    last = offers.last
-    if last is None or last.status != "ERROR" or offers.taken or offers.unanswered:
+    if offers.refused_at is None or offers.taken or offers.unanswered:
         return None
-    if pending.ours or status.latest_ledger >= last.latest_ledger + REFUSAL_LEDGERS:
-        return Decision(kind="dropped", status=status, refusal=last.error_result_xdr)
+    if pending.ours or status.latest_ledger >= offers.refused_at + REFUSAL_LEDGERS:
+        return Decision(kind="dropped", status=status, refusal=offers.refusal)
     return None

@@ -4,7 +4,7 @@ One row, one attack: it is refused for its own reason, nothing moves, nothing is
 same challenge can still be paid as it should be.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -29,7 +29,7 @@ from tests.charge.forgery import (
     transaction_in,
     without_signatures,
 )
-from tests.shop import PRICE, RECIPIENT, SPONSOR, START, Payer, Shop, open_shop
+from tests.shop import PRICE, RECIPIENT, SPONSOR, START, Payer, Shop
 
 SPONSORED, UNSPONSORED, PUSH = "sponsored", "unsponsored", "push"
 XLM = TESTNET.tokens["XLM"].address
@@ -755,12 +755,6 @@ PAYLOADS = [
 
 
 # --- the test -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    async with open_shop() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *PAYLOADS], ids=str)
