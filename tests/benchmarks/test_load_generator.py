@@ -66,10 +66,17 @@ class KnownServer(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class PatientServer(ThreadingHTTPServer):
+    """Does not mind that the load generator hangs up when it has had enough."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     SENT.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), KnownServer)
+    server = PatientServer(("127.0.0.1", 0), KnownServer)
     with server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server.server_port
