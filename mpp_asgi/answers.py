@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.types import Message, Send
 
@@ -23,6 +23,8 @@ class Answer:
     """Seconds."""
     body: bytes | None = None
     """The problem's JSON, where it was made before."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further header fields."""
 
     def messages(self, kind: str = "http") -> list[Message]:
         """The response as ASGI messages.
@@ -42,6 +44,10 @@ class Answer:
         ]
         if self.retry_after is not None:
             headers.append((b"retry-after", str(self.retry_after).encode()))
+        headers += [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self.headers.items()
+        ]
         prefix = "websocket.http.response" if kind == "websocket" else "http.response"
         return [
             {"type": f"{prefix}.start", "status": self.problem.status, "headers": headers},

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
+
+
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
+"""Methods that have a body only if it is announced."""
 
 
 class BodyTooLargeError(Exception):
@@ -30,7 +33,8 @@ class RequestBody:
     disconnected = False
     _digest: hashlib._Hash | None = None
     _size = 0
-    _ahead: deque[Message] | None = None
+    _ahead: list[Message] | None = None
+    _given = 0
     _ended = False
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -39,8 +43,9 @@ class RequestBody:
 
     async def receive(self) -> Message:
         """What the application calls."""
-        if self._ahead:
-            return self._ahead.popleft()
+        if self._ahead is not None and self._given < len(self._ahead):
+            self._given += 1
+            return self._ahead[self._given - 1]
         return await self._next()
 
     async def _next(self) -> Message:
@@ -71,7 +76,7 @@ class RequestBody:
         while not self.is_complete:
             message = await self._next()
             if self._ahead is None:
-                self._ahead = deque()
+                self._ahead = []
             self._ahead.append(message)
             if self.disconnected:
                 raise DisconnectedError
@@ -81,18 +86,25 @@ class RequestBody:
     async def look_for_disconnect(self) -> None:
         """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
         closed connection in silence."""
-        if self.disconnected or self._ahead or not self.is_complete:
+        if self.disconnected or not self.is_complete:
             return
         known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
         if isinstance(known, bool):  # uvicorn's connection says so itself, for nothing
             self.disconnected = known
             return
-        receiving = asyncio.ensure_future(self._receive())
-        await asyncio.sleep(0)
-        if not receiving.done():
-            receiving.cancel()
-        elif not receiving.cancelled() and receiving.exception() is None:
-            self.disconnected = receiving.result()["type"] == "http.disconnect"
+        was_read = self._ended
+        await self._receive_if_ready()
+        if not was_read and self._ended:  # that was the body, which nobody had asked for
+            await self._receive_if_ready()
+
+    async def _receive_if_ready(self) -> None:
+        receiving = asyncio.ensure_future(self._next())
+        try:
+            await asyncio.sleep(0)
+        finally:
+            receiving.cancel()  # unless it is done
+        if receiving.done() and not receiving.cancelled():
+            receiving.exception()  # is the application's to meet, if it receives again
 
     @property
     def is_complete(self) -> bool:
@@ -106,21 +118,25 @@ class RequestBody:
         return f"sha-256=:{base64.b64encode(self._digest.digest()).decode()}:"
 
     def replay(self) -> Receive:
-        """A ``receive`` for somebody who reads the body that was read ahead, before the
-        application does."""
-        messages = deque(self._ahead or ())
+        """A ``receive`` for somebody else who reads the body that was read ahead."""
+        messages = iter(self._ahead or ())
 
         async def receive() -> Message:
-            if messages:
-                return messages.popleft()
-            return {"type": "http.request", "body": b"", "more_body": False}
+            if self._size and self._ahead is None:
+                raise RuntimeError(
+                    "the body was read before its price was asked, since the route was hidden: "
+                    "add PaymentMiddleware to the application that has the route"
+                )
+            return next(messages, {"type": "http.request", "body": b"", "more_body": False})
 
         return receive
 
 
 def _may_have_body(scope: Scope) -> bool:
-    if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
-        return True  # HTTP/2 and later announce a body by sending it
+    if scope["type"] != "http":
+        return False
+    if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in ("1.0", "1.1"):
+        return True  # HTTP/2 and later announce a body by sending it, and not every gateway says so
     return any(
         (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
         for name, value in scope["headers"]

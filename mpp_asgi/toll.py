@@ -7,27 +7,31 @@ import ipaddress
 import logging
 import re
 from dataclasses import dataclass, replace
+from http.client import responses
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
 
 from mpp_asgi.answers import Answer
 from mpp_asgi.body import BodyTooLargeError
+from mpp_asgi.bound_request import BoundRequest
 from mpp_asgi.gate import Resource, faults
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
-from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import Problem, payment_credentials, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from starlette.types import Receive, Scope
+    from starlette.requests import Request
+    from starlette.types import Scope
 
     from mpp_asgi.body import RequestBody
     from mpp_asgi.gate import Gate, Offers, Presented
     from mpp_asgi.intents import Admission
     from mpp_asgi.payment import Payment
+    from mpp_asgi.pricing import Price, Tariff
     from mpp_asgi.routes import PricedRoute
 
 log = logging.getLogger("mpp_asgi")
@@ -129,7 +133,9 @@ class Toll:
 
     def _vary(self) -> tuple[tuple[str, str], ...]:
         headers = Headers(scope=self._asked.scope)
-        return tuple((name, headers.get(name, "")) for name in self.tariff.bound_headers)
+        return tuple(
+            (name, value) for name in self.tariff.bound_headers for value in headers.getlist(name)
+        )
 
     async def _current_offers(self, resource: Resource) -> Offers:
         if self._offers is not None:
@@ -137,14 +143,29 @@ class Toll:
         tariff = self.tariff
         prices = tariff.prices
         if tariff.quote is not None:
-            prices = await tariff.prices_for(self._bound_request)
+            prices = await self._ask_price(tariff)
         return self._gate.offers(tariff, prices, realm=resource.realm, header=self.route.header)
 
+    async def _ask_price(self, tariff: Tariff) -> tuple[Price, ...]:
+        """Ask a dynamic price, which may refuse the request as an endpoint does."""
+        try:
+            return await tariff.prices_for(self._bound_request)
+        except HTTPException as refusal:
+            title = responses.get(refusal.status_code, "Refused")
+            detail = refusal.detail if isinstance(refusal.detail, str) else title
+            problem = Problem("about:blank", title, refusal.status_code, detail)
+            raise OwedError(Answer(problem, headers=refusal.headers or {})) from refusal
+        except (JSONDecodeError, UnicodeDecodeError) as error:
+            problem = problems.BAD_REQUEST.because("The request's body could not be read.")
+            raise OwedError(Answer(problem)) from error
+
     def _bound_request(self) -> Request:
-        scope = {**self._asked.scope, "path_params": dict(self._path_params)}
-        for unbound in ("user", "auth", "session", "client"):
-            scope.pop(unbound, None)
-        return BoundRequest(scope, self._asked.body.replay(), self.tariff.bound_headers)
+        return BoundRequest(
+            self._asked.scope,
+            self._asked.body.replay(),
+            path_params=self._path_params,
+            names=self.tariff.bound_headers,
+        )
 
     async def examine(self) -> None:
         """Read the credential, so far as that takes neither store nor ledger."""
@@ -194,6 +215,8 @@ class Toll:
     async def fail(self, error: RefusalError | PendingError | FaultError) -> None:
         """Turn the request away for what went wrong."""
         if isinstance(error, RefusalError):
+            if await self._is_free_now(error.problem):
+                return
             raise OwedError(await self._answer(error.problem, error.retry_after)) from error
         if isinstance(error, PendingError):
             problem = _PENDING
@@ -201,6 +224,13 @@ class Toll:
             log.warning("a payment could not be finished: %s", error)
             problem = problems.unavailable(error.detail)
         raise OwedError(Answer(problem, retry_after=error.retry_after)) from error
+
+    async def _is_free_now(self, problem: Problem) -> bool:
+        """Whether the payer has nothing to pay any more, whatever was wrong with the credential."""
+        if problem.status != 402 or self.tariff.quote is None:
+            return False
+        self._offers = await self._current_offers(self._quoted_resource())
+        return not self._offers.ways
 
     async def _answer(
         self, problem: Problem, retry_after: int | None, body: bytes | None = None
@@ -253,32 +283,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True  # no address: a Unix socket or an in-process client
-
-
-class BoundRequest(Request):
-    """What a dynamic price sees of a request: what its challenge binds, nothing else."""
-
-    def __init__(self, scope: Scope, receive: Receive, bound: Iterable[str]) -> None:
-        super().__init__(scope, receive)
-        self._headers = _BoundHeaders(scope, bound)
-
-
-class _BoundHeaders(Headers):
-    def __init__(self, scope: Scope, bound: Iterable[str]) -> None:
-        super().__init__(scope=scope)
-        self._bound = frozenset(bound)
-
-    def _check(self, key: str) -> None:
-        if key.lower() not in self._bound:
-            raise PriceError(
-                f"the price reads the header {key!r}, which its challenge does not bind; "
-                f"write @price(..., vary=[{key.lower()!r}])"
-            )
-
-    def __getitem__(self, key: str) -> str:
-        self._check(key)
-        return super().__getitem__(key)
-
-    def getlist(self, key: str) -> list[str]:
-        self._check(key)
-        return super().getlist(key)

@@ -255,10 +255,6 @@ def plain(ran: Ran) -> Callable[[Request], Any]:
     return endpoint
 
 
-async def closure_around(app: ASGIApp) -> ASGIApp:
-    raise NotImplementedError
-
-
 def copying(app: ASGIApp) -> ASGIApp:
     """Middleware as a function, which hides the application and hands on a copy of the scope."""
 
@@ -565,7 +561,12 @@ async def test_a_root_path_that_the_proxy_strips_or_does_not(target: str, ran: R
 
 async def test_another_method_of_a_priced_path_is_free(ran: Ran) -> None:
     app = FastAPI()
-    app.get("/sold")(priced(lambda: ran()))
+
+    @app.get("/sold")
+    @priced
+    async def get() -> str:
+        ran()
+        return "sold"
 
     @app.post("/sold")
     async def post() -> str:
