@@ -19,6 +19,9 @@ from mpp_asgi.protocol.headers import SCHEME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PARAMETERS = (*REQUIRED, *OPTIONAL)
+_TEXTS = frozenset({str, type(None)})
+
 MAX_CREDENTIAL_BYTES = MAX_OBJECT_BYTES
 """The largest credential read unless a reader asks for another limit: bytes of its JSON."""
 
@@ -76,11 +79,7 @@ class Credential:
             ProtocolError: `from_header` would refuse it, or JSON cannot carry it.
         """
         _check_echo(self.challenge)
-        echo = {
-            name: value
-            for name in (*REQUIRED, *OPTIONAL)
-            if (value := getattr(self.challenge, name))
-        }
+        echo = {name: value for name in _PARAMETERS if (value := getattr(self.challenge, name))}
         body: dict[str, Any] = {"challenge": echo, "payload": dict(self.payload)}
         if self.source is not None:
             body["source"] = self.source
@@ -89,36 +88,36 @@ class Credential:
 
 
 def _echoed(echo: dict[str, Any]) -> Challenge:
-    for name in (*REQUIRED, *OPTIONAL):
-        value = echo.get(name)
-        if value is not None and not isinstance(value, str):
-            raise ProtocolError(
-                f"The credential's challenge has a '{name}' that is not a text.", "credential"
-            )
-    challenge = Challenge(
-        id=echo.get("id", ""),
-        realm=echo.get("realm", ""),
-        method=echo.get("method", ""),
-        intent=echo.get("intent", ""),
-        request=echo.get("request", ""),
-        # The id cannot tell an empty parameter from an absent one, so nobody after it should.
-        expires=echo.get("expires") or None,
-        digest=echo.get("digest") or None,
-        description=echo.get("description") or None,
-        opaque=echo.get("opaque") or None,
-        header=echo.get("header") or None,
-    )
-    _check_echo(challenge)
+    given = [echo.get(name) for name in _PARAMETERS]
+    if not _TEXTS.issuperset(map(type, given)):
+        name = next(n for n in _PARAMETERS if type(echo.get(n)) not in _TEXTS)
+        raise ProtocolError(
+            f"The credential's challenge has a '{name}' that is not a text.", "credential"
+        )
+    # The id cannot tell an empty parameter from an absent one, so nobody after it should.
+    named = {name: value for name, value in zip(_PARAMETERS, given, strict=True) if value}
+    for name in REQUIRED:
+        if name not in named:
+            raise _missing(name)
+    challenge = Challenge(**named)
+    _check_encodings(challenge)
     return challenge
 
 
 def _check_echo(challenge: Challenge) -> None:
     for name in REQUIRED:
         if not getattr(challenge, name):
-            raise ProtocolError(
-                f"The credential's challenge needs '{name}', as in the challenge paid.",
-                "credential",
-            )
+            raise _missing(name)
+    _check_encodings(challenge)
+
+
+def _missing(name: str) -> ProtocolError:
+    return ProtocolError(
+        f"The credential's challenge needs '{name}', as in the challenge paid.", "credential"
+    )
+
+
+def _check_encodings(challenge: Challenge) -> None:
     b64url_decode(challenge.request, name="request echoed", part="credential")
     if challenge.opaque is not None:
         b64url_decode(challenge.opaque, name="opaque echoed", part="credential")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,9 @@ _DATE_TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-5][0-9]|60)"
     r"(?:\.([0-9]+))?(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
+
+_LONGEST_REMEMBERED = 40
+"""Characters; a fraction can be of any length, memory not."""
 
 
 def format_timestamp(unix_seconds: int) -> str:
@@ -36,6 +40,12 @@ def parse_timestamp(text: str) -> datetime:
     Raises:
         ProtocolError: it is anything else, or a date that does not exist.
     """
+    return _moment(text) if len(text) <= _LONGEST_REMEMBERED else _moment.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=512)
+def _moment(text: str) -> datetime:
+    """Everything that is issued in one second bears the same times."""
     match = _DATE_TIME.fullmatch(text)
     if match is None:
         raise _unreadable()
