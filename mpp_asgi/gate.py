@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import functools
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mpp_asgi.intents import FaultError, Intent, PendingError, Quote, RefusalError
 from mpp_asgi.pricing import Price, PriceError, Tariff
 from mpp_asgi.protocol import (
-    AcceptPayment,
     Challenge,
     ChallengeTemplate,
     Credential,
     IssuedChallenge,
     ProtocolError,
     Secrets,
+    arrange,
     b64url_decode,
     b64url_encode,
     digest_bytes,
@@ -35,7 +34,7 @@ from mpp_asgi.protocol import (
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mpp_asgi.intents import Admission
     from mpp_asgi.protocol import Problem
@@ -183,12 +182,7 @@ class Gate:
     ) -> list[IssuedChallenge]:
         """Fresh challenges for the resource, as the payer's ``Accept-Payment`` prefers them."""
         if accept is not None:
-            try:
-                preference = AcceptPayment.from_header(accept)
-            except ProtocolError:
-                pass  # a malformed preference is no preference (core draft, Accept-Payment)
-            else:
-                offers = preference.arrange(offers, key=lambda offer: offer.kind)
+            offers = arrange(accept, offers, key=lambda offer: offer.kind)
         expires = self._expiry()
         nonce = b64url_encode(self._random_bytes(NONCE_BYTES))
         # As it is written here, it is JCS.
@@ -243,7 +237,7 @@ class Gate:
     def _quote(self, challenge: Challenge, offers: Offers | None) -> Quote:
         if challenge.expires is None:
             raise _invalid("This challenge has no expiry.", challenge)
-        expires = _unix_seconds(challenge.expires)
+        expires = int(parse_timestamp(challenge.expires).timestamp())
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
         if offers is not None:
@@ -268,19 +262,27 @@ class Gate:
         Raises:
             RefusalError, PendingError, FaultError: as `Intent.verify`.
         """
-        with faults():
+        with faults:
             return await presented.intent.verify(presented.credential, presented.quote)
 
 
-@contextmanager
-def faults() -> Iterator[None]:
-    """Name the store's troubles as what they are for the payer."""
-    try:
-        yield
-    except StoreUnavailableError as error:
-        raise FaultError("The payment could not be recorded; nothing was lost.") from error
-    except OwnershipLostError as error:
-        raise PendingError from error
+class _Faults:
+    """Names the store's troubles as what they are for the payer."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: object
+    ) -> Literal[False]:
+        if isinstance(error, StoreUnavailableError):
+            raise FaultError("The payment could not be recorded; nothing was lost.") from error
+        if isinstance(error, OwnershipLostError):
+            raise PendingError from error
+        return False
+
+
+faults = _Faults()
 
 
 def _is_bound(challenge: Challenge, resource: Resource) -> bool:
@@ -294,12 +296,6 @@ def _is_bound(challenge: Challenge, resource: Resource) -> bool:
         return digest_bytes(challenge.digest) == digest_bytes(resource.digest)
     except ProtocolError:  # authentic, but by another program that shares the secret
         return False
-
-
-@functools.lru_cache(maxsize=1024)
-def _unix_seconds(expires: str) -> int:
-    """Challenges of one second share their expiry."""
-    return int(parse_timestamp(expires).timestamp())
 
 
 def _invalid(detail: str, challenge: Challenge) -> RefusalError:

@@ -207,7 +207,7 @@ class Toll:
         """Make the admitted payment final."""
         try:
             if self.admission is not None:
-                with faults():
+                with faults:
                     self.payment = await self.admission.settle()
         except (RefusalError, PendingError, FaultError) as error:
             await self.fail(error)
