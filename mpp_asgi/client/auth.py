@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import httpx
@@ -242,13 +242,15 @@ class PaymentAuth(httpx.Auth):
         self, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
         """Part of httpx's interface: called by `httpx.Client` for each request."""
-        return SyncFlow(self._payer, request, self._hands())
+        flow = SyncFlow(self._payer, request, self._hands())
+        return cast("Generator[httpx.Request, httpx.Response, None]", flow)
 
     def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Part of httpx's interface: called by `httpx.AsyncClient` for each request."""
-        return AsyncFlow(self._payer, request, self._async_hands())
+        flow = AsyncFlow(self._payer, request, self._async_hands())
+        return cast("AsyncGenerator[httpx.Request, httpx.Response]", flow)
 
     def _hands(self) -> SyncHands:
         return SyncHands(self._node.blocking, self._sleep, self._turn)

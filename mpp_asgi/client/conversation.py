@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
-    from mpp_asgi.client.steps import Steps
+    from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.client.wallet import Wallet
 
 MOST_PAYMENTS: Final = 2
@@ -98,7 +98,7 @@ class Payer:
                 raise _refusal(owed, priced, paid=False)
             owed = None
 
-    def reconcile(self) -> Steps[None]:
+    def reconcile(self) -> Chores[None]:
         """Ask the ledger about every payment in doubt, and give back what never left."""
         for owed in self.book.doubts():
             found = yield from verdict(owed.payment.trace)
@@ -129,7 +129,7 @@ class _Conversation:
 
     # --- signing ----------------------------------------------------------------------------------
 
-    def pay(self, priced: httpx.Response) -> Steps[Owed | None]:
+    def pay(self, priced: httpx.Response) -> Chores[Owed | None]:
         """Choose an offer of the 402 and sign a payment; ``None`` if it makes none."""
         challenges = _challenges(priced)
         if not challenges:
@@ -154,7 +154,7 @@ class _Conversation:
 
     def _choose(
         self, challenges: list[Challenge], at: httpx.Request
-    ) -> Steps[tuple[Offer, Reservation]]:
+    ) -> Chores[tuple[Offer, Reservation]]:
         fresh = [each for each in challenges if not self._payer.book.knows(each.id)]
         offers, reasons = self._offers(fresh, at)
         if len(fresh) < len(challenges):
@@ -221,10 +221,10 @@ class _Conversation:
             yield from wait(self._payer.patience.delay(response, attempt, self._payer.clock))
             attempt += 1
 
-    def _push(self, owed: Owed, pushed: PushedTransaction) -> Steps[None]:
+    def _push(self, owed: Owed, pushed: PushedTransaction) -> Chores[None]:
         """The payer's own transaction is in the ledger, or an error says where it is."""
-        found = yield from self._payer.wallet.submit(pushed, submitted_before=owed.submitted)
-        owed.submitted = True
+        before, owed.submitted = owed.submitted, True  # first: this may be its last step
+        found = yield from self._payer.wallet.submit(pushed, submitted_before=before)
         if found is Verdict.PAID:
             owed.reservation.spend()
         elif found is Verdict.VOID:
@@ -294,7 +294,7 @@ class _Conversation:
             )
         )
 
-    def _refused(self, owed: Owed, response: httpx.Response) -> Steps[httpx.Response]:
+    def _refused(self, owed: Owed, response: httpx.Response) -> Chores[httpx.Response]:
         """A pulled payment was answered with 402: what does the ledger say?"""
         found = yield from verdict(owed.payment.trace)
         owed.resolved = True

@@ -9,8 +9,7 @@ being closed, the error that closes them is the one being handled.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -18,21 +17,24 @@ from mpp_asgi.client.body import watch_body
 from mpp_asgi.client.steps import Run
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from mpp_asgi.client.book import Owed
     from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.hands import AsyncHands, SyncHands
+    from mpp_asgi.client.steps import Step
 
 
-class SyncFlow(Generator[httpx.Request, httpx.Response, None]):
-    """What httpx drives in `httpx.Client`."""
+class SyncFlow:
+    """What httpx drives in `httpx.Client`: of a generator, what it uses."""
 
     def __init__(self, payer: Payer, request: httpx.Request, hands: SyncHands) -> None:
         self._payer = payer
         self._request = request
         self._hands = hands
-        self._run: Run[Owed | None] | None = None
+        self._run: Run[Step, Owed | None] | None = None
+
+    def __next__(self) -> httpx.Request:
+        """The first request."""
+        return self.send(None)
 
     def send(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopIteration` when the response is the answer."""
@@ -48,20 +50,11 @@ class SyncFlow(Generator[httpx.Request, httpx.Response, None]):
             watch_body(response, run.result, self._payer.book.keep)
         raise StopIteration
 
-    def _under_way(self) -> Run[Owed | None]:
+    def _under_way(self) -> Run[Step, Owed | None]:
         if self._run is None:
             body = self._request.read()
             self._run = Run(self._payer.converse(self._request, body))
         return self._run
-
-    def throw(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> httpx.Request:
-        """Part of the generator's interface, which httpx does not use."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """End the flow. Called by httpx in any case, and while an error is on its way."""
@@ -72,14 +65,18 @@ class SyncFlow(Generator[httpx.Request, httpx.Response, None]):
             self._hands.close()
 
 
-class AsyncFlow(AsyncGenerator[httpx.Request, httpx.Response]):
-    """What httpx drives in `httpx.AsyncClient`."""
+class AsyncFlow:
+    """What httpx drives in `httpx.AsyncClient`: of a generator, what it uses."""
 
     def __init__(self, payer: Payer, request: httpx.Request, hands: AsyncHands) -> None:
         self._payer = payer
         self._request = request
         self._hands = hands
-        self._run: Run[Owed | None] | None = None
+        self._run: Run[Step, Owed | None] | None = None
+
+    async def __anext__(self) -> httpx.Request:
+        """The first request."""
+        return await self.asend(None)
 
     async def asend(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopAsyncIteration` when the response is the answer."""
@@ -95,20 +92,11 @@ class AsyncFlow(AsyncGenerator[httpx.Request, httpx.Response]):
             watch_body(response, run.result, self._payer.book.keep)
         raise StopAsyncIteration
 
-    async def _under_way(self) -> Run[Owed | None]:
+    async def _under_way(self) -> Run[Step, Owed | None]:
         if self._run is None:
             body = await self._request.aread()
             self._run = Run(self._payer.converse(self._request, body))
         return self._run
-
-    async def athrow(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> httpx.Request:
-        """Part of the generator's interface, which httpx does not use."""
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         """End the flow. Called by httpx in any case, and while an error is on its way."""

@@ -1,14 +1,12 @@
-"""Carries out the steps that need no request to the server: RPC calls, waits, turns."""
+"""Carries out chores: RPC calls, waits, turns."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from mpp_asgi.client.steps import TakeTurn, Wait
-from mpp_asgi.stellar.rpc import RpcError
+from mpp_asgi.stellar.rpc import RpcCall, RpcError
 
 if TYPE_CHECKING:
     import threading
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from mpp_asgi.client.steps import Run, Step
+    from mpp_asgi.client.steps import Chore, Run
     from mpp_asgi.stellar.rpc import BlockingRpc, Rpc
 
 
@@ -36,22 +34,20 @@ class SyncHands:
         self._has_turn = False
         self._stack = ExitStack()
 
-    def carry_out(self, run: Run[Any], step: Step) -> None:
-        """Do the step and go on."""
-        match step:
-            case httpx.Request():
-                raise TypeError("a request is httpx's to send")
+    def carry_out(self, run: Run[Any, Any], chore: Chore) -> None:
+        """Do the chore and go on."""
+        match chore:
             case Wait():
-                self._sleep(step.seconds)
+                self._sleep(chore.seconds)
                 run.send(None)
             case TakeTurn():
                 if not self._has_turn:
                     self._stack.enter_context(self._turn)
                     self._has_turn = True
                 run.send(None)
-            case _:
+            case RpcCall():
                 try:
-                    result = self._connected().do(step)
+                    result = self._connected().do(chore)
                 except RpcError as error:
                     run.throw(error)
                 else:
@@ -84,22 +80,20 @@ class AsyncHands:
         self._has_turn = False
         self._stack = AsyncExitStack()
 
-    async def carry_out(self, run: Run[Any], step: Step) -> None:
-        """Do the step and go on."""
-        match step:
-            case httpx.Request():
-                raise TypeError("a request is httpx's to send")
+    async def carry_out(self, run: Run[Any, Any], chore: Chore) -> None:
+        """Do the chore and go on."""
+        match chore:
             case Wait():
-                await self._sleep(step.seconds)
+                await self._sleep(chore.seconds)
                 run.send(None)
             case TakeTurn():
                 if not self._has_turn:
                     await self._stack.enter_async_context(self._turn)
                     self._has_turn = True
                 run.send(None)
-            case _:
+            case RpcCall():
                 try:
-                    result = await self._connected().do(step)
+                    result = await self._connected().do(chore)
                 except RpcError as error:
                     run.throw(error)
                 else:

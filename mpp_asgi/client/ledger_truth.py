@@ -17,7 +17,7 @@ from mpp_asgi.stellar.address import address_to_xdr
 from mpp_asgi.stellar.rpc import RpcError, get_ledger_entries, get_transaction
 
 if TYPE_CHECKING:
-    from mpp_asgi.client.steps import Steps
+    from mpp_asgi.client.steps import Chores
 
 MIN_NONCE_LEDGERS: Final = 720
 """For so many ledgers a used nonce stays in the ledger at least."""
@@ -33,7 +33,7 @@ class Verdict(Enum):
     """It can still move, or nothing could be learnt."""
 
 
-def verdict(trace: NonceTrace | TransactionTrace) -> Steps[Verdict]:
+def verdict(trace: NonceTrace | TransactionTrace) -> Chores[Verdict]:
     """Ask the ledger. An RPC that fails leaves it open."""
     try:
         if isinstance(trace, TransactionTrace):
@@ -43,7 +43,7 @@ def verdict(trace: NonceTrace | TransactionTrace) -> Steps[Verdict]:
         return Verdict.OPEN
 
 
-def _of_transaction(trace: TransactionTrace) -> Steps[Verdict]:
+def _of_transaction(trace: TransactionTrace) -> Chores[Verdict]:
     found = yield from ask(get_transaction(trace.hash))
     if found.status == "SUCCESS":
         return Verdict.PAID
@@ -55,7 +55,7 @@ def _of_transaction(trace: TransactionTrace) -> Steps[Verdict]:
     return Verdict.VOID if too_late and complete else Verdict.OPEN
 
 
-def _of_nonce(trace: NonceTrace) -> Steps[Verdict]:
+def _of_nonce(trace: NonceTrace) -> Chores[Verdict]:
     found = yield from ask(get_ledger_entries([nonce_key(trace.address, trace.nonce)]))
     if found.entries:
         return Verdict.PAID

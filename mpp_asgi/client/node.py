@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from mpp_asgi.stellar.rpc_drivers import AsyncRpc, InProcessRpc, InProcessSyncRpc, SyncRpc
+from mpp_asgi.stellar.rpc_drivers import (
+    AsyncRpc,
+    InProcessRpc,
+    InProcessSyncRpc,
+    SyncRpc,
+    checked_url,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -29,9 +35,8 @@ class Node:
 
     def __init__(self, rpc: str | Handler) -> None:
         """Raises `ValueError` for a text that is no URL."""
-        self._rpc = rpc
+        self._rpc = str(checked_url(rpc)) if isinstance(rpc, str) else rpc
         self._ssl: ssl.SSLContext | None = None
-        self.blocking().close()  # tells a bad URL from a good one
 
     @classmethod
     def chosen(cls, rpc: str | Handler | None, network: Network) -> Node:

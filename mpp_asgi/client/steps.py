@@ -19,6 +19,7 @@ from mpp_asgi.stellar.rpc import RpcCall
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -35,7 +36,10 @@ class TakeTurn:
     steps."""
 
 
-Step = httpx.Request | RpcCall[Any] | Wait | TakeTurn
+Chore = RpcCall[Any] | Wait | TakeTurn
+"""What needs nothing of the server."""
+Step = httpx.Request | Chore
+Chores = Generator[Chore, Any, T]
 Steps = Generator[Step, Any, T]
 
 
@@ -69,7 +73,7 @@ def send(request: httpx.Request) -> Steps[httpx.Response]:
     return response
 
 
-def ask(call: RpcCall[T]) -> Steps[T]:
+def ask(call: RpcCall[T]) -> Chores[T]:
     """The call's result.
 
     Raises:
@@ -79,22 +83,22 @@ def ask(call: RpcCall[T]) -> Steps[T]:
     return result
 
 
-def wait(seconds: float) -> Steps[None]:
+def wait(seconds: float) -> Chores[None]:
     """Return after that time."""
     yield Wait(seconds)
 
 
-def take_turn() -> Steps[None]:
+def take_turn() -> Chores[None]:
     """Return when no other payment uses the account's sequence number."""
     yield TakeTurn()
 
 
-class Run(Generic[T]):
+class Run(Generic[S, T]):
     """Steps on their way: the one to be carried out, and the result once there is none."""
 
-    def __init__(self, steps: Steps[T]) -> None:
+    def __init__(self, steps: Generator[S, Any, T]) -> None:
         self._steps = steps
-        self.step: Step | None = None
+        self.step: S | None = None
         self.result: T | None = None
 
     def send(self, value: object) -> None:
@@ -114,7 +118,7 @@ class Run(Generic[T]):
         self.step = None
         self._steps.close()
 
-    def _advance(self, go: Callable[[], Step]) -> None:
+    def _advance(self, go: Callable[[], S]) -> None:
         self.step = None
         try:
             self.step = go()

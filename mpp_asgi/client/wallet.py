@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.client.offers import Mode, Offer
     from mpp_asgi.client.payments import RequestKey, Target
-    from mpp_asgi.client.steps import Steps
+    from mpp_asgi.client.steps import Chores
     from mpp_asgi.stellar.network import Network
     from mpp_asgi.stellar.rpc import Simulation
 
@@ -91,7 +91,7 @@ class Wallet:
 
     def sign(
         self, offer: Offer, mode: Mode, *, request: RequestKey, target: Target
-    ) -> Steps[SignedPayment]:
+    ) -> Chores[SignedPayment]:
         """A payment of the offer. Nothing leaves the wallet yet.
 
         Raises:
@@ -137,7 +137,7 @@ class Wallet:
         payload = self._signed_hash(pushed.trace.hash, offer)
         return replace(payment, offer=offer, payload=payload)
 
-    def submit(self, pushed: PushedTransaction, *, submitted_before: bool) -> Steps[Verdict]:
+    def submit(self, pushed: PushedTransaction, *, submitted_before: bool) -> Chores[Verdict]:
         """Bring a transaction into the ledger, or learn that it is not going to be there.
 
         May be repeated: the ledger takes one transaction once. ``OPEN`` means that the RPC was no
@@ -161,7 +161,7 @@ class Wallet:
             yield from wait(min(FIRST_POLL_SECONDS * 2 ** min(look, 8), POLL_SECONDS))
         return Verdict.OPEN
 
-    def _confirm_network(self) -> Steps[None]:
+    def _confirm_network(self) -> Chores[None]:
         if self._network_confirmed:
             return
         info = yield from ask(get_network())
@@ -173,7 +173,7 @@ class Wallet:
 
     def _sponsored(
         self, transfer: Transfer, offer: Offer
-    ) -> Steps[tuple[dict[str, str], NonceTrace]]:
+    ) -> Chores[tuple[dict[str, str], NonceTrace]]:
         ledger = yield from ask(get_latest_ledger())
         seconds = max(offer.expires - self._clock(), 0)
         expiration = ledger.sequence + math.ceil(seconds / LEDGER_SECONDS)
@@ -191,7 +191,7 @@ class Wallet:
 
     def _own_transaction(
         self, transfer: Transfer, offer: Offer
-    ) -> Steps[tuple[str, TransactionTrace]]:
+    ) -> Chores[tuple[str, TransactionTrace]]:
         yield from take_turn()
         operation = transfer_operation(transfer, [source_authorization(transfer)])
         sequence = yield from self._next_sequence()
@@ -214,7 +214,7 @@ class Wallet:
         )
         return envelope.xdr, TransactionTrace(envelope.hash, max_time, int(self._clock()))
 
-    def _next_sequence(self) -> Steps[int]:
+    def _next_sequence(self) -> Chores[int]:
         key = xdr.LedgerKey(
             xdr.LedgerEntryType.ACCOUNT,
             account=xdr.LedgerKeyAccount(self._keypair.xdr_account_id()),
@@ -253,7 +253,7 @@ class Wallet:
         }
 
 
-def _offered_to_node(envelope: str) -> Steps[str | None]:
+def _offered_to_node(envelope: str) -> Chores[str | None]:
     """What the node says to the transaction; ``None``: it could not be asked, or did not answer."""
     try:
         submission = yield from ask(send_transaction(envelope))

@@ -34,6 +34,21 @@ _HEADERS: Final = {"Accept-Encoding": "identity"}
 """Not compressed: a small answer could unpack to a huge one."""
 
 
+def checked_url(url: str) -> httpx.URL:
+    """The URL of an RPC.
+
+    Raises:
+        ValueError: it is not an http:// or https:// URL.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError("The URL of the RPC must be an http:// or https:// URL.")
+    return parsed
+
+
 class AsyncRpc:
     """A node behind an HTTP URL.
 
@@ -49,7 +64,7 @@ class AsyncRpc:
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._url = _checked_url(url)
+        self._url = checked_url(url)
         self._client = client or httpx.AsyncClient(verify=ssl_context or True)
         self._owns_client = client is None
         self._timeout = timeout
@@ -94,7 +109,7 @@ class SyncRpc:
         timeout: float = TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = _checked_url(url)
+        self._url = checked_url(url)
         self._client = client or httpx.Client(verify=ssl_context or True)
         self._owns_client = client is None
         self._timeout = timeout
@@ -197,13 +212,3 @@ class _Answer:
 
 def _no_answer(method: str, error: Exception) -> RpcUnavailableError:
     return RpcUnavailableError(f"The RPC did not answer {method} ({type(error).__name__}).")
-
-
-def _checked_url(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError("The URL of the RPC must be an http:// or https:// URL.")
-    return parsed

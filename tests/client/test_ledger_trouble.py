@@ -294,6 +294,36 @@ async def test_a_transfer_that_fails_in_the_ledger(
     assert (pusher.spent, pusher.unresolved) == (NOTHING, ())
 
 
+class EndOfTheTaskError(BaseException):
+    """As when a task is cancelled while it waits."""
+
+
+async def test_the_task_ends_while_the_ledger_takes_its_time(
+    shop: Any, pusher: Any, node: Node, fetch: Any
+) -> None:
+    """The transaction is in a ledger by then, so the node would call its repetition an error."""
+    sleep, async_sleep = pusher._sleep, pusher._async_sleep
+
+    def end(seconds: float) -> None:
+        sleep(seconds)
+        raise EndOfTheTaskError
+
+    async def async_end(seconds: float) -> None:
+        end(seconds)
+
+    pusher._sleep, pusher._async_sleep = end, async_end
+    with pytest.raises(EndOfTheTaskError):
+        await fetch(pusher)
+    assert len(pusher.unresolved) == 1
+    assert pusher.spent == PAID
+
+    pusher._sleep, pusher._async_sleep = sleep, async_sleep
+    node.fail["getTransaction"] = 1
+    assert (await fetch(pusher)).status_code == 200
+    assert shop.earned == 100_000
+    assert pusher.spent == PAID
+
+
 # --- in doubt -------------------------------------------------------------------------------------
 
 
