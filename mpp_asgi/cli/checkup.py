@@ -71,7 +71,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 def examine(settings: Settings, *, clock: Callable[[], float] = time.time) -> Iterator[Check]:
     """Look at one thing after the other."""
-    yield _settings_check(settings)
+    check = _settings_check(settings)
+    yield check
+    if not check.good:
+        return
     if settings.network == "sandbox":
         yield Check("network", good=True, text="inside the app itself, with play money")
     else:

@@ -50,9 +50,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
             return _give(answer, terminal)
         terms = _acceptable(answer, arguments.currency)
         _show_price(terms, terminal)
+        chain = _chain(arguments, terms)
         if not arguments.yes:
             _require_consent(terminal)
-        chain = _chain(arguments)
         auth = _payer(arguments, terminal, chain, terms)
         return _pay(http, request, auth, terminal)
 
@@ -127,9 +127,15 @@ def _require_consent(terminal: Terminal) -> None:
         raise CommandError("Nothing was paid.")
 
 
-def _chain(arguments: Namespace) -> Chain:
+def _chain(arguments: Namespace, terms: Terms) -> Chain:
     if not arguments.sandbox:
-        return Chain.chosen(arguments)
+        chain = Chain.chosen(arguments)
+        if chain.network.name != terms.network:
+            raise CommandError(
+                f"The price is on {printable(terms.network)}, and this would pay on "
+                f"{chain.network.name}: choose with --network."
+            )
+        return chain
     url = httpx.URL(arguments.url).copy_with(raw_path=SANDBOX_PATH.encode(), fragment=None)
     arguments.rpc_url = arguments.rpc_url or str(url)
     return Chain.chosen(arguments, {})

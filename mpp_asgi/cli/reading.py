@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mpp_asgi.intents import RefusalError
@@ -109,8 +108,8 @@ def token_of(terms: Terms) -> Token | None:
 
 def amount_text(units: int, decimals: int) -> str:
     """Base units as whole tokens, without trailing zeros."""
-    whole = Decimal(units).scaleb(-decimals)
-    return f"{whole.normalize():f}" if whole else "0"
+    whole, fraction = divmod(units, 10**decimals)
+    return f"{whole}.{fraction:0{decimals}}".rstrip("0").rstrip(".") if fraction else str(whole)
 
 
 def receipt_rows(receipt: Receipt) -> Rows:

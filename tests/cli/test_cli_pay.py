@@ -1,0 +1,208 @@
+"""``mpp-asgi pay``: the price first, then a yes, then the answer and its receipt."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mpp_asgi.cli.terminal import Terminal
+from tests.servers import Network, clean_environment, running_app, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stellar_sdk import Keypair
+
+    from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def payer(network: Network, monkeypatch: pytest.MonkeyPatch) -> Keypair:
+    """An account with 10 USDC, whose key is in the environment."""
+    key = network.payer()
+    monkeypatch.setenv("STELLAR_SECRET", key.secret)
+    monkeypatch.setenv("MPP_RPC_URL", network.url)
+    return key
+
+
+@pytest.mark.parametrize(
+    ("options", "fee_is_ours"), [((), False), (("--own-fee",), True), (("--mode", "push"), True)]
+)
+def test_it_pays_and_shows_price_body_and_receipt(
+    command: Command, network: Network, api: str, payer: Keypair, options: tuple[str, ...],
+    fee_is_ours: bool,
+) -> None:  # fmt: skip
+    earned = network.usdc(network.recipient)
+    told = command("pay", f"{api}/sun/paris", "--yes", *options)
+    assert told.status == 0
+    assert "sunset" in json.loads(told.out)
+    assert told.err.startswith("Price: 0.01 USDC\n")
+    assert network.recipient in told.err
+    assert "Receipt\n  paid by    stellar\n" in told.err
+    assert payer.secret not in told.out + told.err
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+    assert network.usdc(network.recipient) == earned + 100_000
+    assert (network.xlm(payer.public_key) < 100 * 10**7) is fee_is_ours
+
+
+def test_a_body_makes_it_a_post(
+    command: Command, network: Network, api: str, payer: Keypair
+) -> None:
+    stops = [{"latitude": 1, "longitude": 2, "at": "2026-06-21T12:00:00Z"}] * 2
+    Path("journey.json").write_text(json.dumps({"stops": stops}))
+    told = command("pay", f"{api}/journeys", "--data", "@journey.json", "--yes")
+    assert json.loads(told.out)["paid_by"] == payer.public_key
+    assert "Price: 0.004 USDC" in told.err
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 40_000
+
+
+def test_a_free_url_is_only_fetched(command: Command, api: str) -> None:
+    told = command("pay", f"{api}/")
+    assert told.status == 0
+    assert "GET /sun/{city}" in json.loads(told.out)
+    assert told.err == "Nothing to pay.\n"
+
+
+def test_an_error_of_the_app_is_an_error_here(command: Command, api: str, payer: Keypair) -> None:
+    told = command("pay", f"{api}/sun/atlantis", "--yes")
+    assert told.status == 1
+    assert "No such city" in told.out
+    assert "the answer is HTTP 404" in told.err
+
+
+def test_without_a_yes_nothing_is_paid(
+    command: Command, network: Network, api: str, payer: Keypair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = command("pay", f"{api}/sun/paris")
+    assert told.status == 1
+    assert "add --yes" in told.err
+
+    def asking(_: object = None) -> Terminal:
+        return Terminal(sys.stdout, sys.stderr, asks=True)
+
+    monkeypatch.setattr(Terminal, "standard", asking)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("no\n"))
+    told = command("pay", f"{api}/sun/paris")
+    assert told.status == 1
+    assert told.err.endswith("Pay? [y/N] mpp-asgi: Nothing was paid.\n")
+    assert network.usdc(payer.public_key) == 10 * 10**7
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert command("pay", f"{api}/sun/paris").status == 0
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--budget", "0.009"), "over the budget of 0.009: nothing was paid"),
+        (("--budget", "much"), "A budget is an amount such as 0.50."),
+        (("--budget", "NaN"), "A budget is an amount such as 0.50."),
+        (("--currency", "XLM"), "The price is 0.01 USDC: choose with --currency."),
+        (("--header", "colourless"), "A header is written 'Name: value'."),
+        (("--data", "@missing"), "cannot be read: No such file or directory."),
+        (("--network", "pubnet"), "The price is on stellar:testnet"),
+        (("--rpc-url", "nonsense"), "must be an http:// or https:// URL"),
+    ],
+)
+def test_what_stops_it_before_it_pays(
+    command: Command, network: Network, api: str, payer: Keypair, options: tuple[str, ...],
+    sentence: str,
+) -> None:  # fmt: skip
+    told = command("pay", f"{api}/sun/paris", "--yes", *options)
+    assert told.status == 1
+    assert sentence in told.err
+    assert network.usdc(payer.public_key) == 10 * 10**7
+
+
+def test_an_empty_purse_is_said(
+    command: Command, network: Network, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor = network.payer(usdc=0)
+    monkeypatch.setenv("STELLAR_SECRET", poor.secret)
+    monkeypatch.setenv("MPP_RPC_URL", network.url)
+    told = command("pay", f"{api}/sun/paris", "--yes")
+    assert told.status == 1
+    assert "balance" in told.err
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://127.0.0.1:9/", "The URL does not answer (ConnectError)."),
+        ("ftp://127.0.0.1/", "A URL begins with http:// or https://."),
+        ("example.com/forecast", "A URL begins with http:// or https://."),
+        ("http://example.com:http/", "see to its URL and headers"),
+    ],
+)
+def test_urls_that_lead_nowhere(command: Command, url: str, sentence: str) -> None:
+    told = command("pay", url)
+    assert told.status == 1
+    assert sentence in told.err
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        (b'Basic realm="x"', "cannot be paid on Stellar"),
+        (b'Payment id="x", realm="r", method="card", intent="charge", request="e30"',
+         "cannot be paid on Stellar"),
+        (b'Payment id=""', "The price cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_price_from_elsewhere(command: Command, field: bytes, sentence: str) -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        headers = [(b"www-authenticate", field)]
+        await send({"type": "http.response.start", "status": 402, "headers": headers})  # type: ignore[operator]
+        await send({"type": "http.response.body"})  # type: ignore[operator]
+
+    with served(app) as url:
+        told = command("pay", url, "--yes")
+    assert told.status == 1
+    assert sentence in told.err
+
+
+@pytest.fixture(scope="module")
+def playground() -> Iterator[str]:
+    """The example app as `uvicorn example_app.main:app` starts it: with a sandbox inside."""
+    with running_app("example_app.main:app", settings={}) as (url, _):
+        yield url
+
+
+def test_play_money_needs_no_account(command: Command, playground: str) -> None:
+    told = command("pay", f"{playground}/sun/paris?on=2026-06-21", "--sandbox", "--yes")
+    assert told.status == 0
+    assert json.loads(told.out)["on"] == "2026-06-21"
+    assert "Receipt" in told.err
+
+
+def test_play_money_is_for_sandboxes(command: Command, api: str) -> None:
+    told = command("pay", f"{api}/sun/paris", "--sandbox", "--yes")
+    assert told.status == 1
+    assert "There is no sandbox at that URL" in told.err
+
+
+def test_the_body_alone_is_on_standard_output(playground: str) -> None:
+    pay = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mpp_asgi.cli",
+            "pay",
+            f"{playground}/sun/lima",
+            "--sandbox",
+            "--yes",
+        ],
+        capture_output=True,
+        timeout=60,
+        env=clean_environment(),
+        check=True,
+    )
+    assert "sunset" in json.loads(pay.stdout)
+    assert b"Receipt" in pay.stderr
