@@ -15,7 +15,7 @@ from benchmarks import cores
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class ServerError(Exception):
@@ -35,7 +35,7 @@ def serving(app: str) -> Iterator[Server]:
     """Serve ``app`` (``"module:name"``) with uvloop and httptools for as long as the block lasts.
 
     Raises:
-        ServerError: it did not accept a connection within 20 seconds.
+        ServerError: it did not accept a connection within a minute.
     """
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--workers", "1"]
