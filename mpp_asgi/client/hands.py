@@ -47,11 +47,10 @@ class SyncHands:
                 run.send(None)
             case RpcCall():
                 try:
-                    result = self._connected().do(chore)
+                    outcome = self._connected().do(chore)
                 except RpcError as error:
-                    run.throw(error)
-                else:
-                    run.send(result)
+                    outcome = error
+                _go_on(run, outcome)
 
     def _connected(self) -> BlockingRpc:
         if self._rpc is None:
@@ -93,11 +92,10 @@ class AsyncHands:
                 run.send(None)
             case RpcCall():
                 try:
-                    result = await self._connected().do(chore)
+                    outcome = await self._connected().do(chore)
                 except RpcError as error:
-                    run.throw(error)
-                else:
-                    run.send(result)
+                    outcome = error
+                _go_on(run, outcome)
 
     def _connected(self) -> Rpc:
         if self._rpc is None:
@@ -108,3 +106,11 @@ class AsyncHands:
     async def close(self) -> None:
         """End the turn, and let go of the connection."""
         await self._stack.aclose()
+
+
+def _go_on(run: Run[Any, Any], outcome: object) -> None:
+    """Called outside the error's handler: what comes next is not its consequence."""
+    if isinstance(outcome, RpcError):
+        run.throw(outcome)
+    else:
+        run.send(outcome)

@@ -306,6 +306,22 @@ async def test_a_reader_that_stops_early_has_what_it_wants(shop: Any, payer: Any
     assert auth.unresolved == ()
 
 
+def test_a_reader_that_stops_early_without_an_event_loop(shop: Any, payer: Any) -> None:
+    def endless(request: httpx.Request, credential: Any) -> httpx.Response:
+        shop.take(credential)
+        return httpx.Response(200, stream=Broken(AssertionError("never read")))
+
+    auth = payer()
+    shop.reactions = [endless]
+    transport = httpx.MockTransport(shop)
+    with (
+        httpx.Client(transport=transport, auth=auth) as client,
+        client.stream("GET", URL) as response,
+    ):
+        assert next(response.iter_raw()) == b'{"weather'
+    assert auth.unresolved == ()
+
+
 # --- the task ends --------------------------------------------------------------------------------
 
 
@@ -531,3 +547,61 @@ async def test_a_pushed_payment_is_not_shown_for_another_price(
     assert caught.value.paid is True
     assert len(shop.credentials) == 1
     one_payment(shop, auth)
+
+
+@pytest.mark.parametrize("value", [None, 'Payment id=""'])
+async def test_a_pushed_payment_is_refused_without_a_fresh_challenge(
+    shop: Any, payer: Any, fetch: Any, value: str | None
+) -> None:
+    shop.unsponsored()
+    headers = {"WWW-Authenticate": value} if value else {}
+    shop.reactions = [lambda *_: httpx.Response(402, headers=headers, text="No.")]
+    auth = payer(mode="push")
+    with pytest.raises(PaymentRefusedError, match=r"and the money has left\.$") as caught:
+        await fetch(auth)
+    assert caught.value.problem is None
+    assert caught.value.response.text == "No."
+    assert len(shop.credentials) == 1
+    assert len(auth.unresolved) == 1
+
+
+async def test_two_like_requests_show_their_own_payments(shop: Any, payer: Any, fetch: Any) -> None:
+    auth = payer()
+    shop.reactions = [losing(), taking(shop, losing())]
+    with pytest.raises(PaymentOutcomeUnknownError) as first:
+        await fetch(auth)
+    auth._book.take(first.value.payment.request)
+    with pytest.raises(PaymentOutcomeUnknownError):
+        await fetch(auth)
+    auth.resume(first.value.payment)
+    assert len(auth.unresolved) == 2
+    assert (await fetch(auth)).status_code == 200
+    assert (await fetch(auth)).status_code == 200
+    assert auth.unresolved == ()
+    assert len(shop.payments) == 2
+    assert shop.earned == 200_000
+
+
+async def test_giving_one_up_keeps_the_others(shop: Any, payer: Any, fetch: Any) -> None:
+    auth = payer()
+    shop.reactions = [losing(), losing()]
+    for city in ("Oslo", "Rome"):
+        with pytest.raises(PaymentOutcomeUnknownError):
+            await fetch(auth, url=f"https://shop.test/{city}")
+    oslo, rome = auth.unresolved
+    auth.abandon(oslo)
+    assert auth.unresolved == (rome,)
+
+
+def test_a_request_body_that_fails_is_nobodys_payment(payer: Any, shop: Any) -> None:
+    def failing() -> Iterator[bytes]:
+        yield b"one"
+        raise OSError("the disk is gone")
+
+    auth = payer()
+    with (
+        httpx.Client(transport=httpx.MockTransport(shop), auth=auth) as client,
+        pytest.raises(OSError, match="the disk is gone"),
+    ):
+        client.post(URL, content=failing())
+    assert shop.requests == []
