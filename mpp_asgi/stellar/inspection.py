@@ -19,8 +19,11 @@ from mpp_asgi.stellar.address import account_from_xdr, address_from_xdr
 from mpp_asgi.stellar.envelope import transaction_hash
 from mpp_asgi.stellar.transfer import TRANSFER, Transfer, TransferError
 
-MAX_ENVELOPE: Final = 64 * 1024
-"""Bytes. A transfer with one signature takes about 700; contract accounts may sign at length."""
+MAX_ENVELOPE: Final = 16 * 1024
+"""Bytes. A transfer with one signature takes about 700, with twenty some 4,000. Decoding takes up
+to 3 ms for each kilobyte, and whoever sends it has paid nothing yet."""
+
+_MAX_TEXT: Final = len(base64.b64encode(bytes(MAX_ENVELOPE)))
 
 _MAX_DEPTH: Final = 100
 """Nesting of XDR values; a transfer needs 14 levels and a signature may add some."""
@@ -97,7 +100,7 @@ def inspect_envelope(envelope: str, passphrase: str) -> InspectedTransfer:
 
 
 def _decoded(envelope: str) -> bytes:
-    if len(envelope) > MAX_ENVELOPE * 4 // 3 + 4:
+    if len(envelope) > _MAX_TEXT:
         raise TransferError(f"The transaction is larger than {MAX_ENVELOPE} bytes.")
     try:
         raw = base64.b64decode(envelope, validate=True)

@@ -340,7 +340,8 @@ def b64(raw: bytes) -> str:
         (b64(b"\0\0\0\0" + RAW[4:]), "outdated kind"),
         (b64(b"\0\0\0\7" + RAW[4:]), "outdated kind"),
         (b64(b"\0\0\0\x63" + RAW[4:]), "not valid XDR"),
-        (b64(bytes(MAX_ENVELOPE + 4)), "larger than 65536 bytes"),
+        (b64(bytes(MAX_ENVELOPE + 3)), "larger than 16384 bytes"),
+        (b64(bytes(MAX_ENVELOPE)), "outdated kind"),
         (builder().set_timeout(0).build().to_xdr(), "has no operation"),
     ],
 )
