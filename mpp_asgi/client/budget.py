@@ -160,8 +160,10 @@ class Budget:
                 for token, limit in self._limits.items()
             }
 
-    def _move(self, reservation: Reservation, to: State) -> None:
+    def _move(self, reservation: Reservation, to: State, *, only_from: State | None = None) -> None:
         with self._lock:
+            if only_from not in (None, reservation.state):
+                return
             account = self._accounts[reservation.token]
             account.add(reservation.state, -reservation.amount)
             account.add(to, reservation.amount)
@@ -185,8 +187,7 @@ class Reservation:
 
     def doubt(self) -> None:
         """The money may have left. What is known to be spent stays so."""
-        if self.state is State.HELD:
-            self._budget._move(self, State.DOUBTED)  # noqa: SLF001
+        self._budget._move(self, State.DOUBTED, only_from=State.HELD)  # noqa: SLF001
 
     def give_back(self) -> None:
         """The money surely did not leave and never will."""

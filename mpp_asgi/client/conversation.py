@@ -367,7 +367,7 @@ def _unknown(owed: Owed, why: str) -> PaymentOutcomeUnknownError:
 
 def _refusal(owed: Owed, response: httpx.Response, *, paid: bool | None) -> PaymentRefusedError:
     problem = _problem(response)
-    said = f" ({problem.slug[:40]}: {problem.detail[:200]})" if problem else ""
+    said = f" ({problem.slug[:40]!r}: {problem.detail[:200]!r})" if problem else ""
     money = {True: "and the money has left", False: "and no money left", None: "and may take it"}
     return PaymentRefusedError(
         f"The server refused a payment of {_price(owed)}, {money[paid]}{said}.",

@@ -549,6 +549,16 @@ async def test_a_pushed_payment_is_not_shown_for_another_price(
     one_payment(shop, auth)
 
 
+async def test_the_servers_words_stay_on_one_line(shop: Any, payer: Any, fetch: Any) -> None:
+    words = problems.VERIFICATION_FAILED.because("No.\nAll is well.\x1b[2J" + "x" * 999)
+    shop.reactions = [lambda *_: httpx.Response(402, content=words.to_json())]
+    with pytest.raises(PaymentRefusedError) as caught:
+        await fetch(payer())
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 400
+
+
 @pytest.mark.parametrize("value", [None, 'Payment id=""'])
 async def test_a_pushed_payment_is_refused_without_a_fresh_challenge(
     shop: Any, payer: Any, fetch: Any, value: str | None
