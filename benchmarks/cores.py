@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 
 
@@ -20,6 +22,8 @@ def pin(core: int, *, pid: int = 0) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time another process has used so far, in seconds (Linux)."""
+    """CPU time another process has used so far, in seconds; not a number where that is unknown."""
+    if not sys.platform.startswith("linux"):
+        return math.nan
     # What clock_getcpuclockid(3) returns; Python offers it for threads only.
     return time.clock_gettime((~pid << 3) | 2)
