@@ -85,14 +85,16 @@ def running_network(*, close_interval: float = 0.2) -> Iterator[Network]:
 
 @contextmanager
 def running_app(
-    app: str, *arguments: str, settings: dict[str, str]
+    app: str, *arguments: str, settings: dict[str, str], port: int = 0
 ) -> Iterator[tuple[str, Server]]:
-    """An application under uvicorn on a free port: its URL and its process."""
+    """An application under uvicorn, on a free port unless one is given: its URL and its process."""
     with Server(
-        *("uvicorn", app, "--port", "0", *arguments),
+        *("uvicorn", app, "--port", str(port), *arguments),
         environment=clean_environment() | settings,
     ) as process:
-        yield process.wait_for(r"running on (http://\S+)")[1], process
+        url = process.wait_for(r"running on (http://\S+)")[1]
+        process.wait_for("Application startup complete")  # with several workers: of one of them
+        yield url, process
 
 
 @contextmanager

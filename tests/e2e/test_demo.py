@@ -1,0 +1,69 @@
+"""`make demo`, whole: the exit status is 0 only if every balance was right."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from example_app.demo.processes import ROOT
+from tests.servers import clean_environment
+
+DEMO = [sys.executable, "-m", "example_app.demo"]
+PARTS = (
+    "1. One payment, step by step",
+    "2. Everything there is, in three ways",
+    "3. What is refused, and what is free",
+    "4. Who has what",
+)
+
+
+def test_it_plays_to_the_end_and_every_coin_is_where_it_should_be() -> None:
+    # In a shell with settings of the user's own, which have no part in it.
+    settings = {"MPP_NETWORK": "stellar:pubnet", "MPP_RECIPIENT": "nobody"}
+    demo = subprocess.run(
+        DEMO,
+        cwd=ROOT,
+        env=clean_environment() | settings,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert [line for line in demo.stdout.splitlines() if line in PARTS] == list(PARTS)
+    assert len(set(re.findall(r"      tx  ([0-9a-f]{64})", demo.stdout))) == 18
+    for slug in ("invalid-challenge", "verification-failed"):
+        assert f"HTTP 402 {slug}" in demo.stdout
+    assert "Every balance is exactly what it should be." in demo.stdout.splitlines()[-1]
+    assert "\x1b" not in demo.stdout
+    assert max(map(len, demo.stdout.splitlines())) < 80
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_ctrl_c_leaves_nothing_running() -> None:
+    demo = subprocess.Popen(
+        DEMO,
+        cwd=ROOT,
+        env={**clean_environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert demo.stdout is not None
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if "main:app, at" in line:
+            break
+    demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    assert "Nothing is left running." in err
+    for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(port)), timeout=5)
