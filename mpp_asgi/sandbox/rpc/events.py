@@ -116,8 +116,6 @@ def _start(params: Params, pagination: Params) -> tuple[Position, bool]:
             raise invalid_params(f"invalid event ID {cursor}") from None
     if not start:
         raise invalid_params("startLedger must be positive")
-    if end and start >= end:
-        raise invalid_params("startLedger must be less than endLedger")
     return Position(start), False
 
 

@@ -103,7 +103,7 @@ def get_transactions(node: Node, params: Params) -> dict[str, Any]:
             f"the latest ledger: {latest} for this rpc instance"
         )
     found = []
-    last = (latest, 0)
+    last = (latest, len(history.latest.transactions))
     for closed in history.ledgers_from(ledger):
         after = order if closed.sequence == ledger else 0
         found += [applied for applied in closed.transactions if applied.order > after]
