@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,11 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
-    """The record of one charge: one challenge, one credential, at most one settlement."""
+class Charge(NamedTuple):
+    """The record of one charge: one challenge, one credential, at most one settlement.
+
+    A named tuple, because every paid request makes several; always built by keyword.
+    """
 
     id: str
     """The challenge id."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.contract import Claim, Outcome, OwnershipLostError, State
@@ -58,7 +57,7 @@ class MemoryStore:
         outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
         if outcome is Outcome.TAKEN:
             if found.owner != charge.owner:
-                found = replace(found, owner=charge.owner)
+                found = found._replace(owner=charge.owner)
             self._put(found, proofs)
         return Claim(outcome, found)
 

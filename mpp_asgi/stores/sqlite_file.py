@@ -178,8 +178,9 @@ def _version(connection: sqlite3.Connection) -> int:
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Switch the file over; it remembers.
 
-    SQLite does not wait for others here: two processes that open a new file at once collide. A
-    transaction does wait, so whoever collides waits for the other in one and tries again.
+    SQLite does not wait for others here: two processes that open a new file at once collide. An
+    exclusive transaction does wait, for the busy timeout and no longer, so whoever collides waits
+    in one and tries again.
     """
     for _ in range(WAL_ATTEMPTS):
         try:
@@ -187,7 +188,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN EXCLUSIVE")
             connection.rollback()
         else:
             if mode != "wal":

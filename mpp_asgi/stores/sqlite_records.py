@@ -5,7 +5,6 @@ The functions take a connection with a transaction open; raising undoes what the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
@@ -85,7 +84,7 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
     if outcome is Outcome.TAKEN:
         connection.execute(_TAKE_OVER, (charge.owner, charge.id))
         _add_proofs(connection, charge.id, proofs)
-        found = replace(found, owner=charge.owner)
+        found = found._replace(owner=charge.owner)
     return Claim(outcome, found)
 
 

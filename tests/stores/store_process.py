@@ -16,7 +16,6 @@ import os
 import random
 import signal
 import sys
-from dataclasses import replace
 
 from mpp_asgi.stores.contract import Charge, Outcome, State
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -30,8 +29,8 @@ def claimed(charge_id: str, owner: str) -> Charge:
 
 
 def submitted(charge_id: str, owner: str) -> Charge:
-    return replace(
-        claimed(charge_id, owner), state=State.SUBMITTED, reference=charge_id, envelope="A" * 1600
+    return claimed(charge_id, owner)._replace(
+        state=State.SUBMITTED, reference=charge_id, envelope="A" * 1600
     )
 
 

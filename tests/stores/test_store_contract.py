@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -67,7 +66,7 @@ async def test_the_charge_of_a_dead_owner_is_taken_as_it_stands(stores, new_char
     await one.claim(new_charge(), [], now=0)
     found = new_charge(state=state, reference="ab" * 32, envelope="AAAA", valid_until=77, payer="G")
     await one.write(found, owner="w")
-    taken = replace(found, owner="v")
+    taken = found._replace(owner="v")
     claim = await other.claim(new_charge(owner="v", keep_until=5), [], now=10)
     assert claim == Claim(Outcome.TAKEN, taken)
     assert await one.get(found.id) == taken
@@ -100,7 +99,7 @@ async def test_a_settled_charge_is_delivered_to_the_same_credential_again(store,
     settled = new_charge(state=State.SETTLED, receipt="eyJ", owner=None)
     await store.write(settled, owner="w")
     claim = await store.claim(new_charge(owner="v"), ["tx:1"], now=0)
-    assert claim == Claim(Outcome.TAKEN, replace(settled, owner="v"))
+    assert claim == Claim(Outcome.TAKEN, settled._replace(owner="v"))
 
 
 @pytest.mark.parametrize("state", OVER)
@@ -288,7 +287,7 @@ async def test_only_unfinished_charges_without_a_living_owner_are_open(stores, n
         for owner in ("alive", "late", "unseen"):
             charge = new_charge(f"{state}-{owner}", owner=owner)
             await one.claim(charge, [], now=0)
-            await one.write(replace(charge, state=state), owner=owner)
+            await one.write(charge._replace(state=state), owner=owner)
     await one.claim(new_charge("nobody"), [], now=0)
     await one.write(new_charge("nobody", owner=None), owner="w")
     found = await other.open_charges(now=9, limit=100)
@@ -437,7 +436,7 @@ charges = st.builds(
 )
 @given(charge=charges, proofs=st.lists(words, max_size=3))
 async def test_a_record_comes_back_exactly(store, charge, proofs):
-    await store.claim(replace(charge, state=State.CLAIMED, owner="w"), proofs, now=0)
+    await store.claim(charge._replace(state=State.CLAIMED, owner="w"), proofs, now=0)
     await store.write(charge, proofs, owner="w")
     found = await store.get(charge.id)
     assert found == charge

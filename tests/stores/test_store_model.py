@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ class Model:
         if found.state in (State.DELIVERED, State.FAILED):
             return Claim(Outcome.OVER, found)
         if found.owner in (None, charge.owner) or not self._lives(found.owner, now):
-            return Claim(Outcome.TAKEN, self._keep(replace(found, owner=charge.owner), proofs))
+            return Claim(Outcome.TAKEN, self._keep(found._replace(owner=charge.owner), proofs))
         return Claim(Outcome.BUSY, found)
 
     def write(self, charge: Charge, proofs: Sequence[str], owner: str) -> bool:
@@ -130,7 +129,7 @@ class Histories(RuleBasedStateMachine):
             st.sampled_from(sorted(self.model.charges.values(), key=attrgetter("id")))
         )
         owner = "w" if wrong or found.owner is None else found.owner
-        self._write(w, replace(found, state=state, keep_until=keep, owner=to), proofs, owner)
+        self._write(w, found._replace(state=state, keep_until=keep, owner=to), proofs, owner)
 
     @rule(w=which, challenge=challenges, owner=owners, proofs=proof_lists)
     def write_blindly(self, w, challenge, owner, proofs):

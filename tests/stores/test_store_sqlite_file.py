@@ -222,7 +222,7 @@ def test_whoever_collides_over_a_new_file_waits_and_tries_again(another_connecti
         others.execute("BEGIN IMMEDIATE")
 
         def others_finish_once_we_wait(statement: str) -> None:
-            if statement == "BEGIN IMMEDIATE":
+            if statement == "BEGIN EXCLUSIVE":
                 others.rollback()
 
         ours.set_trace_callback(others_finish_once_we_wait)
@@ -230,14 +230,31 @@ def test_whoever_collides_over_a_new_file_waits_and_tries_again(another_connecti
         assert ours.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_whoever_collides_for_ever_gives_up(another_connection, file):
-    with another_connection(file) as ours, another_connection(file) as reader:
-        ours.execute("CREATE TABLE something (x)")
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM something").fetchall()
+def test_whoever_collides_every_time_gives_up(another_connection, file):
+    with another_connection(file) as ours, another_connection(file) as others:
+
+        def others_come_back(statement: str) -> None:
+            if statement == "BEGIN EXCLUSIVE":
+                others.rollback()
+            elif statement.startswith("PRAGMA"):
+                others.execute("BEGIN IMMEDIATE")
+
+        ours.set_trace_callback(others_come_back)
         with pytest.raises(sqlite_file._UnfitError, match="locked for too long"):
             sqlite_file._use_write_ahead_log(ours)
-        reader.rollback()
+
+
+def test_a_reader_that_stays_is_waited_for_no_longer_than_the_timeout(another_connection, file):
+    with another_connection(file) as ours, another_connection(file) as reader:
+        ours.execute("CREATE TABLE something (x)")
+        ours.execute("PRAGMA busy_timeout = 10")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM something").fetchall()
+        statements: list[str] = []
+        ours.set_trace_callback(statements.append)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            sqlite_file._use_write_ahead_log(ours)
+        assert statements == ["PRAGMA journal_mode = WAL", "BEGIN EXCLUSIVE"]
 
 
 def test_where_there_is_no_write_ahead_logging_there_is_no_store(another_connection):
