@@ -8,9 +8,8 @@ up, between processes the store's ownership decides. Each step is durable before
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.protocol import problems
@@ -293,7 +292,7 @@ class Turn:
             if charge.state is State.CLAIMED:
                 await store.release(self._id, owner=owner)
             else:
-                await store.write(dataclasses.replace(charge, owner=None), owner=owner)
+                await store.write(charge._replace(owner=None), owner=owner)
         except (StoreUnavailableError, OwnershipLostError) as error:
             # The record names us as owner; this process may take it again, others once our
             # heartbeat is stale.
@@ -306,10 +305,10 @@ class Turn:
             self._ended = True
             self._book._next(self._id)  # noqa: SLF001
 
-    async def _write(self, proofs: Sequence[str] = (), /, **changes: object) -> None:
+    async def _write(self, proofs: Sequence[str] = (), /, **changes: Any) -> None:
         if self.charge is None:
             raise OwnershipLostError(self._id)
-        changed = dataclasses.replace(self.charge, **changes)  # type: ignore[arg-type] # own fields
+        changed = self.charge._replace(**changes)
         await self._book.store.write(changed, proofs, owner=self._book.owner)
         self.charge = changed
 
