@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from mpp_asgi.protocol import Challenge, Credential, Receipt, encode_object, format_timestamp
@@ -17,9 +16,6 @@ from mpp_asgi.protocol import Challenge, Credential, Receipt, encode_object, for
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-
-settings.register_profile("protocol", max_examples=60, deadline=None)
-settings.load_profile("protocol")
 
 # Any text a header field or a JSON string may carry: no control characters, no lone surrogates.
 texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
