@@ -231,11 +231,17 @@ def route_path(scope: Scope) -> str:
     return path
 
 
-def _matches_by_path_alone(route: BaseRoute) -> bool:
+def _matches_by_path_alone(route: object) -> bool:
     """Whether method and path settle who takes a request: so for routes whose class is known."""
-    if type(route) in (Route, WebSocketRoute):
-        return True
-    return type(route).__module__ == "fastapi.routing" and not isinstance(route, Mount)
+    candidates = getattr(route, "effective_candidates", None)
+    if callable(candidates):
+        return all(
+            _matches_by_path_alone(
+                getattr(each, "starlette_route", None) or getattr(each, "original_route", each)
+            )
+            for each in candidates()
+        )
+    return type(route) in (Route, WebSocketRoute) or type(route).__module__ == "fastapi.routing"
 
 
 def _surely_misses(route: BaseRoute, path: str) -> bool:

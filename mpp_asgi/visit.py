@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
@@ -36,6 +37,7 @@ _SERVER_ERROR = Problem(
 )
 _COME_BACK = frozenset({408, 425, 429})
 """Refusals by the application that say "later": the payer keeps the credential."""
+_SHARING = frozenset({b"public", b"s-maxage"})
 _BODY = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 
 
@@ -68,14 +70,19 @@ class Visit:
         self, gate: Gate, rules: HouseRules, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self.scope = scope
-        self.body = RequestBody(scope, receive)
         self._gate = gate
         self._rules = rules
+        self._receive = receive
         self._send = send
         # What the client sent: whatever stands further in may rewrite the scope.
         self._method: str = scope.get("method", "GET")
         self._path: str = scope["path"]
         self._query: bytes = scope.get("query_string", b"")
+
+    @functools.cached_property
+    def body(self) -> RequestBody:
+        """The request's body; most requests have none, and nobody asks."""
+        return RequestBody(self.scope, self._receive)
 
     @property
     def payment(self) -> Payment | None:
@@ -93,7 +100,7 @@ class Visit:
         try:
             if foreseen is not None:
                 await self._approach(foreseen)
-            await app(self.scope, self.body.receive, self.send)
+            await app(self.scope, self.receive, self.send)
         except OwedError as owed:
             self._turn_away(owed)
         except DisconnectedError:
@@ -133,6 +140,10 @@ class Visit:
         await toll.pay()
         self.stage = Stage.ADMITTED
         self.scope["state"]["payment"] = toll.payment
+
+    async def receive(self) -> Message:
+        """What the application calls."""
+        return await self.body.receive()
 
     # The endpoint
 
@@ -310,7 +321,7 @@ def _paid_headers(
 
 def _made_private(cache_control: bytes) -> bytes:
     directives = [each.strip() for each in cache_control.split(b",") if each.strip()]
-    kept = [d for d in directives if not d.lower().startswith((b"public", b"s-maxage"))]
+    kept = [d for d in directives if d.partition(b"=")[0].lower() not in _SHARING]
     if not any(d.lower() in (b"private", b"no-store") for d in kept):
         kept.append(b"private")
     return b", ".join(kept)
