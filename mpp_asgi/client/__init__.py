@@ -1,7 +1,7 @@
 """The paying side: an `httpx.Auth` with a budget."""
 
+from mpp_asgi.client.answers import payment_receipt
 from mpp_asgi.client.auth import PaymentAuth
-from mpp_asgi.client.conversation import payment_receipt
 from mpp_asgi.client.errors import (
     BudgetExceededError,
     LedgerUnavailableError,

@@ -7,12 +7,12 @@ that: the server that sends it holds the first payment and can still take it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Book, Owed
 from mpp_asgi.client.budget import Budget, Reservation, price_tag
 from mpp_asgi.client.connection import CarryingHeaders, Origin, require_safe
@@ -28,20 +28,15 @@ from mpp_asgi.client.offers import INTENT, METHOD, Asked, Offer, Rules, acceptab
 from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
 from mpp_asgi.client.retries import Patience, failed_at_the_server, may_repeat
 from mpp_asgi.client.steps import RequestLostError, send, wait
-from mpp_asgi.protocol import Challenge, Problem, ProtocolError, Receipt
-from mpp_asgi.protocol.headers import (
-    ACCEPT_PAYMENT,
-    AUTHORIZATION,
-    PAYMENT_RECEIPT,
-    WWW_AUTHENTICATE,
-)
+from mpp_asgi.protocol.headers import ACCEPT_PAYMENT, AUTHORIZATION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
     from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.client.wallet import Wallet
+    from mpp_asgi.protocol import Challenge
 
 MOST_PAYMENTS: Final = 2
 """Payments signed for one request: a second one replaces one that the ledger declared void."""
@@ -78,25 +73,36 @@ class Payer:
         request.headers.setdefault(ACCEPT_PAYMENT, f"{METHOD}/{INTENT}")
         conversation = _Conversation(self, request, body)
         owed = self.book.take(conversation.key)
-        signed = 0
-        priced: httpx.Response | None = None
-        while True:
-            if owed is None:
-                if priced is None:
-                    priced = yield from send(request)
-                    if priced.status_code != PAYMENT_REQUIRED:
-                        return None
-                owed = yield from conversation.pay(priced)
-                if owed is None:
-                    return None
-                signed += 1
-            with self._kept_unless_resolved(owed):
-                priced = yield from conversation.claim(owed)
-            if priced is None:
+        if owed is None:
+            refused = yield from send(request)
+            if refused.status_code != PAYMENT_REQUIRED:
+                return None
+        else:
+            answer = yield from self._claim(conversation, owed)
+            if answer is None:
                 return owed
-            if signed >= MOST_PAYMENTS:
-                raise _refusal(owed, priced, paid=False)
-            owed = None
+            refused = answer
+        signed = 0
+        while True:
+            owed = yield from conversation.pay(refused)
+            if owed is None:
+                return None
+            answer = yield from self._claim(conversation, owed)
+            if answer is None:
+                return owed
+            signed += 1
+            if signed == MOST_PAYMENTS:
+                raise _refusal(owed, answer, paid=False)
+            refused = answer
+
+    def _claim(self, conversation: _Conversation, owed: Owed) -> Steps[httpx.Response | None]:
+        """As `_Conversation.claim`. Whatever ends it, be it the end of the task, the payment is not
+        lost."""
+        try:
+            return (yield from conversation.claim(owed))
+        finally:
+            if not owed.resolved:
+                self.book.keep(owed)
 
     def reconcile(self) -> Chores[None]:
         """Ask the ledger about every payment in doubt, and give back what never left."""
@@ -107,15 +113,6 @@ class Payer:
             elif found is Verdict.VOID:
                 owed.reservation.give_back()
                 self.book.forget(owed.payment)
-
-    @contextmanager
-    def _kept_unless_resolved(self, owed: Owed) -> Iterator[None]:
-        """Whatever ends the conversation, be it the end of the task, the payment is not lost."""
-        try:
-            yield
-        finally:
-            if not owed.resolved:
-                self.book.keep(owed)
 
 
 class _Conversation:
@@ -131,7 +128,7 @@ class _Conversation:
 
     def pay(self, priced: httpx.Response) -> Chores[Owed | None]:
         """Choose an offer of the 402 and sign a payment; ``None`` if it makes none."""
-        challenges = _challenges(priced)
+        challenges = challenges_in(priced)
         if not challenges:
             return None
         at = priced.request
@@ -209,7 +206,7 @@ class _Conversation:
                 if showings >= MOST_SHOWINGS or not self._renew(owed, pushed, response):
                     raise _refusal(owed, response, paid=True)
                 showings += 1
-                if _problem_slug(response) == "payment-expired":
+                if problem_slug(response) == "payment-expired":
                     continue
             elif not failed_at_the_server(response):
                 self._answered(owed, response)
@@ -310,7 +307,7 @@ class _Conversation:
         if str(response.request.url) != owed.payment.target.url:
             return False  # a redirect was followed: somebody else's challenge
         try:
-            challenges = _challenges(response)
+            challenges = challenges_in(response)
         except UnacceptableOfferError:
             return False
         offers, _ = self._offers(challenges, response.request)
@@ -320,36 +317,6 @@ class _Conversation:
                 self._payer.book.begin(owed)
                 return True
         return False
-
-
-def payment_receipt(response: httpx.Response) -> Receipt | None:
-    """The receipt in a response, or in the redirect that led to it."""
-    for each in (response, *reversed(response.history)):
-        for value in each.headers.get_list(PAYMENT_RECEIPT):
-            try:
-                return Receipt.from_header(value)
-            except ProtocolError:
-                continue
-    return None
-
-
-def _challenges(response: httpx.Response) -> list[Challenge]:
-    try:
-        return Challenge.all_from_headers(response.headers.get_list(WWW_AUTHENTICATE))
-    except ProtocolError as error:
-        raise UnacceptableOfferError((f"its challenge cannot be read ({error})",)) from None
-
-
-def _problem(response: httpx.Response) -> Problem | None:
-    try:
-        return Problem.from_json(response.content, status=response.status_code)
-    except ProtocolError:
-        return None
-
-
-def _problem_slug(response: httpx.Response) -> str | None:
-    problem = _problem(response)
-    return problem.slug if problem else None
 
 
 def _price(owed: Owed) -> str:
@@ -366,7 +333,7 @@ def _unknown(owed: Owed, why: str) -> PaymentOutcomeUnknownError:
 
 
 def _refusal(owed: Owed, response: httpx.Response, *, paid: bool | None) -> PaymentRefusedError:
-    problem = _problem(response)
+    problem = problem_in(response)
     said = f" ({problem.slug[:40]!r}: {problem.detail[:200]!r})" if problem else ""
     money = {True: "and the money has left", False: "and no money left", None: "and may take it"}
     return PaymentRefusedError(

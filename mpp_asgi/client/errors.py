@@ -26,7 +26,7 @@ class UnacceptableOfferError(PaymentNotMadeError):
     """
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__(f"The server's price is not acceptable: {'; '.join(reasons)}.")
+        super().__init__(f"The server's price is not acceptable: {'; '.join(reasons[:5])}.")
         self.reasons = reasons
 
 

@@ -26,12 +26,12 @@ from mpp_asgi.client.budget import (
     whole_tokens,
 )
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Token
+from tests.client.mishaps import busy, losing, taking
+from tests.client.shop import Shop
 
 USDC = TESTNET.tokens["USDC"]
 XLM = TESTNET.tokens["XLM"]
 LIMIT = 1_000
-
-URL = "https://shop.test/forecast"
 
 
 # --- amounts --------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_threads_never_exceed_the_limit() -> None:
 
 
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored", "push"])
-async def test_tasks_share_a_budget(shop: Any, payer: Any, way: str) -> None:
+async def test_tasks_share_a_budget(shop: Shop, payer: Any, way: str) -> None:
     if way != "sponsored":
         shop.unsponsored()
 
@@ -220,7 +220,7 @@ async def test_tasks_share_a_budget(shop: Any, payer: Any, way: str) -> None:
     auth = payer(budget="0.05", mode="push" if way == "push" else "pull")
     async with httpx.AsyncClient(transport=httpx.MockTransport(server), auth=auth) as client:
         answers = await asyncio.gather(
-            *(client.get(f"{URL}?n={n}") for n in range(12)), return_exceptions=True
+            *(client.get(f"https://shop.test/?n={n}") for n in range(12)), return_exceptions=True
         )
     good = [each for each in answers if isinstance(each, httpx.Response)]
     assert len(good) == 5
@@ -231,7 +231,7 @@ async def test_tasks_share_a_budget(shop: Any, payer: Any, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored", "push"])
-def test_threads_share_a_budget(shop: Any, payer: Any, way: str) -> None:
+def test_threads_share_a_budget(shop: Shop, payer: Any, way: str) -> None:
     if way != "sponsored":
         shop.unsponsored()
     one_at_a_time = threading.Lock()
@@ -246,7 +246,7 @@ def test_threads_share_a_budget(shop: Any, payer: Any, way: str) -> None:
     def get(n: int) -> int | type[Exception]:
         with httpx.Client(transport=transport, auth=auth) as client:
             try:
-                return client.get(f"{URL}?n={n}").status_code
+                return client.get(f"https://shop.test/?n={n}").status_code
             except BudgetExceededError as error:
                 return type(error)
 
@@ -258,22 +258,15 @@ def test_threads_share_a_budget(shop: Any, payer: Any, way: str) -> None:
     assert auth.spent == {"USDC": Decimal("0.05")}
 
 
-async def test_the_same_request_at_the_same_time_is_two_requests(shop: Any, payer: Any) -> None:
+async def test_the_same_request_at_the_same_time_is_two_requests(shop: Shop, payer: Any) -> None:
     auth = payer()
     async with httpx.AsyncClient(transport=httpx.MockTransport(shop), auth=auth) as client:
-        answers = await asyncio.gather(*(client.get(URL) for _ in range(3)))
+        answers = await asyncio.gather(*(client.get("https://shop.test/") for _ in range(3)))
     assert [each.status_code for each in answers] == [200, 200, 200]
     assert shop.earned == 300_000
 
 
-def losing(error: type[httpx.TransportError]) -> Any:
-    def react(request: httpx.Request, credential: Any) -> httpx.Response:
-        raise error("lost", request=request)
-
-    return react
-
-
-def unseen(shop: Any) -> Any:
+def unseen(shop: Shop) -> Any:
     """Without a connection, the shop never saw the credential."""
 
     def react(request: httpx.Request, credential: Any) -> httpx.Response:
@@ -283,25 +276,16 @@ def unseen(shop: Any) -> Any:
     return react
 
 
-def taking(shop: Any, then: Any) -> Any:
-    def react(request: httpx.Request, credential: Any) -> httpx.Response:
-        with contextlib.suppress(AssertionError):
-            shop.take(credential)
-        return then(request, credential)
-
-    return react
-
-
 FATES = {
     "pay": lambda shop: shop.honestly,
     "take and lose": lambda shop: taking(shop, losing(httpx.ReadTimeout)),
     "lose": lambda shop: losing(httpx.ReadTimeout),
     "no connection": unseen,
-    "take and be busy": lambda shop: taking(shop, lambda *_: httpx.Response(503)),
-    "be busy": lambda shop: lambda *_: httpx.Response(503),
+    "take and be busy": lambda shop: taking(shop, busy(503)),
+    "be busy": lambda shop: busy(503),
     "take and ask again": lambda shop: taking(shop, lambda request, _: shop.price(request)),
     "keep and ask again": lambda shop: lambda request, _: shop.price(request),
-    "fail": lambda shop: lambda *_: httpx.Response(404),
+    "fail": lambda shop: busy(404),
 }
 
 
@@ -326,7 +310,7 @@ def test_whatever_happens_is_covered(
         for resource, fates in requests:
             shop.reactions = [FATES[fate](shop) for fate in fates]
             with contextlib.suppress(PaymentError, httpx.ConnectError):
-                client.get(f"{URL}?n={resource}")
+                client.get(f"https://shop.test/?n={resource}")
             counted = base_units(auth.spent["USDC"], USDC)
             assert shop.earned <= counted <= 300_000
     for credential in shop.credentials:

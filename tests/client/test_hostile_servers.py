@@ -8,17 +8,21 @@ import pytest
 
 from mpp_asgi.client import (
     BudgetExceededError,
+    PaymentAuth,
     PaymentNotMadeError,
     PaymentRefusedError,
     UnacceptableOfferError,
     UnsafeConnectionError,
 )
 from mpp_asgi.protocol import problems
+from tests.client.shop import Shop
 
 OTHER = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5"
 
 
-async def refuses(shop: Any, auth: Any, fetch: Any, *, match: str, **settings: Any) -> None:
+async def refuses(
+    shop: Shop, auth: PaymentAuth, fetch: Any, *, match: str, **settings: Any
+) -> None:
     """Nothing is signed, shown or counted."""
     with pytest.raises(PaymentNotMadeError, match=match):
         await fetch(auth, **settings)
@@ -47,7 +51,7 @@ async def refuses(shop: Any, auth: Any, fetch: Any, *, match: str, **settings: A
     ids=str,
 )
 async def test_rules_of_the_payer(
-    shop: Any, payer: Any, fetch: Any, settings: dict[str, Any], error: type, match: str
+    shop: Shop, payer: Any, fetch: Any, settings: dict[str, Any], error: type, match: str
 ) -> None:
     auth = payer(**settings)
     with pytest.raises(error):
@@ -55,7 +59,7 @@ async def test_rules_of_the_payer(
     await refuses(shop, auth, fetch, match=match)
 
 
-async def test_rules_that_just_allow_it(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_rules_that_just_allow_it(shop: Shop, payer: Any, fetch: Any) -> None:
     auth = payer(
         budget="0.01",
         max_per_request="0.01",
@@ -75,19 +79,19 @@ async def test_rules_that_just_allow_it(shop: Any, payer: Any, fetch: Any) -> No
     [100_000, 1.0, None, "", "-1", "+1", "01", "1e3", "0x10", "1_000", " 1", "1.0", "١", "9" * 40],
     ids=repr,
 )
-async def test_amounts_that_are_none(shop: Any, payer: Any, fetch: Any, amount: object) -> None:
+async def test_amounts_that_are_none(shop: Shop, payer: Any, fetch: Any, amount: object) -> None:
     shop.request["amount"] = amount
     await refuses(shop, payer(), fetch, match="not an integer of base units")
 
 
-async def test_an_enormous_amount(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_an_enormous_amount(shop: Shop, payer: Any, fetch: Any) -> None:
     shop.request["amount"] = "9" * 38
     await refuses(shop, payer(), fetch, match="left of the budget")
 
 
 @pytest.mark.parametrize("currency", [None, 5, "USDC", "", OTHER, ["C"], {"a": 1}], ids=repr)
 async def test_currencies_that_are_none(
-    shop: Any, payer: Any, fetch: Any, currency: object
+    shop: Shop, payer: Any, fetch: Any, currency: object
 ) -> None:
     shop.request["currency"] = currency
     await refuses(shop, payer(), fetch, match="not in USDC")
@@ -95,13 +99,13 @@ async def test_currencies_that_are_none(
 
 @pytest.mark.parametrize("recipient", [None, 5, "", "me", OTHER[:-1] + "B", "M" + OTHER[1:]])
 async def test_recipients_that_are_none(
-    shop: Any, payer: Any, fetch: Any, recipient: object
+    shop: Shop, payer: Any, fetch: Any, recipient: object
 ) -> None:
     shop.request["recipient"] = recipient
     await refuses(shop, payer(), fetch, match="recipient is not an address")
 
 
-async def test_paying_oneself(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_paying_oneself(shop: Shop, payer: Any, fetch: Any) -> None:
     auth = payer()
     shop.request["recipient"] = auth.payer
     await refuses(shop, auth, fetch, match="recipient is the payer")
@@ -126,7 +130,7 @@ async def test_paying_oneself(shop: Any, payer: Any, fetch: Any) -> None:
     ids=str,
 )
 async def test_method_details(
-    shop: Any, payer: Any, fetch: Any, details: object, match: str
+    shop: Shop, payer: Any, fetch: Any, details: object, match: str
 ) -> None:
     shop.request["methodDetails"] = details
     await refuses(shop, payer(), fetch, match=match)
@@ -143,7 +147,7 @@ async def test_method_details(
     ids=str,
 )
 async def test_a_hash_is_never_shown_unsigned(
-    shop: Any, payer: Any, fetch: Any, details: dict[str, Any], match: str
+    shop: Shop, payer: Any, fetch: Any, details: dict[str, Any], match: str
 ) -> None:
     shop.request["methodDetails"] = {"network": "stellar:testnet"} | details
     await refuses(shop, payer(mode="push"), fetch, match=match)
@@ -169,19 +173,19 @@ async def test_a_hash_is_never_shown_unsigned(
     ids=str,
 )
 async def test_challenges(
-    shop: Any, payer: Any, fetch: Any, changes: dict[str, Any], match: str
+    shop: Shop, payer: Any, fetch: Any, changes: dict[str, Any], match: str
 ) -> None:
     shop.challenge |= changes
     await refuses(shop, payer(), fetch, match=match, method="POST", content=b"body")
 
 
-async def test_a_digest_of_no_body(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_a_digest_of_no_body(shop: Shop, payer: Any, fetch: Any) -> None:
     """The digest of nothing is right for a request without a body."""
     shop.challenge["digest"] = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
     assert (await fetch(payer())).status_code == 200
 
 
-async def test_the_apps_authorization_is_not_replaced(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_the_apps_authorization_is_not_replaced(shop: Shop, payer: Any, fetch: Any) -> None:
     headers = {"authorization": "Bearer mine"}
     await refuses(shop, payer(), fetch, match="own Authorization", headers=headers)
 
@@ -197,14 +201,14 @@ async def test_the_apps_authorization_is_not_replaced(shop: Any, payer: Any, fet
         'Payment id="a", realm="r", method="stellar", intent="charge", request="e30',
     ],
 )
-async def test_challenges_that_are_none(shop: Any, payer: Any, fetch: Any, value: str) -> None:
+async def test_challenges_that_are_none(shop: Shop, payer: Any, fetch: Any, value: str) -> None:
     def malformed(request: httpx.Request) -> httpx.Response:
         return httpx.Response(402, headers={"WWW-Authenticate": value})
 
     await refuses(shop, payer(), fetch, match="cannot be read", server=malformed)
 
 
-async def test_every_reason_is_told(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_every_reason_is_told(shop: Shop, payer: Any, fetch: Any) -> None:
     def many(request: httpx.Request) -> httpx.Response:
         offers = [shop.issue(method="tempo"), shop.issue(expires=None)]
         return httpx.Response(
@@ -216,7 +220,7 @@ async def test_every_reason_is_told(shop: Any, payer: Any, fetch: Any) -> None:
     assert len(caught.value.reasons) == 2
 
 
-async def test_one_challenge_is_answered_once(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_one_challenge_is_answered_once(shop: Shop, payer: Any, fetch: Any) -> None:
     challenge = shop.issue()
     shop.issue = lambda body=b"": challenge
     auth = payer()
@@ -230,18 +234,18 @@ async def test_one_challenge_is_answered_once(shop: Any, payer: Any, fetch: Any)
 
 
 @pytest.mark.parametrize("url", ["http://shop.test/", "http://10.0.0.1/", "http://localhost.evil/"])
-async def test_plain_http(shop: Any, payer: Any, fetch: Any, url: str) -> None:
+async def test_plain_http(shop: Shop, payer: Any, fetch: Any, url: str) -> None:
     await refuses(shop, payer(), fetch, match="plain HTTP", url=url)
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost:8000/", "http://127.0.0.1/", "http://[::1]:1/", "http://a.localhost/"]
 )
-async def test_plain_http_on_this_machine(shop: Any, payer: Any, fetch: Any, url: str) -> None:
+async def test_plain_http_on_this_machine(shop: Shop, payer: Any, fetch: Any, url: str) -> None:
     assert (await fetch(payer(), url=url)).status_code == 200
 
 
-def redirecting(shop: Any, to: str, *, status: int = 307, paid: bool = False) -> Any:
+def redirecting(shop: Shop, to: str, *, status: int = 307, paid: bool = False) -> Any:
     """A shop behind a redirect: of every request, or of those with a credential."""
 
     def serve(request: httpx.Request) -> httpx.Response:
@@ -262,7 +266,7 @@ def redirecting(shop: Any, to: str, *, status: int = 307, paid: bool = False) ->
         "https://shop.test.evil/",
     ],
 )
-async def test_redirect_of_the_question(shop: Any, payer: Any, fetch: Any, to: str) -> None:
+async def test_redirect_of_the_question(shop: Shop, payer: Any, fetch: Any, to: str) -> None:
     server = redirecting(shop, to)
     await refuses(
         shop, payer(), fetch, match="another origin", server=server, follow_redirects=True
@@ -274,7 +278,7 @@ async def test_redirect_of_the_question(shop: Any, payer: Any, fetch: Any, to: s
     "to", ["https://evil.test/", "https://shop.test/other", "http://shop.test/"]
 )
 async def test_redirect_of_the_credential(
-    shop: Any, payer: Any, fetch: Any, to: str, header: str
+    shop: Shop, payer: Any, fetch: Any, to: str, header: str
 ) -> None:
     """It goes where the price was asked, and from there nowhere else."""
     shop.challenge["header"] = header
@@ -288,7 +292,7 @@ async def test_redirect_of_the_credential(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_redirect_within_the_origin(
-    shop: Any, payer: Any, fetch: Any, status: int, method: str
+    shop: Shop, payer: Any, fetch: Any, status: int, method: str
 ) -> None:
     server = redirecting(shop, "https://shop.test/elsewhere", status=status)
     content = b"body" if method == "POST" else None
@@ -301,7 +305,7 @@ async def test_redirect_within_the_origin(
     assert shop.earned == 100_000
 
 
-async def test_a_paid_answer_may_redirect(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_a_paid_answer_may_redirect(shop: Shop, payer: Any, fetch: Any) -> None:
     def elsewhere(request: httpx.Request) -> httpx.Response:
         if request.url.host == "cdn.test":
             assert not any(value.startswith(b"Payment ") for _, value in request.headers.raw)
@@ -327,7 +331,7 @@ CATALOGUE = [problem for problem in problems.CATALOGUE if problem.status == 402]
 @pytest.mark.parametrize("problem", CATALOGUE, ids=lambda problem: problem.slug)
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored", "push"])
 async def test_a_server_that_takes_and_asks_again(
-    shop: Any, payer: Any, fetch: Any, problem: Any, way: str
+    shop: Shop, payer: Any, fetch: Any, problem: Any, way: str
 ) -> None:
     """Whatever it says: one payment."""
 
@@ -351,7 +355,7 @@ async def test_a_server_that_takes_and_asks_again(
 
 @pytest.mark.parametrize("problem", CATALOGUE, ids=lambda problem: problem.slug)
 async def test_a_server_that_keeps_the_payment_and_asks_again(
-    shop: Any, payer: Any, fetch: Any, problem: Any
+    shop: Shop, payer: Any, fetch: Any, problem: Any
 ) -> None:
     """It can take the first payment as long as that is valid, so there is no second."""
     shop.reactions = [lambda request, credential: shop.price(request, problem)] * 10
@@ -366,7 +370,7 @@ async def test_a_server_that_keeps_the_payment_and_asks_again(
 
 
 async def test_a_server_that_overcharges_gets_what_was_agreed(
-    shop: Any, payer: Any, fetch: Any
+    shop: Shop, payer: Any, fetch: Any
 ) -> None:
     """Another transfer than the one that was signed does not go through."""
     auth = payer()
@@ -378,7 +382,7 @@ async def test_a_server_that_overcharges_gets_what_was_agreed(
 
 
 async def test_push_does_not_answer_a_challenge_from_elsewhere(
-    shop: Any, payer: Any, fetch: Any
+    shop: Shop, payer: Any, fetch: Any
 ) -> None:
     """The signature over a challenge id is worth money to whoever issued the challenge."""
     shop.unsponsored()

@@ -15,6 +15,7 @@ from mpp_asgi.client import (
     TransferFailedError,
 )
 from mpp_asgi.stellar.network import PUBNET
+from tests.client.shop import Shop
 
 NOTHING = {"USDC": Decimal(0)}
 PAID = {"USDC": Decimal("0.01")}
@@ -47,20 +48,13 @@ def node(sandbox: Any) -> Node:
     return Node(sandbox)
 
 
-@pytest.fixture(params=["sponsored", "unsponsored", "push"])
-def way(request: pytest.FixtureRequest, shop: Any) -> str:
-    if request.param != "sponsored":
-        shop.unsponsored()
-    return str(request.param)
-
-
 @pytest.fixture
 def auth(payer: Any, node: Node, way: str) -> Any:
     return payer(rpc=node, mode="push" if way == "push" else "pull")
 
 
 @pytest.fixture
-def pusher(payer: Any, node: Node, shop: Any) -> Any:
+def pusher(payer: Any, node: Node, shop: Shop) -> Any:
     shop.unsponsored()
     return payer(rpc=node, mode="push")
 
@@ -70,7 +64,7 @@ def pusher(payer: Any, node: Node, shop: Any) -> Any:
 
 @pytest.mark.parametrize("method", ["getNetwork", "getLatestLedger"])
 async def test_no_rpc_no_payment(
-    shop: Any, payer: Any, node: Node, fetch: Any, method: str
+    shop: Shop, payer: Any, node: Node, fetch: Any, method: str
 ) -> None:
     auth = payer(rpc=node)
     node.fail[method] = 1
@@ -83,7 +77,7 @@ async def test_no_rpc_no_payment(
 @pytest.mark.parametrize("method", ["getNetwork", "getLedgerEntries", "simulateTransaction"])
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
 async def test_no_rpc_no_payment_of_ones_own(
-    shop: Any, auth: Any, node: Node, fetch: Any, method: str
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, method: str
 ) -> None:
     node.fail[method] = 1
     with pytest.raises(LedgerUnavailableError):
@@ -92,21 +86,23 @@ async def test_no_rpc_no_payment_of_ones_own(
     assert (await fetch(auth)).status_code == 200
 
 
-async def test_an_rpc_of_another_network(shop: Any, auth: Any, node: Node, fetch: Any) -> None:
+async def test_an_rpc_of_another_network(
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any
+) -> None:
     node.answer["getNetwork"] = {"passphrase": PUBNET.passphrase, "protocolVersion": 28}
     with pytest.raises(PaymentNotMadeError, match="does not follow stellar:testnet"):
         await fetch(auth)
     assert (auth.spent, shop.credentials) == (NOTHING, [])
 
 
-async def test_the_network_is_asked_for_once(auth: Any, node: Node, fetch: Any) -> None:
+async def test_the_network_is_asked_for_once(auth: PaymentAuth, node: Node, fetch: Any) -> None:
     await fetch(auth)
     await fetch(auth)
     assert node.calls.count("getNetwork") == 1
 
 
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
-async def test_the_network_fee_is_capped(shop: Any, payer: Any, fetch: Any, way: str) -> None:
+async def test_the_network_fee_is_capped(shop: Shop, payer: Any, fetch: Any, way: str) -> None:
     mode = "push" if way == "push" else "pull"
     auth = payer(mode=mode, max_network_fee=5_000)
     with pytest.raises(PaymentNotMadeError, match="more than the 5000 allowed"):
@@ -132,7 +128,7 @@ async def test_the_network_fee_is_capped(shop: Any, payer: Any, fetch: Any, way:
     ],
 )
 async def test_a_transfer_that_would_fail(
-    shop: Any, auth: Any, node: Node, fetch: Any, answer: dict[str, Any], match: str
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, answer: dict[str, Any], match: str
 ) -> None:
     node.answer["simulateTransaction"] = {"latestLedger": 5} | answer
     with pytest.raises(TransferFailedError, match=match):
@@ -141,7 +137,9 @@ async def test_a_transfer_that_would_fail(
 
 
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
-async def test_an_account_that_is_not_there(shop: Any, auth: Any, node: Node, fetch: Any) -> None:
+async def test_an_account_that_is_not_there(
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any
+) -> None:
     node.answer["getLedgerEntries"] = {"latestLedger": 5, "entries": []}
     with pytest.raises(TransferFailedError, match="account is not there"):
         await fetch(auth)
@@ -151,7 +149,7 @@ async def test_an_account_that_is_not_there(shop: Any, auth: Any, node: Node, fe
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
 @pytest.mark.parametrize("data", ["", "AAAA", "AAAABgAAAAA="])
 async def test_an_account_that_cannot_be_read(
-    shop: Any, auth: Any, node: Node, fetch: Any, data: str
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, data: str
 ) -> None:
     entry = {"key": "k", "xdr": data, "lastModifiedLedgerSeq": 1}
     node.answer["getLedgerEntries"] = {"latestLedger": 5, "entries": [entry]}
@@ -161,7 +159,7 @@ async def test_an_account_that_cannot_be_read(
 
 
 async def test_expired_while_it_was_being_paid(
-    shop: Any, auth: Any, node: Node, fetch: Any
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any
 ) -> None:
     def slow(request: dict[str, Any]) -> dict[str, Any]:
         if request["method"] in ("getLatestLedger", "simulateTransaction"):
@@ -183,14 +181,14 @@ async def test_expired_while_it_was_being_paid(
 # --- submitting -----------------------------------------------------------------------------------
 
 
-async def test_try_again_later(shop: Any, pusher: Any, node: Node, fetch: Any) -> None:
+async def test_try_again_later(shop: Shop, pusher: Any, node: Node, fetch: Any) -> None:
     shop.sandbox.refuse_next_submit("TRY_AGAIN_LATER", times=3)
     assert (await fetch(pusher)).status_code == 200
     assert node.calls.count("sendTransaction") == 4
     assert shop.earned == 100_000
 
 
-async def test_the_node_refuses_it(shop: Any, pusher: Any, fetch: Any) -> None:
+async def test_the_node_refuses_it(shop: Shop, pusher: Any, fetch: Any) -> None:
     shop.sandbox.refuse_next_submit("ERROR")
     with pytest.raises(TransferFailedError, match="the ledger refused the transfer"):
         await fetch(pusher)
@@ -198,7 +196,7 @@ async def test_the_node_refuses_it(shop: Any, pusher: Any, fetch: Any) -> None:
     assert shop.credentials == []
 
 
-async def test_the_node_refuses_it_in_the_end(shop: Any, pusher: Any, fetch: Any) -> None:
+async def test_the_node_refuses_it_in_the_end(shop: Shop, pusher: Any, fetch: Any) -> None:
     shop.sandbox.refuse_next_submit("TRY_AGAIN_LATER")
     shop.sandbox.refuse_next_submit("ERROR")
     with pytest.raises(TransferFailedError):
@@ -207,7 +205,7 @@ async def test_the_node_refuses_it_in_the_end(shop: Any, pusher: Any, fetch: Any
 
 
 async def test_the_answer_to_the_submission_is_lost(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     shop.sandbox.lose_next_answer("sendTransaction")
     assert (await fetch(pusher)).status_code == 200
@@ -215,7 +213,7 @@ async def test_the_answer_to_the_submission_is_lost(
 
 
 async def test_an_error_after_a_lost_answer_decides_nothing(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     """The transaction is queued; the node's complaint is about its repetition."""
     shop.sandbox.freeze()
@@ -239,7 +237,7 @@ async def test_an_error_after_a_lost_answer_decides_nothing(
 
 
 async def test_the_submission_is_lost_before_the_node(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     node.fail["sendTransaction"] = 3
     assert (await fetch(pusher)).status_code == 200
@@ -247,14 +245,14 @@ async def test_the_submission_is_lost_before_the_node(
 
 
 async def test_the_ledger_takes_its_time(
-    shop: Any, pusher: Any, node: Node, fetch: Any, waits: list[float]
+    shop: Shop, pusher: Any, node: Node, fetch: Any, waits: list[float]
 ) -> None:
     node.fail["getTransaction"] = 20
     assert (await fetch(pusher)).status_code == 200
     assert len(waits) > 15
 
 
-async def test_it_never_got_into_a_ledger(shop: Any, pusher: Any, node: Node, fetch: Any) -> None:
+async def test_it_never_got_into_a_ledger(shop: Shop, pusher: Any, node: Node, fetch: Any) -> None:
     """Its time is over: certain that nothing moved."""
     node.fail["sendTransaction"] = 10_000
     with pytest.raises(TransferFailedError):
@@ -263,7 +261,7 @@ async def test_it_never_got_into_a_ledger(shop: Any, pusher: Any, node: Node, fe
 
 
 async def test_the_ledger_cannot_be_asked_any_more(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     node.fail["getTransaction"] = 10_000
     with pytest.raises(PaymentOutcomeUnknownError, match="could not be asked") as caught:
@@ -281,7 +279,7 @@ async def test_the_ledger_cannot_be_asked_any_more(
 
 
 async def test_a_transfer_that_fails_in_the_ledger(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     def spoiling(request: dict[str, Any]) -> dict[str, Any]:
         if request["method"] == "sendTransaction":
@@ -299,7 +297,7 @@ class EndOfTheTaskError(BaseException):
 
 
 async def test_the_task_ends_while_the_ledger_takes_its_time(
-    shop: Any, pusher: Any, node: Node, fetch: Any
+    shop: Shop, pusher: Any, node: Node, fetch: Any
 ) -> None:
     """The transaction is in a ledger by then, so the node would call its repetition an error."""
     sleep, async_sleep = pusher._sleep, pusher._async_sleep
@@ -327,7 +325,7 @@ async def test_the_task_ends_while_the_ledger_takes_its_time(
 # --- in doubt -------------------------------------------------------------------------------------
 
 
-async def in_doubt(shop: Any, auth: Any, fetch: Any, *, taken: bool) -> None:
+async def in_doubt(shop: Shop, auth: PaymentAuth, fetch: Any, *, taken: bool) -> None:
     def react(request: httpx.Request, credential: Any) -> httpx.Response:
         if taken:
             shop.take(credential)
@@ -338,7 +336,7 @@ async def in_doubt(shop: Any, auth: Any, fetch: Any, *, taken: bool) -> None:
         await fetch(auth)
 
 
-async def reconcile(auth: Any, request: Any) -> None:
+async def reconcile(auth: PaymentAuth, request: Any) -> None:
     if "async" in request.node.callspec.id:
         await auth.areconcile()
     else:
@@ -348,7 +346,7 @@ async def reconcile(auth: Any, request: Any) -> None:
 @pytest.mark.parametrize("taken", [True, False], ids=["taken", "not taken"])
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
 async def test_the_ledger_knows(
-    shop: Any, auth: Any, fetch: Any, taken: bool, request: pytest.FixtureRequest
+    shop: Shop, auth: PaymentAuth, fetch: Any, taken: bool, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=taken)
     await reconcile(auth, request)
@@ -364,7 +362,7 @@ async def test_the_ledger_knows(
 
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
 async def test_a_ledger_that_cannot_be_asked_knows_nothing(
-    shop: Any, auth: Any, node: Node, fetch: Any, request: pytest.FixtureRequest
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=False)
     shop.clock.now += 301
@@ -376,7 +374,7 @@ async def test_a_ledger_that_cannot_be_asked_knows_nothing(
 
 @pytest.mark.parametrize("way", ["sponsored"], indirect=True)
 async def test_a_nonce_that_may_have_been_forgotten_proves_nothing(
-    shop: Any, auth: Any, fetch: Any, request: pytest.FixtureRequest
+    shop: Shop, auth: PaymentAuth, fetch: Any, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=True)
     shop.sandbox.close_ledger(800)
@@ -386,7 +384,7 @@ async def test_a_nonce_that_may_have_been_forgotten_proves_nothing(
 
 @pytest.mark.parametrize("way", ["unsponsored"], indirect=True)
 async def test_a_node_that_forgot_old_ledgers_proves_nothing(
-    shop: Any, auth: Any, node: Node, fetch: Any, request: pytest.FixtureRequest
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=True)
     later = int(shop.clock.now) + 1000
@@ -402,7 +400,7 @@ async def test_a_node_that_forgot_old_ledgers_proves_nothing(
 
 
 async def test_doubts_are_settled_when_the_budget_is_short(
-    shop: Any, payer: Any, node: Node, fetch: Any
+    shop: Shop, payer: Any, node: Node, fetch: Any
 ) -> None:
     auth = payer(rpc=node, budget="0.01")
     await in_doubt(shop, auth, fetch, taken=False)

@@ -8,11 +8,10 @@ import httpx
 from mpp_asgi.client import payment_receipt
 from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.network import TESTNET
+from tests.client.shop import URL, Shop
 
-URL = "https://shop.test/forecast?city=Paris"
 
-
-async def test_sponsored(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_sponsored(shop: Shop, payer: Any, fetch: Any) -> None:
     auth = payer()
     before = shop.sandbox.balance(auth.payer, shop.sandbox.xlm)
     response = await fetch(auth)
@@ -26,7 +25,7 @@ async def test_sponsored(shop: Any, payer: Any, fetch: Any) -> None:
     assert auth.left == {"USDC": Decimal("0.99")}
 
 
-async def test_unsponsored(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_unsponsored(shop: Shop, payer: Any, fetch: Any) -> None:
     shop.unsponsored()
     auth = payer()
     response = await fetch(auth)
@@ -37,7 +36,7 @@ async def test_unsponsored(shop: Any, payer: Any, fetch: Any) -> None:
     assert seen.max_time == shop.clock.now + 300
 
 
-async def test_push(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_push(shop: Shop, payer: Any, fetch: Any) -> None:
     shop.unsponsored()
     auth = payer(mode="push")
     response = await fetch(auth)
@@ -49,7 +48,7 @@ async def test_push(shop: Any, payer: Any, fetch: Any) -> None:
     assert paid.transaction_hash == credential.payload["hash"]
 
 
-async def test_several_payments_in_a_row(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_several_payments_in_a_row(shop: Shop, payer: Any, fetch: Any) -> None:
     for mode in ("pull", "push"):
         shop.unsponsored()
         auth = payer(mode=mode)
@@ -59,7 +58,7 @@ async def test_several_payments_in_a_row(shop: Any, payer: Any, fetch: Any) -> N
     assert len(shop.payments) == 6
 
 
-async def test_what_was_paid_is_remembered(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_what_was_paid_is_remembered(shop: Shop, payer: Any, fetch: Any) -> None:
     kept: list[Any] = []
     auth = payer(paid=kept)
     response = await fetch(auth)
@@ -75,7 +74,7 @@ async def test_what_was_paid_is_remembered(shop: Any, payer: Any, fetch: Any) ->
     assert auth.receipts[0].reference == reference
 
 
-async def test_a_paid_answer_needs_no_receipt(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_a_paid_answer_needs_no_receipt(shop: Shop, payer: Any, fetch: Any) -> None:
     shop.deliver = lambda reference: httpx.Response(204, headers={"Payment-Receipt": "garbage"})
     auth = payer()
     response = await fetch(auth)
@@ -95,7 +94,7 @@ async def test_free_requests_are_left_alone(payer: Any, fetch: Any) -> None:
     assert auth.spent == {"USDC": Decimal(0)}
 
 
-async def test_ones_own_preference_is_kept(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_ones_own_preference_is_kept(shop: Shop, payer: Any, fetch: Any) -> None:
     await fetch(payer(), headers={"Accept-Payment": "stellar/*;q=0.5"})
     assert {request.headers["Accept-Payment"] for request in shop.requests} == {"stellar/*;q=0.5"}
 
@@ -107,21 +106,21 @@ async def test_402_without_a_payment_challenge_is_the_apps(payer: Any, fetch: An
     assert (await fetch(payer(), server=other)).status_code == 402
 
 
-async def test_body_is_sent_with_the_payment(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_body_is_sent_with_the_payment(shop: Shop, payer: Any, fetch: Any) -> None:
     await fetch(payer(), "POST", json={"city": "Paris"})
     assert [request.content for request in shop.requests] == [b'{"city":"Paris"}'] * 2
     assert shop.credentials[0].challenge.digest is not None
     assert shop.earned == 100_000
 
 
-async def test_form_and_file_bodies(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_form_and_file_bodies(shop: Shop, payer: Any, fetch: Any) -> None:
     await fetch(payer(), "POST", data={"a": "b"}, files={"file": b"content"})
     first, second = shop.requests
     assert first.content == second.content
     assert b"content" in second.content
 
 
-async def test_streamed_body_async(shop: Any, payer: Any) -> None:
+async def test_streamed_body_async(shop: Shop, payer: Any) -> None:
     async def chunks() -> Any:
         yield b"one,"
         yield b"two"
@@ -133,14 +132,14 @@ async def test_streamed_body_async(shop: Any, payer: Any) -> None:
     assert [request.content for request in shop.requests] == [b"one,two"] * 2
 
 
-def test_streamed_body_sync(shop: Any, payer: Any) -> None:
+def test_streamed_body_sync(shop: Shop, payer: Any) -> None:
     with httpx.Client(transport=httpx.MockTransport(shop), auth=payer()) as client:
         response = client.post(URL, content=iter([b"one,", b"two"]))
     assert response.status_code == 200
     assert [request.content for request in shop.requests] == [b"one,two"] * 2
 
 
-async def test_streamed_answer(shop: Any, payer: Any) -> None:
+async def test_streamed_answer(shop: Shop, payer: Any) -> None:
     transport = httpx.MockTransport(shop)
     async with (
         httpx.AsyncClient(transport=transport, auth=payer()) as client,
@@ -150,7 +149,7 @@ async def test_streamed_answer(shop: Any, payer: Any) -> None:
     assert b"".join(chunks) == b'{"weather":"fine"}'
 
 
-async def test_the_apps_own_authorization_stays(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_the_apps_own_authorization_stays(shop: Shop, payer: Any, fetch: Any) -> None:
     shop.challenge["header"] = "payment-authorization"
     response = await fetch(payer(), headers={"Authorization": "Bearer mine"})
     assert response.status_code == 200
@@ -160,7 +159,7 @@ async def test_the_apps_own_authorization_stays(shop: Any, payer: Any, fetch: An
     assert raw[b"Payment-Authorization"].startswith(b"Payment ")
 
 
-async def test_no_log_and_no_hook_sees_the_credential(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_no_log_and_no_hook_sees_the_credential(shop: Shop, payer: Any, fetch: Any) -> None:
     auth = payer()
     response = await fetch(auth)
     assert "authorization" not in response.request.headers
@@ -168,7 +167,9 @@ async def test_no_log_and_no_hook_sees_the_credential(shop: Any, payer: Any, fet
     assert repr(auth) == f"PaymentAuth(payer={auth.payer!r}, network='stellar:testnet')"
 
 
-async def test_sponsored_offers_are_preferred_or_avoided(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_sponsored_offers_are_preferred_or_avoided(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
     def both(request: httpx.Request) -> httpx.Response:
         response = shop(request)
         if response.status_code != 402:
@@ -191,7 +192,7 @@ async def test_sponsored_offers_are_preferred_or_avoided(shop: Any, payer: Any, 
     assert shop.earned == 300_000
 
 
-async def test_a_currency_with_money_left_is_chosen(shop: Any, payer: Any, fetch: Any) -> None:
+async def test_a_currency_with_money_left_is_chosen(shop: Shop, payer: Any, fetch: Any) -> None:
     def two_currencies(request: httpx.Request) -> httpx.Response:
         response = shop(request)
         if response.status_code != 402:
