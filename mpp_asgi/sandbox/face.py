@@ -53,28 +53,31 @@ class Face:
         if body is None:
             return PlainTextResponse("http: request body too large", status_code=413)
         try:
-            content = json.loads(body)
+            content = json.loads(body, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            return JSONResponse(failure(None, ErrorCode.PARSE_ERROR, "invalid JSON"))
+            return _json(failure(None, ErrorCode.PARSE_ERROR, "invalid JSON"))
         try:
-            answer = self._answer(content)
+            answer = self._answer(content, friendbot_url=f"{request.base_url}friendbot")
         except AnswerLostError:
             return PlainTextResponse("gateway timeout", status_code=504)
-        return Response(status_code=204) if answer is None else JSONResponse(answer)
+        return Response(status_code=204) if answer is None else _json(answer)
 
-    def _answer(self, content: Any) -> Any:
+    def _answer(self, content: Any, *, friendbot_url: str) -> Any:
         """The answer to a request or a batch; ``None`` when none is wanted."""
         if not isinstance(content, list):
-            answer = self._sandbox.rpc(content)
-            return None if _is_notification(content) else answer
+            return self._answer_one(content, friendbot_url=friendbot_url)
         if not content or len(content) > _MAX_BATCH:
             return failure(None, ErrorCode.INVALID_REQUEST, "bad size of batch")
-        answers = [
-            answer
-            for request in content
-            if (answer := self._sandbox.rpc(request)) and not _is_notification(request)
-        ]
-        return answers or None
+        answers = [self._answer_one(item, friendbot_url=friendbot_url) for item in content]
+        return [answer for answer in answers if answer is not None] or None
+
+    def _answer_one(self, call: Any, *, friendbot_url: str) -> dict[str, Any] | None:
+        answer = self._sandbox.rpc(call)
+        if not isinstance(call, dict):
+            return answer
+        if call.get("method") == "getNetwork" and "result" in answer:
+            answer["result"]["friendbotUrl"] = friendbot_url  # only the face knows where it is
+        return answer if "id" in call else None
 
     async def friendbot(self, request: Request) -> Response:
         """``?addr=G…``: creates the account; as a form field for POST, too."""
@@ -120,8 +123,14 @@ class Face:
         )
 
 
-def _is_notification(request: object) -> bool:
-    return isinstance(request, dict) and "id" not in request
+def _refuse_constant(name: str) -> None:
+    """``NaN`` and ``Infinity`` are Python's own, not JSON."""
+    raise ValueError(name)
+
+
+def _json(content: Any) -> Response:
+    """In ASCII, so that what a caller gets back of its own words can always be encoded."""
+    return Response(json.dumps(content), media_type="application/json")
 
 
 async def _read_limited(request: Request) -> bytes | None:

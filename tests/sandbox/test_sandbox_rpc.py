@@ -297,9 +297,7 @@ def test_the_null_account_exists(stage: Any) -> None:
         sdk.LedgerEntryType.ACCOUNT,
         account=sdk.LedgerKeyAccount(
             sdk.AccountID(
-                sdk.PublicKey(
-                    sdk.PublicKeyType.PUBLIC_KEY_TYPE_ED25519, sdk.Uint256(bytes(32))
-                )
+                sdk.PublicKey(sdk.PublicKeyType.PUBLIC_KEY_TYPE_ED25519, sdk.Uint256(bytes(32)))
             )
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_asgi.sandbox.rpc import events, ledgers, simulations, transactions
@@ -32,9 +33,7 @@ METHODS: Final[Mapping[str, Method]] = {
 
 def dispatch(node: Node, request: Any) -> dict[str, Any]:
     """Answer one request; a bad one gets an error, never an exception."""
-    identity = request.get("id") if isinstance(request, dict) else None
-    if isinstance(identity, (dict, list)):
-        identity = None
+    identity = _identity(request)
     try:
         method, params = _parse(request)
         return {"jsonrpc": "2.0", "id": identity, "result": method(node, params)}
@@ -44,6 +43,14 @@ def dispatch(node: Node, request: Any) -> dict[str, Any]:
 
 def failure(identity: Any, code: ErrorCode, message: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": identity, "error": {"code": code, "message": message}}
+
+
+def _identity(request: Any) -> str | int | float | None:
+    """What the caller knows its request by, if it is something an answer can repeat."""
+    identity = request.get("id") if isinstance(request, dict) else None
+    if isinstance(identity, float):
+        return identity if isfinite(identity) else None
+    return identity if isinstance(identity, (str, int)) else None
 
 
 def _parse(request: Any) -> tuple[Method, Params]:

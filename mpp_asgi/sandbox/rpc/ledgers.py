@@ -36,13 +36,7 @@ def get_health(node: Node, _params: Params) -> dict[str, Any]:
 
 
 def get_network(node: Node, _params: Params) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "passphrase": node.passphrase,
-        "protocolVersion": PROTOCOL_VERSION,
-    }
-    if node.friendbot_url:
-        answer["friendbotUrl"] = node.friendbot_url
-    return answer
+    return {"passphrase": node.passphrase, "protocolVersion": PROTOCOL_VERSION}
 
 
 def get_version_info(_node: Node, _params: Params) -> dict[str, Any]:

@@ -29,7 +29,6 @@ class Node:
     ) -> None:
         self.ledger = ledger
         self.passphrase = passphrase
-        self.friendbot_url = ""
         self.faults = Faults()
         self._clock = clock
         self._random = random
