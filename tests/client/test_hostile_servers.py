@@ -179,6 +179,13 @@ async def test_challenges(
     await refuses(shop, payer(), fetch, match=match, method="POST", content=b"body")
 
 
+async def test_the_moment_of_expiry_is_too_late(shop: Shop, payer: Any, fetch: Any) -> None:
+    shop.validity = 0
+    await refuses(shop, payer(), fetch, match="has expired")
+    shop.validity = 1
+    assert (await fetch(payer())).status_code == 200
+
+
 async def test_a_digest_of_no_body(shop: Shop, payer: Any, fetch: Any) -> None:
     """The digest of nothing is right for a request without a body."""
     shop.challenge["digest"] = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
