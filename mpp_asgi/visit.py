@@ -12,7 +12,6 @@ import asyncio
 import enum
 import functools
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from mpp_asgi.answers import Answer
@@ -220,8 +219,8 @@ class Visit:
         if self.stage is not Stage.ADMITTED:
             if self._status >= 400:
                 self.stage = Stage.WAIVED
-            elif not await self._is_let_in_late():
-                return
+            else:
+                await self._let_in_late()
         self._expected = None
         toll = self._toll
         if self.stage is Stage.WAIVED or toll is None:
@@ -231,16 +230,14 @@ class Visit:
         else:
             await self._start(message)
 
-    async def _is_let_in_late(self) -> bool:
+    async def _let_in_late(self) -> None:
         """A response begins and the endpoint has not insisted: it is a stream, which insists when
         it begins, or something else answered in its stead, a cache perhaps."""
         tariff = self._expected
         if tariff is None and self._toll is not None:
             tariff = self._toll.tariff
         if tariff is not None:
-            with suppress(OwedError):
-                await self.insist(tariff)
-        return self._answer is None
+            await self.insist(tariff)
 
     async def _start(self, message: Message) -> None:
         self._started = True
@@ -256,18 +253,23 @@ class Visit:
         self._held_size += len(message.get("body", b""))
         if self._held_size > self._rules.hold_limit:
             log.error("a response with settle='after' is larger than hold_limit")
-            self._turn_away(OwedError(Answer(_SERVER_ERROR)))
-        elif _is_last(message) and self._toll is not None:
-            try:
-                await self._toll.settle()
-            except OwedError as owed:
-                self._turn_away(owed)
-                return
-            self.scope["state"]["payment"] = self._toll.payment
-            self._held = None
-            await self._start(held[0])
-            for rest in held[1:]:
-                await self._send_rest(rest)
+            owed = OwedError(Answer(_SERVER_ERROR))
+            self._turn_away(owed)
+            raise owed
+        if _is_last(message) and self._toll is not None:
+            await self._release(held, self._toll)
+
+    async def _release(self, held: list[Message], toll: Toll) -> None:
+        try:
+            await toll.settle()
+        except OwedError as owed:
+            self._turn_away(owed)
+            raise
+        self.scope["state"]["payment"] = toll.payment
+        self._held = None
+        await self._start(held[0])
+        for rest in held[1:]:
+            await self._send_rest(rest)
 
     async def _send_rest(self, message: Message) -> None:
         if not _is_last(message):
@@ -297,6 +299,7 @@ class Visit:
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
+        self._held = None
         self.stage = Stage.ANSWERED
 
     async def _give_answer(self, answer: Answer) -> None:

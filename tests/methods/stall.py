@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -16,6 +16,9 @@ from tests.methods.nod import Nod, Step, Till, go_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mpp_asgi.charges import ChargeBook
+    from mpp_asgi.stores.contract import Store
 
 START = 1_790_000_000
 SECRET = "the secret of the stall, long enough"
@@ -53,18 +56,32 @@ class NoNetwork:
 class Selling:
     """What the middleware of a test is told, and what came of it.
 
-    Give `options` to ``add_middleware(PaymentMiddleware, **selling.options)``.
+    Args:
+        step: see `Nod`; may be changed later.
+        till: where the money goes.
+        time: the processes'.
+        keep: makes the store that is used of the one that is configured.
+        settings: of the middleware.
     """
 
-    def __init__(self, *, step: Step = go_on, till: Till | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        step: Step = go_on,
+        till: Till | None = None,
+        time: Time | None = None,
+        keep: Callable[[Store], Store] = lambda store: store,
+        **settings: Any,
+    ) -> None:
         self.till = till or Till()
-        self.time = Time()
+        self.time = time or Time()
         self.step = step
 
         async def current_step(name: str) -> None:
             await self.step(name)
 
-        def nod(book: Any) -> Nod:
+        def nod(book: ChargeBook) -> Nod:
+            book.store = keep(book.store)
             return Nod(book, till=self.till, step=current_step)
 
         self.options: dict[str, Any] = {
@@ -125,7 +142,10 @@ class Exchange:
 
     @property
     def is_whole(self) -> bool:
-        return bool(self.messages) and not self.messages[-1].get("more_body", False)
+        return any(
+            message["type"].endswith("response.body") and not message.get("more_body", False)
+            for message in self.messages
+        )
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -205,6 +225,9 @@ class Line:
         leave_after: go away after so many messages of the response.
     """
 
+    leave_at_end = True
+    """Whether the connection ends with the response's body."""
+
     def __init__(self, chunks: Sequence[bytes], leave_after: int | None) -> None:
         self.exchange = Exchange()
         self._incoming: list[Message] = [
@@ -227,7 +250,7 @@ class Line:
             return  # servers are silent about it
         messages = self.exchange.messages
         messages.append(message)
-        is_body = message["type"] == "http.response.body"
+        is_body = self.leave_at_end and message["type"] == "http.response.body"
         if (is_body and not message.get("more_body", False)) or len(messages) == self._leave_after:
             self._gone.set()
 
