@@ -76,7 +76,7 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
         return Claim(Outcome.CONFLICT, None)
     found = find(connection, charge.id)
     if found is None:
-        connection.execute(_INSERT, _row(charge))
+        connection.execute(_INSERT, charge)
         _add_proofs(connection, charge.id, proofs)
         return Claim(Outcome.NEW, charge)
     owner_lives = connection.execute(_LIVES, (found.owner, now)).fetchone() is not None
@@ -90,7 +90,7 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
 
 def write(connection: Connection, charge: Charge, proofs: Sequence[str], owner: str) -> None:
     """As `Store.write`."""
-    replaced = connection.execute(_REPLACE, (*_row(charge), charge.id, owner)).rowcount == 1
+    replaced = connection.execute(_REPLACE, (*charge, charge.id, owner)).rowcount == 1
     if not replaced or _conflicts(connection, charge.id, proofs):
         raise OwnershipLostError(charge.id)
     _add_proofs(connection, charge.id, proofs)
@@ -134,33 +134,6 @@ def _add_proofs(connection: Connection, charge_id: str, proofs: Sequence[str]) -
     connection.executemany(_ADD_PROOF, [(proof, charge_id) for proof in proofs])
 
 
-def _row(charge: Charge) -> tuple[str | int | None, ...]:
-    return (
-        charge.id,
-        charge.credential,
-        charge.state.value,
-        charge.keep_until,
-        charge.owner,
-        charge.reference,
-        charge.envelope,
-        charge.valid_until,
-        charge.payer,
-        charge.receipt,
-        charge.problem,
-    )
-
-
 def _charge(row: tuple[Any, ...]) -> Charge:
-    return Charge(
-        id=row[0],
-        credential=row[1],
-        state=State(row[2]),
-        keep_until=row[3],
-        owner=row[4],
-        reference=row[5],
-        envelope=row[6],
-        valid_until=row[7],
-        payer=row[8],
-        receipt=row[9],
-        problem=row[10],
-    )
+    found = Charge._make(row)
+    return found._replace(state=State(found.state))

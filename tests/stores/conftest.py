@@ -6,7 +6,11 @@ Another backend joins by one more function in `BACKENDS`; no test changes.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import sqlite3
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -17,7 +21,6 @@ from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
 
 class Backend(Protocol):
@@ -43,10 +46,24 @@ BACKENDS: tuple[Backend, ...] = (memory, sqlite)
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)
 def new_storage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], Callable[[], Store]]:
-    """Makes an empty storage, as often as it is called."""
-    return lambda: request.param(tmp_path_factory.mktemp("storage"))
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[], Callable[[], Store]]]:
+    """Makes an empty storage, as often as it is called.
+
+    Files go to memory where there is a file system for that: nothing here cuts the power, so
+    waiting for the disk would show nothing more. Tests of SQLite alone use the real disk.
+    """
+    memory_files = Path("/dev/shm")
+    parent = memory_files if os.access(memory_files, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=parent, prefix="mpp-stores-") as directory:
+        numbers = itertools.count()
+
+        def make() -> Callable[[], Store]:
+            storage = Path(directory) / str(next(numbers))
+            storage.mkdir()
+            return request.param(storage)
+
+        yield make
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
     python store_process.py race FILE OWNER     claim the same challenges and proofs as others do
     python store_process.py work FILE OWNER     submit charges for ever, naming each when it is kept
-    python store_process.py die FILE OWNER STEP die by SIGKILL in the moment a step is acknowledged
+    python store_process.py die FILE OWNER STEP  die by SIGKILL in the moment a step is acknowledged
 
 It says "ready", then waits for a line on its standard input.
 """
@@ -66,10 +66,6 @@ async def die(store: SqliteStore, owner: str, step: str) -> None:
         await store.write(submitted("x", owner), ["nonce:x"], owner=owner)
     elif step == "secret":
         print(await store.secret(), flush=True)
-    elif step == "release":
-        await store.release("x", owner=owner)
-    elif step == "purge":
-        await store.purge(now=1000, limit=10)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

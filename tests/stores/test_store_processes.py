@@ -115,7 +115,7 @@ async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told
     assert intact(file)
 
 
-@pytest.mark.parametrize("step", ["claim", "write", "secret", "release", "purge"])
+@pytest.mark.parametrize("step", ["claim", "write", "secret"])
 async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
     file, new_charge, step
 ):
@@ -134,8 +134,5 @@ async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
             assert claim.outcome is Outcome.CONFLICT
         case "secret":
             assert await store.secret() == printed
-        case "release" | "purge":
-            assert found is None
-            assert (await store.claim(new_charge("b"), ["tx:x"], now=0)).outcome is Outcome.NEW
     await store.close()
     assert intact(file)
