@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
-from mpp_asgi.sandbox.host.validation import check_value
+from mpp_asgi.sandbox.host.validation import check_entry, check_value
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
 from mpp_asgi.sandbox.wire.entries import ContractCode
 from mpp_asgi.sandbox.wire.keys import contract_code_key
@@ -35,7 +35,7 @@ def run(host: Host, function: HostFunction, authorization: Iterable[Authorizatio
     stored = host.storage.snapshot()
     try:
         for entry in authorization:
-            _check_entry(host, entry)
+            check_entry(host, entry)
         if isinstance(function, InvokeContract):
             return _invoke(host, function)
         if isinstance(function, CreateContract):
@@ -45,14 +45,6 @@ def run(host: Host, function: HostFunction, authorization: Iterable[Authorizatio
         host.storage.rollback(stored)
         host.events.fail_from(0)
         raise
-
-
-def _check_entry(host: Host, entry: AuthorizationEntry) -> None:
-    check_value(host, entry.signature)
-    for function in entry.root.functions():
-        check_value(host, symbol_val(function.name))
-        for value in function.args:
-            check_value(host, value)
 
 
 def _invoke(host: Host, function: InvokeContract) -> Val:

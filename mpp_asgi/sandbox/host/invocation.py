@@ -13,6 +13,7 @@ from mpp_asgi.sandbox.host.budget import Budget
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.events import EventLog, message
 from mpp_asgi.sandbox.host.native import call_native
+from mpp_asgi.sandbox.host.validation import MAX_DEPTH
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
 from mpp_asgi.sandbox.wire.entries import Account, ContractData, Entry
 from mpp_asgi.sandbox.wire.keys import (
@@ -178,6 +179,8 @@ class Host:
         args: Sequence[Val],
         reentry: Reentry = Reentry.PROHIBITED,
     ) -> Val:
+        if len(self.calls) >= MAX_DEPTH:
+            raise HostError(ErrorType.CONTEXT, ErrorCode.EXCEEDED_LIMIT)
         self._check_reentry(contract, reentry)
         caller = self.calls[-1].contract if self.calls else None
         topics = [symbol_val("fn_call"), bytes_val(contract.key), symbol_val(name)]

@@ -7,10 +7,7 @@ from enum import IntEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from stellar_sdk import xdr as sdk
-
 from mpp_asgi.sandbox.wire.assets import Asset
-from mpp_asgi.sandbox.wire.keys import skip
 from mpp_asgi.sandbox.wire.stream import ZERO, Reader, XdrError, array, i64, opaque, u32
 from mpp_asgi.sandbox.wire.values import VOID, Address, Executable, Val
 
@@ -144,15 +141,39 @@ class Invocation:
         start = reader.at
         reader.enter()
         function = AuthorizedFunction.read(reader)
-        children = reader.array(lambda: cls.read(reader))
+        children = []
+        for _ in range(reader.count()):
+            children.append(cls.read(reader))  # noqa: PERF401 - one frame less per level
         reader.leave()
-        return cls(function, children, reader.since(start))
+        return cls(function, tuple(children), reader.since(start))
 
     def functions(self) -> Iterator[AuthorizedFunction]:
         """Every function of the tree, from the root down."""
         yield self.function
         for child in self.children:
             yield from child.functions()
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """An address that signs for another one, and those that sign for it in turn."""
+
+    address: Address
+    signature: Val
+    delegates: tuple[Delegate, ...]
+    xdr: bytes
+
+    @classmethod
+    def read(cls, reader: Reader) -> Delegate:
+        start = reader.at
+        reader.enter()
+        address = Address.read(reader)
+        signature = Val.read(reader)
+        delegates = []
+        for _ in range(reader.count()):
+            delegates.append(cls.read(reader))  # noqa: PERF401 - one frame less per level
+        reader.leave()
+        return cls(address, signature, tuple(delegates), reader.since(start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +188,8 @@ class AuthorizationEntry:
     expiration: int = 0
     """The last ledger in which the signature is good."""
     signature: Val = VOID
-    delegates: bytes = b""
-    """Encoded delegate signatures, with the credentials of that name."""
+    delegates: tuple[Delegate, ...] = ()
+    """Only with the credentials of that name."""
 
     @classmethod
     def parse(cls, data: bytes) -> AuthorizationEntry:
@@ -189,10 +210,9 @@ class AuthorizationEntry:
         nonce = reader.i64()
         expiration = reader.u32()
         signature = Val.read(reader)
-        start = reader.at
+        delegates: tuple[Delegate, ...] = ()
         if credentials is Credentials.ADDRESS_WITH_DELEGATES:
-            reader.array(lambda: skip(reader, sdk.SorobanDelegateSignature))
-        delegates = reader.since(start)
+            delegates = reader.array(lambda: Delegate.read(reader))
         root = Invocation.read(reader)
         return cls(credentials, root, address, nonce, expiration, signature, delegates)
 
@@ -200,7 +220,9 @@ class AuthorizationEntry:
     def xdr(self) -> bytes:
         if self.address is None:
             return ZERO + self.root.xdr
-        proof = i64(self.nonce) + u32(self.expiration) + self.signature.xdr + self.delegates
+        proof = i64(self.nonce) + u32(self.expiration) + self.signature.xdr
+        if self.credentials is Credentials.ADDRESS_WITH_DELEGATES:
+            proof += array([delegate.xdr for delegate in self.delegates])
         return u32(self.credentials) + self.address.xdr + proof + self.root.xdr
 
     def payload(self, network_id: bytes) -> bytes:

@@ -25,7 +25,7 @@ ONE = b"\0\0\0\1"
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 MAX_DEPTH = 200
-"""How deep values may nest; the network's own decoders stop there too."""
+"""How deep values may nest, as for the SDK's decoder."""
 
 
 class XdrError(ValueError):
@@ -121,12 +121,16 @@ class Reader:
 
     def array(self, item: Callable[[], T], limit: int = 0xFFFFFFFF) -> tuple[T, ...]:
         """Variable-length array of at most ``limit`` items."""
+        return tuple([item() for _ in range(self.count(limit))])
+
+    def count(self, limit: int = 0xFFFFFFFF) -> int:
+        """The length of an array of at most ``limit`` items, which follow."""
         count = self.u32()
         if count > limit:
             raise XdrError(f"{count} items where at most {limit} are allowed")
         if count * 4 > len(self.data) - self.at:
             raise XdrError("unexpected end of data")
-        return tuple([item() for _ in range(count)])
+        return count
 
     def optional(self, item: Callable[[], T]) -> T | None:
         return item() if self.boolean() else None

@@ -201,34 +201,42 @@ class Val:
         if number > Kind.EXECUTABLE_TAG:
             raise XdrError(f"unknown kind of value {number}")
         kind = _KINDS[number]
+        width = _WIDTHS.get(kind)
+        if width is not None:
+            size, signed = width
+            value = int.from_bytes(reader.fixed(size), "big", signed=signed)
+            return cls(kind, value, reader.since(start))
+        payload = _PAYLOADS.get(kind)
         reader.enter()
-        value = _read_payload(reader, kind)
+        content = None if payload is None else payload(reader)
         reader.leave()
-        return cls(kind, value, reader.since(start))
+        return cls(kind, content, reader.since(start))
 
 
 _KINDS = tuple(Kind)
 
 
-def _read_payload(reader: Reader, kind: Kind) -> Any:
-    width = _WIDTHS.get(kind)
-    if width is not None:
-        size, signed = width
-        return int.from_bytes(reader.fixed(size), "big", signed=signed)
-    read = _PAYLOADS.get(kind)
-    return None if read is None else read(reader)
+# Nested values are read in plain loops: every function in between is a step nearer to Python's
+# limit of recursion.
 
 
 def _read_vec(reader: Reader) -> tuple[Val, ...] | None:
-    return reader.optional(lambda: reader.array(lambda: Val.read(reader)))
+    if not reader.boolean():
+        return None
+    items = []
+    for _ in range(reader.count()):
+        items.append(Val.read(reader))  # noqa: PERF401
+    return tuple(items)
 
 
 def _read_map(reader: Reader) -> tuple[tuple[Val, Val], ...] | None:
-    return reader.optional(lambda: reader.array(lambda: _read_pair(reader)))
-
-
-def _read_pair(reader: Reader) -> tuple[Val, Val]:
-    return Val.read(reader), Val.read(reader)
+    if not reader.boolean():
+        return None
+    pairs = []
+    for _ in range(reader.count()):
+        key = Val.read(reader)
+        pairs.append((key, Val.read(reader)))
+    return tuple(pairs)
 
 
 def _read_error(reader: Reader) -> tuple[int, int]:
