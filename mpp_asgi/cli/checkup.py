@@ -63,7 +63,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     for check in checks:
         wrong += not check.good
         mark, style = ("ok", "good") if check.good else ("wrong", "bad")
-        terminal.say(f"{mark:5}  {check.name:9}  {printable(check.text)}", style=style)
+        coloured = terminal.painted(f"{mark:5}", style)
+        terminal.say(f"{coloured}  {check.name:9}  {printable(check.text)}")
     if wrong:
         terminal.note(f"mpp-asgi: {wrong} to put right.")
     return int(wrong > 0)

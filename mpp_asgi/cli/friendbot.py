@@ -33,9 +33,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         if chain.ask(rpc, get_account(address)) is not None:
             terminal.say(f"{address} is there already.")
             return 0
-        # A sandbox has its own beside its RPC, and does not know under which URL it is reached.
-        friendbot = chain.ask(rpc, _get_friendbot()) or f"{chain.rpc_url.rstrip('/')}/friendbot"
-        _request(friendbot, address)
+        _request(chain.ask(rpc, _get_friendbot()), address)
         account = chain.ask(rpc, get_account(address))
     finally:
         rpc.close()
@@ -52,15 +50,15 @@ def _get_friendbot() -> RpcCall[str | None]:
     return RpcCall("getNetwork", {}, parse)
 
 
-def _request(url: str, address: str) -> None:
+def _request(url: str | None, address: str) -> None:
+    if not url:
+        raise CommandError("This network has no friendbot: send XLM to the address to create it.")
     try:
         answer = httpx.get(url, params={"addr": address}, timeout=_SECONDS, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CommandError(
             f"Friendbot does not answer ({type(error).__name__}): try again later."
         ) from None
-    if answer.status_code in {404, 405}:
-        raise CommandError("This network has no friendbot: send XLM to the address to create it.")
     if answer.is_error:
         raise CommandError(
             f"Friendbot refused with HTTP {answer.status_code}: try again later, or another key."

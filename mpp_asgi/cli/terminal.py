@@ -51,6 +51,10 @@ class Terminal:
         self.out.write(f"{styled(text, style, on=self.out_is_coloured)}\n")
         self.out.flush()
 
+    def painted(self, text: str, style: str) -> str:
+        """A part of a line of the result."""
+        return styled(text, style, on=self.out_is_coloured)
+
     def note(self, text: str = "", *, style: str = "") -> None:
         """A line about the result."""
         self.err.write(f"{styled(text, style, on=self.err_is_coloured)}\n")
