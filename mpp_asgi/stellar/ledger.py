@@ -171,7 +171,7 @@ def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> D
         return None  # the node has forgotten the time in question: its silence means nothing
     if status.latest_ledger_close_time > pending.valid_until:
         return Decision(kind="dropped", status=status)
-    if offers.refused_at is None or offers.taken or offers.unanswered:
+    if offers.refused_at is None or offers.unanswered:
         return None
     if pending.ours or status.latest_ledger >= offers.refused_at + REFUSAL_LEDGERS:
         return Decision(kind="dropped", status=status, refusal=offers.refusal)

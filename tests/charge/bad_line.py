@@ -38,12 +38,12 @@ class BadLine:
         self.app = sandbox.app
         self.fund = sandbox.fund
         self.calls: list[str] = []
-        self.plan: Plan | None = None
+        self._plans: tuple[Plan, ...] = ()
         self._counted: Counter[str] = Counter()
 
-    def follow(self, plan: Plan | None) -> None:
-        """Count the calls from here, and go wrong as planned."""
-        self.plan = plan
+    def follow(self, *plans: Plan) -> None:
+        """Count the calls from here, and go wrong as planned; without a plan, not at all."""
+        self._plans = plans
         self.calls = []
         self._counted.clear()
 
@@ -52,8 +52,9 @@ class BadLine:
         call = self._counted[method]
         self._counted[method] += 1
         self.calls.append(method)
-        if self.plan is not None and self.plan.strikes(method, call):
-            return self.plan.fault(self, request)
+        for plan in self._plans:
+            if plan.strikes(method, call):
+                return plan.fault(self, request)
         return self.sandbox.rpc(request)
 
 
@@ -158,7 +159,14 @@ def duplicate_after_effect(line: BadLine, request: Request) -> Answer:
     return line.sandbox.rpc(request)
 
 
+def ledger_stands_still(line: BadLine, request: Request) -> Answer:
+    """From now on no ledger closes, until the sandbox is told to thaw."""
+    line.sandbox.freeze()
+    return line.sandbox.rpc(request)
+
+
 SUBMITTING: dict[str, Fault] = {
+    "while the ledger stands still": ledger_stands_still,
     "DUPLICATE": duplicate_after_effect,
     "DUPLICATE without effect": answered_without_effect("DUPLICATE"),
     "TRY_AGAIN_LATER": answered_without_effect("TRY_AGAIN_LATER"),
@@ -185,6 +193,7 @@ def behind(ledgers: int) -> Fault:
 
 
 LOOKING_UP: dict[str, Fault] = {
+    "while the ledger stands still": ledger_stands_still,
     "one ledger behind": behind(1),
     "five ledgers behind": behind(5),
     "far behind": behind(1_000),
