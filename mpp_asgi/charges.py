@@ -63,6 +63,7 @@ class ChargeBook:
         self._sleep = sleep
         self._queues: dict[str, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._abandoned: set[str] = set()
         self._beat_due = 0.0
 
     async def turn(self, charge_id: str) -> Turn:
@@ -113,10 +114,20 @@ class ChargeBook:
         while True:
             try:
                 await self.beat()
+                await self._let_go_of_abandoned()
                 await self.store.purge(now=int(self.clock()), limit=1000)
             except StoreUnavailableError as error:
                 log.warning("store unavailable, heartbeat missed: %s", error)
             await self._sleep(HEARTBEAT_SECONDS)
+
+    async def _let_go_of_abandoned(self) -> None:
+        """Charges may name us as their owner though nobody here is at work on them, because the
+        store failed when we let go. Other processes cannot take them while we live."""
+        for charge_id in self._abandoned.difference(self._queues):
+            self._abandoned.discard(charge_id)
+            turn = await self.turn(charge_id)
+            turn.may_own = True
+            await turn.end()
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run work that outlives the request it comes from; `drain` waits for it."""
@@ -138,7 +149,7 @@ class Turn:
         self._book = book
         self._id = charge_id
         self._ended = False
-        self._may_own = False
+        self.may_own = False
         self.charge: Charge | None = None
         """The record, once it was found or claimed."""
 
@@ -150,7 +161,7 @@ class Turn:
         """
         self.charge = await self._book.store.get(self._id)
         if self.charge is not None:
-            self._may_own = self.charge.owner == self._book.owner
+            self.may_own = self.charge.owner == self._book.owner
             _refuse_if_over(self.charge)
         return self.charge
 
@@ -176,7 +187,7 @@ class Turn:
             owner=book.owner,
         )
         give_up = book.clock() + PATIENCE_SECONDS
-        self._may_own = True
+        self.may_own = True
         while True:
             claim = await book.store.claim(fresh, proofs, now=int(book.clock()))
             if claim.outcome in (Outcome.NEW, Outcome.TAKEN) and claim.charge is not None:
@@ -283,7 +294,7 @@ class Turn:
     async def _let_go(self) -> None:
         store, owner = self._book.store, self._book.owner
         try:
-            if not self._may_own:
+            if not self.may_own:
                 return
             # As it is stored, not as we know it: a step that was cancelled may have been written.
             charge = await store.get(self._id)
@@ -293,10 +304,11 @@ class Turn:
                 await store.release(self._id, owner=owner)
             else:
                 await store.write(charge._replace(owner=None), owner=owner)
-        except (StoreUnavailableError, OwnershipLostError) as error:
-            # The record names us as owner; this process may take it again, others once our
-            # heartbeat is stale.
-            log.warning("charge %s could not be let go of: %s", self._id, error)
+        except StoreUnavailableError as error:
+            log.warning("charge %s could not be let go of yet: %s", self._id, error)
+            self._book._abandoned.add(self._id)  # noqa: SLF001
+        except OwnershipLostError:
+            log.warning("charge %s was taken over before it was let go of", self._id)
         finally:
             self._over()
 

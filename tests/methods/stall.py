@@ -76,11 +76,13 @@ class Selling:
         self.till = till or Till()
         self.time = time or Time()
         self.step = step
+        self.books: list[ChargeBook] = []
 
         async def current_step(name: str) -> None:
             await self.step(name)
 
         def nod(book: ChargeBook) -> Nod:
+            self.books.append(book)
             book.store = keep(book.store)
             return Nod(book, till=self.till, step=current_step)
 
