@@ -109,7 +109,7 @@ class RequestBody:
     @property
     def is_complete(self) -> bool:
         """Whether all of it has passed, or there is none."""
-        return self._ended or not _may_have_body(self._scope)
+        return self._ended or not may_have_body(self._scope)
 
     def digest(self) -> str | None:
         """The RFC 9530 digest of a complete body; ``None`` if there was none."""
@@ -132,12 +132,13 @@ class RequestBody:
         return receive
 
 
-def _may_have_body(scope: Scope) -> bool:
+def may_have_body(scope: Scope) -> bool:
+    """Whether a request announces a body, or may have one without announcing it."""
     if scope["type"] != "http":
         return False
     if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in ("1.0", "1.1"):
         return True  # HTTP/2 and later announce a body by sending it, and not every gateway says so
-    return any(
-        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
-        for name, value in scope["headers"]
-    )
+    for name, value in scope["headers"]:
+        if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
+            return True
+    return False

@@ -8,6 +8,7 @@ own challenges again without having stored one, and a credential is good for one
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,7 +131,9 @@ class Gate:
         self._clock = clock
         self._challenge_seconds = challenge_seconds
         self._currency = currency
-        self._random_bytes = random_bytes
+        # A nonce must be unique among all processes, and need not be unpredictable.
+        self._nonce_prefix = b64url_encode(random_bytes(NONCE_BYTES))
+        self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
         self._expires = (0, "")
 
@@ -184,7 +187,7 @@ class Gate:
         if accept is not None:
             offers = arrange(accept, offers, key=lambda offer: offer.kind)
         expires = self._expiry()
-        nonce = b64url_encode(self._random_bytes(NONCE_BYTES))
+        nonce = f"{self._nonce_prefix}{next(self._nonces):x}"
         # As it is written here, it is JCS.
         opaque = b64url_encode(f'{{"n":"{nonce}","r":"{resource.binding()}"}}'.encode())
         return [

@@ -14,6 +14,7 @@ from mpp_asgi.house import House, World, open_house
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, current_visit, tariff
 from mpp_asgi.routes import RouteTable
+from mpp_asgi.toll import quick_demand
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
@@ -90,13 +91,18 @@ class PaymentMiddleware:
         if house.sandbox is not None and _is_for_sandbox(scope):
             await house.sandbox.app(_below(scope, SANDBOX_PATH), receive, send)
             return
+        foreseen = None
+        if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
+            foreseen = self._routes.find(scope)
+            if foreseen is not None:
+                answer = quick_demand(house.gate, house.rules, foreseen.route, scope)
+                if answer is not None:
+                    await answer.send(send)
+                    return
         if kind == "http":
             visit = Visit(house.gate, house.rules, scope, receive, send)
         else:
             visit = Handshake(house.gate, house.rules, scope, receive, send)
-        foreseen = None
-        if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
-            foreseen = self._routes.find(scope)
         entered = current_visit.set(visit)
         try:
             await visit.serve(self.app, foreseen)

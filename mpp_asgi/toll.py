@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass, replace
 from http.client import responses
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from mpp_asgi.answers import Answer
-from mpp_asgi.body import BodyTooLargeError
+from mpp_asgi.body import BodyTooLargeError, may_have_body
 from mpp_asgi.bound_request import BoundRequest
 from mpp_asgi.gate import Resource, faults
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
@@ -56,8 +56,7 @@ class HouseRules:
     """Bytes of response that are held back with ``settle="after"``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """The request as its client sent it: whatever stands further in may rewrite the scope."""
 
     scope: Scope
@@ -73,6 +72,25 @@ class OwedError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.problem.slug)
         self.answer = answer
+
+
+def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, scope: Scope) -> Answer | None:
+    """The 402 for a request that shows no credential, where it takes no more than a look at the
+    headers: the price is fixed and there is no body. ``None`` where it takes a `Toll`.
+
+    Most of what a server of agents answers is this, so it comes without the rest.
+    """
+    tariff = route.tariff
+    if tariff.is_bound_to_headers or route.authenticates or scope["type"] != "http":
+        return None
+    host, accept, credentials = _read_fields(scope["headers"])
+    if credentials or may_have_body(scope) or (not rules.allow_http and _is_insecure(scope)):
+        return None
+    realm = rules.realm or _realm(host)
+    resource = Resource(realm, scope["method"], scope["path"], scope["query_string"], None)
+    offers = gate.offers(tariff, tariff.prices, realm=realm, header=route.header)
+    challenges = gate.challenge(offers.ways, resource, accept=accept)
+    return Answer(offers.required, challenges, body=offers.required_body)
 
 
 class Toll:

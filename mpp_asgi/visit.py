@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import functools
 import logging
 from typing import TYPE_CHECKING, NoReturn
 
@@ -54,6 +53,7 @@ class Visit:
     """Carries a request through the application and its response back."""
 
     stage = Stage.OPEN
+    _body: RequestBody | None = None
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
@@ -78,10 +78,12 @@ class Visit:
         self._path: str = scope["path"]
         self._query: bytes = scope.get("query_string", b"")
 
-    @functools.cached_property
+    @property
     def body(self) -> RequestBody:
         """The request's body; most requests have none, and nobody asks."""
-        return RequestBody(self.scope, self._receive)
+        if self._body is None:
+            self._body = RequestBody(self.scope, self._receive)
+        return self._body
 
     @property
     def payment(self) -> Payment | None:
