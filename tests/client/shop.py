@@ -173,7 +173,7 @@ class Shop:
         assert seen.transfer.recipient == terms["recipient"]
         assert seen.transfer.token == terms["currency"]
         assert credential.source == f"did:pkh:stellar:testnet:{seen.transfer.sender}"
-        if not terms["methodDetails"]["feePayer"]:
+        if not terms["methodDetails"].get("feePayer"):
             return self.submit(credential.payload["transaction"])
         return self.sponsor(seen.operation)
 

@@ -48,6 +48,21 @@ async def test_push(shop: Shop, payer: Any, fetch: Any) -> None:
     assert paid.transaction_hash == credential.payload["hash"]
 
 
+async def test_the_least_that_a_challenge_says(shop: Shop, payer: Any, fetch: Any) -> None:
+    """By the draft, fees are the payer's unless said otherwise, and transactions always taken."""
+    shop.request["methodDetails"] = {"network": "stellar:testnet", "feePayer": False}
+    assert (await fetch(payer())).status_code == 200
+    shop.request["methodDetails"] = {"network": "stellar:testnet"}
+    assert (await fetch(payer())).status_code == 200
+    assert shop.earned == 200_000
+
+
+async def test_a_recipient_that_is_a_contract(shop: Shop, payer: Any, fetch: Any) -> None:
+    shop.request["recipient"] = shop.sandbox.xlm
+    assert (await fetch(payer())).status_code == 200
+    assert shop.sandbox.balance(shop.sandbox.xlm, shop.sandbox.usdc) == 100_000
+
+
 async def test_several_payments_in_a_row(shop: Shop, payer: Any, fetch: Any) -> None:
     for mode in ("pull", "push"):
         shop.unsponsored()

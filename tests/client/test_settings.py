@@ -39,6 +39,9 @@ def test_the_least_that_is_needed() -> None:
         ({"rpc": "rpc.test"}, ValueError, "http:// or https:// URL"),
         ({"origins": ["shop.test"]}, ValueError, "is not an origin"),
         ({"origins": ["https://shop.test/path"]}, ValueError, "is not an origin"),
+        ({"origins": ["https://shop.test?query"]}, ValueError, "is not an origin"),
+        ({"origins": ["ftp://shop.test"]}, ValueError, "is not an origin"),
+        ({"origins": ["https://"]}, ValueError, "is not an origin"),
     ],
     ids=str,
 )

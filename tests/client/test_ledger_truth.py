@@ -1,0 +1,96 @@
+"""What the ledger's answers prove, to the second and to the ledger."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stellar_sdk import Keypair
+
+from mpp_asgi.client.ledger_truth import MIN_NONCE_LEDGERS, Verdict, verdict
+from mpp_asgi.client.payments import NonceTrace, TransactionTrace
+from mpp_asgi.client.steps import Run
+from mpp_asgi.stellar.rpc import RpcUnavailableError
+
+ADDRESS = Keypair.from_raw_ed25519_seed(b"p" * 32).public_key
+NONCE = NonceTrace(ADDRESS, -7, signed_at_ledger=100, expiration_ledger=160)
+TRANSACTION = TransactionTrace("ab" * 32, max_time=1_000, signed_at=700)
+ENTRY = {"key": "k", "xdr": "x", "lastModifiedLedgerSeq": 101}
+
+
+def of_nonce(ledger: int, *, found: bool = False) -> Verdict | None:
+    return told(NONCE, {"latestLedger": ledger, "entries": [ENTRY] if found else []})
+
+
+def of_transaction(status: str, *, closed: int = 2_000, oldest: int = 0) -> Verdict | None:
+    answer = {
+        "status": status,
+        "latestLedger": 9,
+        "latestLedgerCloseTime": str(closed),
+        "oldestLedger": 2,
+        "oldestLedgerCloseTime": str(oldest),
+        "ledger": 8,
+        "createdAt": "900",
+        "envelopeXdr": "",
+        "resultXdr": "",
+        "resultMetaXdr": "",
+    }
+    return told(TRANSACTION, answer)
+
+
+def told(trace: Any, answer: dict[str, Any]) -> Verdict | None:
+    """The verdict after one question with this answer."""
+    run = Run(verdict(trace))
+    run.send(None)
+    call: Any = run.step
+    run.send(call.result({"id": 1, "result": answer}, 1))
+    assert run.step is None
+    return run.result
+
+
+@pytest.mark.parametrize(
+    ("ledger", "expected"),
+    [
+        (100, Verdict.OPEN),
+        (160, Verdict.OPEN),
+        (161, Verdict.VOID),
+        (100 + MIN_NONCE_LEDGERS - 1, Verdict.VOID),
+        (100 + MIN_NONCE_LEDGERS, Verdict.OPEN),
+    ],
+)
+def test_a_nonce_that_is_not_there(ledger: int, expected: Verdict) -> None:
+    assert of_nonce(ledger) is expected
+
+
+@given(ledger=st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_a_nonce_that_is_there(ledger: int) -> None:
+    assert of_nonce(ledger, found=True) is Verdict.PAID
+
+
+@pytest.mark.parametrize(
+    ("closed", "oldest", "expected"),
+    [
+        (1_000, 0, Verdict.OPEN),
+        (1_001, 0, Verdict.VOID),
+        (1_001, 700, Verdict.VOID),
+        (1_001, 701, Verdict.OPEN),
+    ],
+)
+def test_a_transaction_that_is_not_there(closed: int, oldest: int, expected: Verdict) -> None:
+    assert of_transaction("NOT_FOUND", closed=closed, oldest=oldest) is expected
+
+
+@given(closed=st.integers(0, 2**40), oldest=st.integers(0, 2**40))
+@settings(deadline=None)
+def test_a_transaction_that_is_there(closed: int, oldest: int) -> None:
+    assert of_transaction("SUCCESS", closed=closed, oldest=oldest) is Verdict.PAID
+    assert of_transaction("FAILED", closed=closed, oldest=oldest) is Verdict.VOID
+
+
+@pytest.mark.parametrize("trace", [NONCE, TRANSACTION])
+def test_nobody_to_ask(trace: Any) -> None:
+    run = Run(verdict(trace))
+    run.send(None)
+    run.throw(RpcUnavailableError("down"))
+    assert run.result is Verdict.OPEN
