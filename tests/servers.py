@@ -101,7 +101,7 @@ def running_app(
 def served(app: ASGIApp) -> Iterator[str]:
     """An ASGI application of the test's own, in a thread: its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="error", lifespan="off")
+        config = uvicorn.Config(app, log_level="critical")
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -42,10 +42,13 @@ def perform(scene: Scene) -> None:
     scene.books.paid("agent", "seller", price)
     scene.books.fee("sponsor", reference_of(served))
     scene.books.balance("The first payment")
-    page.entry("API", "sees that the transfer is right, submits it, pays the network's fee, ")
-    page.entry("", "waits until the ledger has it for good, and only then answers:")
+    page.entry(
+        "API",
+        "sees that the transfer is right, submits it, pays the network's fee, waits until "
+        "the ledger has it for good, and only then answers:",
+    )
     page.entry("", f"200 OK. The sun rises at {served.json()['sunrise']:.16} UTC.")
     page.entry("", f"Payment-Receipt: {served.headers['Payment-Receipt'][:45]}...")
     page.line()
-    page.entry("receipt", "transaction")
-    page.line(f"           {reference_of(served)}")
+    page.entry("receipt", "names the transaction, which anybody can look up on the ledger:")
+    page.entry("", reference_of(served))

@@ -13,10 +13,11 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.cli.chain import Chain
 from mpp_asgi.cli.inspection import table
-from mpp_asgi.cli.keys import signer
 from mpp_asgi.cli.reading import amount_text, price_text, receipt_rows, terms_of, token_of
+from mpp_asgi.cli.signer import signer
 from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.client import (
+    Patience,
     PaymentAuth,
     PaymentError,
     PaymentOutcomeUnknownError,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 """For one answer: a server waits for the ledger before it sends one."""
+ATTEMPTS = 10
+"""To get an answer for one payment: the first after a crash comes half a minute later."""
 PLAY_MONEY = {"xlm": "100", "usdc": "100"}
 
 _PAYMENT_REQUIRED = 402
@@ -44,10 +47,14 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Request the URL; if it costs something, show the price, ask, and pay."""
     with httpx.Client(timeout=SECONDS) as http:
         request = _request(arguments, http)
-        answer = _send(http, request)
-        if answer.status_code != _PAYMENT_REQUIRED:
-            terminal.note("Nothing to pay.")
-            return _give(answer, terminal)
+        try:
+            answer = http.send(request, stream=True)
+            if answer.status_code != _PAYMENT_REQUIRED:
+                terminal.note("Nothing to pay.")
+                return _give(answer, terminal)
+            answer.read()
+        except httpx.HTTPError as error:
+            raise _silence(error) from None
         terms = _acceptable(answer, arguments.currency)
         _show_price(terms, terminal)
         chain = _chain(arguments, terms)
@@ -86,15 +93,6 @@ def _body(data: str | None) -> bytes | None:
         return Path(data[1:]).read_bytes()
     except OSError as error:
         raise CommandError(f"The file with the data cannot be read: {error.strerror}.") from None
-
-
-def _send(
-    http: httpx.Client, request: httpx.Request, auth: PaymentAuth | None = None
-) -> httpx.Response:
-    try:
-        return http.send(request, auth=auth)
-    except httpx.HTTPError as error:
-        raise CommandError(f"The URL does not answer ({type(error).__name__}).") from None
 
 
 def _acceptable(answer: httpx.Response, currency: str) -> Terms:
@@ -158,6 +156,7 @@ def _payer(arguments: Namespace, terminal: Terminal, chain: Chain, terms: Terms)
             recipients=[terms.recipient],
             mode=arguments.mode,
             sponsored=not arguments.own_fee,
+            patience=Patience(attempts=ATTEMPTS),
         )
     except ValueError as error:
         raise CommandError(printable(str(error))) from None
@@ -195,26 +194,39 @@ def _funded(chain: Chain) -> Keypair:
 def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal: Terminal) -> int:
     while True:
         try:
-            answer = _send(http, request, auth)
+            return _give(http.send(request, auth=auth, stream=True), terminal)
         except PaymentOutcomeUnknownError as error:
-            terminal.note(printable(str(error)))
-            if terminal.asks and terminal.confirm("Send the same payment again?"):
-                continue
-            known = f"transaction {error.transaction_hash}" if error.transaction_hash else ""
-            raise CommandError(
-                f"The payment may or may not have been made ({known or 'by the server'}, challenge "
-                f"{printable(error.challenge_id)}): ask the server before you pay again."
-            ) from None
+            trouble = str(error)
         except PaymentError as error:
             raise CommandError(printable(str(error))) from None
-        return _give(answer, terminal)
+        except httpx.HTTPError as error:
+            if not auth.unresolved:
+                raise _silence(error) from None
+            trouble = "The answer broke off after it was paid."
+        _require_another_try(trouble, auth, terminal)
+
+
+def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) -> None:
+    """The payment is good for the answer as long as this process remembers it."""
+    terminal.note(printable(trouble))
+    if terminal.asks and terminal.confirm("Send the same payment again?"):
+        return
+    (payment, *_) = auth.unresolved
+    known = f"transaction {payment.transaction_hash}, " if payment.transaction_hash else ""
+    raise CommandError(
+        f"The payment may have been made ({known}challenge {printable(payment.challenge_id)}): ask "
+        "the server before you pay again."
+    )
 
 
 def _give(answer: httpx.Response, terminal: Terminal) -> int:
-    """Hand out what came back."""
-    terminal.bytes_out.write(answer.content)
-    terminal.bytes_out.flush()
-    if terminal.asks and not answer.content.endswith(b"\n"):
+    """Hand out what comes back, as it comes."""
+    last = b""
+    for piece in answer.iter_bytes():
+        terminal.bytes_out.write(piece)
+        terminal.bytes_out.flush()
+        last = piece
+    if terminal.asks and not last.endswith(b"\n"):
         terminal.say()
     receipt = payment_receipt(answer)
     if receipt is not None:
@@ -224,3 +236,7 @@ def _give(answer: httpx.Response, terminal: Terminal) -> int:
     if answer.is_error:
         terminal.note(f"mpp-asgi: the answer is HTTP {answer.status_code}.")
     return int(answer.is_error)
+
+
+def _silence(error: httpx.HTTPError) -> CommandError:
+    return CommandError(f"The URL does not answer ({type(error).__name__}).")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stellar_sdk import Keypair
 
-from mpp_asgi.cli.keys import SECRET_VARIABLE
+from mpp_asgi.cli.signer import SECRET_VARIABLE
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.sandbox import Sandbox
 

@@ -10,7 +10,7 @@ from stellar_sdk import Asset, Keypair, StrKey, TransactionBuilder, xdr
 from stellar_sdk.exceptions import AssetCodeInvalidError
 
 from mpp_asgi.cli.chain import Chain
-from mpp_asgi.cli.keys import signer
+from mpp_asgi.cli.signer import signer
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
 from mpp_asgi.stellar.inspection import XDR_ERRORS

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi import FastAPI, HTTPException
 
+from mpp_asgi import PaymentMiddleware, price
 from mpp_asgi.cli.terminal import Terminal
 from tests.servers import Network, clean_environment, running_app, served
 
@@ -76,15 +78,17 @@ def test_an_error_of_the_app_is_an_error_here(command: Command, api: str, payer:
     assert "the answer is HTTP 404" in told.err
 
 
+def asking(_: object = None) -> Terminal:
+    """A terminal with somebody in front of it."""
+    return Terminal(sys.stdout, sys.stderr, asks=True)
+
+
 def test_without_a_yes_nothing_is_paid(
     command: Command, network: Network, api: str, payer: Keypair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = command("pay", f"{api}/sun/paris")
     assert told.status == 1
     assert "add --yes" in told.err
-
-    def asking(_: object = None) -> Terminal:
-        return Terminal(sys.stdout, sys.stderr, asks=True)
 
     monkeypatch.setattr(Terminal, "standard", asking)
     monkeypatch.setattr(sys, "stdin", io.StringIO("no\n"))
@@ -166,6 +170,56 @@ def test_a_price_from_elsewhere(command: Command, field: bytes, sentence: str) -
         told = command("pay", url, "--yes")
     assert told.status == 1
     assert sentence in told.err
+
+
+def test_an_endpoint_that_fails_is_asked_again(
+    command: Command, network: Network, api: str, payer: Keypair
+) -> None:
+    told = command("pay", f"{api}/sky/lima", "--yes")
+    assert told.status == 0
+    assert "light" in json.loads(told.out)
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 50_000
+
+
+@pytest.fixture
+def broken_api(network: Network) -> Iterator[str]:
+    """It takes the money, and its endpoint has a bug."""
+    settings = {name.removeprefix("MPP_").lower(): text for name, text in network.settings.items()}
+    app = FastAPI()
+    app.add_middleware(PaymentMiddleware, store="memory://", **settings)
+
+    @app.post("/")
+    @price("0.01")
+    async def broken() -> None:
+        raise HTTPException(500)
+
+    with served(app) as url:
+        yield url
+
+
+def test_a_payment_in_doubt_is_never_made_twice(
+    command: Command, network: Network, broken_api: str, payer: Keypair
+) -> None:
+    told = command("pay", broken_api, "--method", "POST", "--yes")
+    assert told.status == 1
+    assert "It is not known what came of a payment of 0.01 USDC" in told.err
+    assert told.err.endswith("): ask the server before you pay again.\n")
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+def test_a_payment_in_doubt_can_be_shown_again(
+    command: Command,
+    network: Network,
+    broken_api: str,
+    payer: Keypair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Terminal, "standard", asking)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\ny\nn\n"))
+    told = command("pay", broken_api, "--method", "POST")
+    assert told.status == 1
+    assert told.err.count("Send the same payment again? [y/N] ") == 2
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
 
 
 @pytest.fixture(scope="module")
