@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class History:
 
     def ledgers_from(self, sequence: int) -> Iterator[ClosedLedger]:
         """Ledgers with transactions, from ``sequence`` on."""
-        return (ledger for ledger in self._ledgers if ledger.sequence >= sequence)
+        start = bisect_left(self._ledgers, sequence, key=lambda ledger: ledger.sequence)
+        return islice(self._ledgers, start, None)
 
     def recent(self, count: int) -> list[ClosedLedger]:
         """Ledgers with transactions among the latest ``count``."""

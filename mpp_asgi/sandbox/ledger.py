@@ -6,7 +6,7 @@ ledger that is due by then; whoever asks the ledger anything calls it first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from heapq import heappop, heappush
 from math import ceil
@@ -123,6 +123,8 @@ class Ledger:
 
     def advance(self, now: float) -> None:
         """Close every ledger that is due by ``now`` (Unix seconds)."""
+        if now < self._schedule.time(self._schedule.closed):  # the clock was set back
+            self._schedule = replace(self._schedule, start=now, closed=0)
         schedule = self._schedule
         due = schedule.due(now)
         while due and not self.queue.is_empty:
@@ -179,7 +181,8 @@ class Ledger:
     def _append_empty(self, time: float, steps: int, previous_hash: bytes) -> None:
         """Append an empty ledger, ``steps`` after the latest one."""
         sequence = self.sequence + steps
-        stretch = self._stretch(time, sequence)
+        passed = (steps - 1) * (self._schedule.interval or 0)
+        stretch = self._stretch(time - passed, self.sequence + 1)
         empty = transaction_set(previous_hash, (), (), self.network.base_fee)
         self._header = Header(
             sequence=sequence,
