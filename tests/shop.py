@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stellar_sdk import Keypair
 
 from mpp_asgi import PaymentMiddleware, price
@@ -58,6 +59,8 @@ class Shop:
     http: httpx.AsyncClient
     runs: list[str]
     """The paths whose endpoints ran."""
+    left: list[int]
+    """The status of every response whose last byte was sent."""
 
     def payer(self, number: int = 1, *, usdc: str = "10") -> "Payer":
         keypair = Keypair.from_raw_ed25519_seed(bytes(31) + bytes([64 + number]))
@@ -314,12 +317,31 @@ async def open_shop(
         **settings,
     }
     app.add_middleware(PaymentMiddleware, **values)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    left: list[int] = []
+    transport = httpx.ASGITransport(app=seeing_off(app, left), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
         try:
-            yield Shop(app, sandbox, time, http, runs)
+            yield Shop(app, sandbox, time, http, runs, left)
         finally:
             await payment_middleware(app)._close()
+
+
+def seeing_off(app: ASGIApp, left: list[int]) -> ASGIApp:
+    """The application, with a note of the status of each response that left it whole."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            await send(message)
+            status = message.get("status", status)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                left.append(status)
+
+        await app(scope, receive, note)
+
+    return watched
 
 
 def payment_middleware(app: FastAPI) -> PaymentMiddleware:

@@ -1,0 +1,135 @@
+"""Processes that die, or are left by their clients, at any step they take."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import pytest
+
+from mpp_asgi import house
+from mpp_asgi.stellar.rpc import RpcCall, T
+from mpp_asgi.stellar.rpc_drivers import InProcessRpc
+from mpp_asgi.stores.contract import Charge, Claim, Store
+
+R = TypeVar("R")
+
+Moment = Literal["before", "after"]
+"""Of the step at which a process stops: its effect has not happened yet, or just has."""
+
+
+class KilledError(BaseException):
+    """The process is gone. No handler of the code under test may take it for an error."""
+
+
+class Process:
+    """Counts the steps that a shop takes with its store and its node, and stops at one of them.
+
+    Killed, it takes no step ever after. Left, it hangs there until its request is cancelled, and
+    lives on.
+    """
+
+    def __init__(self) -> None:
+        self.hangs = asyncio.Event()
+        self._steps = 0
+        self._stop_at: int | None = None
+        self._moment: Moment = "before"
+        self._killed = False
+        self._dead = False
+
+    def stop_at(self, step: int, moment: Moment, *, killed: bool) -> None:
+        """Stop at the step with this number, counted from here."""
+        self._steps, self._stop_at, self._moment, self._killed = 0, step, moment, killed
+
+    async def step(self, work: Callable[[], Awaitable[R]]) -> R:
+        if self._dead:
+            raise KilledError
+        stops = self._steps == self._stop_at
+        self._steps += 1
+        if stops and self._moment == "before":
+            await self._stop()
+        result = await work()
+        if stops and self._moment == "after":
+            await self._stop()
+        return result
+
+    async def _stop(self) -> None:
+        if self._killed:
+            self._dead = True
+            raise KilledError
+        self.hangs.set()
+        await asyncio.Event().wait()
+
+    def run_by(self, patch: pytest.MonkeyPatch, store: Callable[[], Store]) -> None:
+        """Make every shop that opens from here on a part of this process."""
+        patch.setattr(house, "store_from_url", lambda url: MortalStore(self, store()))
+        patch.setattr(house, "InProcessRpc", lambda handler: MortalRpc(self, InProcessRpc(handler)))
+
+
+class MortalRpc:
+    """An `Rpc` whose calls are steps."""
+
+    def __init__(self, process: Process, rpc: InProcessRpc) -> None:
+        self._process = process
+        self._rpc = rpc
+
+    async def do(self, call: RpcCall[T]) -> T:
+        return await self._process.step(lambda: self._rpc.do(call))
+
+    async def aclose(self) -> None:
+        await self._rpc.aclose()
+
+
+class MortalStore:
+    """A `Store` whose calls are steps."""
+
+    def __init__(self, process: Process, store: Store) -> None:
+        self._process = process
+        self._store = store
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def secret(self) -> str:
+        return await self._store.secret()
+
+    async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
+        return await self._process.step(lambda: self._store.claim(charge, proofs, now=now))
+
+    async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
+        await self._process.step(lambda: self._store.write(charge, proofs, owner=owner))
+
+    async def release(self, charge_id: str, *, owner: str) -> None:
+        await self._process.step(lambda: self._store.release(charge_id, owner=owner))
+
+    async def get(self, charge_id: str) -> Charge | None:
+        return await self._process.step(lambda: self._store.get(charge_id))
+
+    async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
+        return await self._process.step(lambda: self._store.open_charges(now=now, limit=limit))
+
+    async def heartbeat(self, owner: str, *, alive_until: int) -> None:
+        await self._process.step(lambda: self._store.heartbeat(owner, alive_until=alive_until))
+
+    async def purge(self, *, now: int, limit: int) -> int:
+        return await self._process.step(lambda: self._store.purge(now=now, limit=limit))
+
+
+async def stopped(request: Awaitable[Any], process: Process) -> bool:
+    """Let the request run into its end or the process's; whether it was the process's."""
+    task = asyncio.ensure_future(request)
+    hanging = asyncio.create_task(process.hangs.wait())
+    await asyncio.wait({task, hanging}, return_when=asyncio.FIRST_COMPLETED)
+    left = hanging.done()
+    hanging.cancel()
+    task.cancel()
+    try:
+        await task
+    except KilledError:
+        return True
+    except asyncio.CancelledError:
+        assert left
+        return True
+    return False
