@@ -12,7 +12,7 @@ from mpp_asgi.stellar.accounts import get_account, get_trustline
 from mpp_asgi.stellar.rpc import get_transaction
 
 if TYPE_CHECKING:
-    from mpp_asgi.stellar.rpc_drivers import SyncRpc
+    from mpp_asgi.stellar.rpc import BlockingRpc
 
 
 class MismatchError(Exception):
@@ -31,7 +31,7 @@ class Purse:
 class Books:
     """Balances as the ledger has them, beside an account of what should be there."""
 
-    rpc: SyncRpc
+    rpc: BlockingRpc
     usdc: Asset
     addresses: dict[str, str]
     """By what the person does."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
     from stellar_sdk import Keypair
 
-    from mpp_asgi.stellar.rpc_drivers import SyncRpc
+    from mpp_asgi.stellar.rpc import BlockingRpc
 
 
 def first_challenge(answer: httpx.Response) -> Challenge:
@@ -44,7 +44,7 @@ def reference_of(answer: httpx.Response) -> str:
 
 
 def sponsored_credential(
-    challenge: Challenge, payer: Keypair, rpc: SyncRpc, *, amount: int | None = None
+    challenge: Challenge, payer: Keypair, rpc: BlockingRpc, *, amount: int | None = None
 ) -> str:
     """The value of an Authorization header that pays a challenge, or pays another amount."""
     request: dict[str, Any] = challenge.request_object()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from example_app.demo.page import Page
+    from mpp_asgi.stellar.rpc import BlockingRpc
 
 AGENT_MONEY = {"usdc": "10", "xlm": "100"}
 SETTINGS = ("MPP_NETWORK", "MPP_RPC_URL", "MPP_RECIPIENT", "MPP_SPONSOR")
@@ -39,7 +40,7 @@ class Scene:
     """To the API. Pays nothing by itself."""
 
     @property
-    def rpc(self) -> SyncRpc:
+    def rpc(self) -> BlockingRpc:
         return self.books.rpc
 
 

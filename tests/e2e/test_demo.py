@@ -9,8 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from stellar_sdk import Asset, Keypair
 
+from example_app.demo.books import Books, MismatchError
 from example_app.demo.processes import ROOT
+from mpp_asgi.sandbox import Sandbox
+from mpp_asgi.stellar.rpc_drivers import InProcessSyncRpc
 from tests.servers import clean_environment
 
 DEMO = [sys.executable, "-m", "example_app.demo"]
@@ -67,3 +71,17 @@ def test_ctrl_c_leaves_nothing_running() -> None:
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(port)), timeout=5)
+
+
+@pytest.mark.parametrize("token", ["usdc", "xlm"])
+def test_it_would_notice_one_base_unit(token: str) -> None:
+    sandbox, agent = Sandbox(close_interval=None), Keypair.random()
+    sandbox.fund(agent.public_key, usdc=1)
+    rpc = InProcessSyncRpc(sandbox.rpc)
+    usdc = Asset("USDC", sandbox.usdc_issuer.public_key)
+    books = Books(rpc, usdc, {"agent": agent.public_key})
+    books.open()
+    books.balance("At first")
+    setattr(books.due["agent"], token, getattr(books.due["agent"], token) + 1)
+    with pytest.raises(MismatchError, match=f"the agent has .* {token.upper()} and should have"):
+        books.balance("Now")

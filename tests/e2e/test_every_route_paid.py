@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from stellar_sdk import xdr
 
+from example_app.demo.processes import ROOT
 from example_app.demo.purchases import PURCHASES, WAYS, Purchase, Way
 from mpp_asgi.client import PaymentAuth
 from mpp_asgi.stellar.rpc import get_transaction
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
-from tests.servers import running_app
+from tests.servers import clean_environment, running_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from stellar_sdk import Keypair
 
@@ -110,9 +112,18 @@ async def test_what_is_not_sold_costs_nothing(network: Network, api: str) -> Non
     assert auth.paid == ()
 
 
-def test_the_app_needs_no_setting_to_play(tmp_path: Path) -> None:
-    """As the README says: `uvicorn example_app.main:app`, and the agent."""
+def test_the_app_and_its_agent_need_no_setting_to_play() -> None:
+    """As the README says: `uvicorn example_app.main:app`, and `python -m example_app.agent`."""
     with running_app("example_app.main:app", settings={}) as (url, _):
-        answer = httpx.get(f"{url}/sun/paris")
-        assert answer.status_code == 402
-        assert "0.01 USDC" in answer.json()["detail"]
+        agent = subprocess.run(
+            [sys.executable, "-m", "example_app.agent"],
+            cwd=ROOT,
+            env={**clean_environment(), "DAYLIGHT_URL": url},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+    assert (agent.returncode, agent.stderr) == (0, "")
+    assert "The price of 0.25 USDC is more than the 0.064 USDC left" in agent.stdout
+    assert agent.stdout.endswith("Spent 0.0360000 USDC, 0.0640000 left.\n")
