@@ -9,8 +9,10 @@ own authentication and validation run before any money moves.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar
 
-from anyio import from_thread
+from anyio import from_thread, to_thread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -199,6 +201,9 @@ def price(
         @price("0.01")
         async def forecast(city: str): ...
 
+    It may be a plain function; code that calls it on an event loop then has to await it, since it
+    may have to wait for its payment.
+
     Args:
         amounts: a decimal string, ``Decimal``, ``int`` or `Price`; several are alternatives in
             several currencies. Or one callable of the request, sync or async, that returns any of
@@ -326,7 +331,7 @@ def _hand_over(visit: Visit, kwargs: dict[str, Any]) -> None:
 
 
 def _guarded(endpoint: Any, mark: Tariff) -> Any:
-    """The endpoint, of the same kind and signature, insisting on its payment.
+    """The endpoint, of the same signature, insisting on its payment.
 
     Called outside a request, as tests and other code do, it is the plain function.
     """
@@ -363,11 +368,32 @@ def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
 
 
 def _guarded_function(endpoint: Any, mark: Tariff) -> Any:
+    """Frameworks run a plain function in a thread, of which there are few. None of them may wait
+    for money, so the frameworks are told to await this one, and only the endpoint gets a thread."""
+
+    async def wait_and_call(*args: Any, **kwargs: Any) -> Any:
+        await _insist(mark, kwargs)
+        return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
+
     def call(*args: Any, **kwargs: Any) -> Any:
+        if _is_on_event_loop():
+            return wait_and_call(*args, **kwargs)
         _insist_from_thread(mark, kwargs)
         return endpoint(*args, **kwargs)
 
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(call)
+    else:
+        call._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined] # noqa: SLF001 # its precursor
     return call
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:

@@ -1,7 +1,9 @@
 """The decorator: what it leaves of a function, and where it refuses to stand."""
 
+import asyncio
 import functools
 import inspect
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -45,9 +47,25 @@ def test_an_endpoint_keeps_its_name_signature_and_docstring(endpoint: Any) -> No
     assert inspect.unwrap(priced) is endpoint
 
 
-async def test_outside_a_request_it_is_the_plain_function() -> None:
-    assert await price("1")(coroutine)("Lisbon", days=2) == "Lisbon 2"
+def test_outside_a_request_it_is_the_plain_function() -> None:
+    assert asyncio.run(price("1")(coroutine)("Lisbon", days=2)) == "Lisbon 2"
     assert price("1")(function)("Lisbon", days=2) == "Lisbon 2"
+    assert list(price("1")(generator)("Lisbon", days=2)) == ["Lisbon", "2"]
+
+
+async def test_on_an_event_loop_a_plain_function_is_awaited_and_runs_in_a_thread() -> None:
+    threads = []
+
+    @price("1")
+    def endpoint(city: str) -> str:
+        threads.append(threading.current_thread())
+        return city
+
+    assert await endpoint("Lisbon") == "Lisbon"  # type: ignore[misc]
+    assert threads != [threading.current_thread()]
+
+
+async def test_a_stream_outside_a_request_is_the_plain_stream() -> None:
     assert [each async for each in price("1")(stream)("Lisbon", days=2)] == ["Lisbon", "2"]
     assert list(price("1")(generator)("Lisbon", days=2)) == ["Lisbon", "2"]
 
@@ -87,7 +105,7 @@ async def test_a_plain_wrapper_around_a_coroutine_function_is_still_awaited() ->
 
 async def test_partial_functions_keep_their_kind() -> None:
     assert await price("1")(functools.partial(coroutine, "Lisbon"))(days=3) == "Lisbon 3"
-    assert price("1")(functools.partial(function, "Lisbon"))(days=3) == "Lisbon 3"
+    assert await price("1")(functools.partial(function, "Lisbon"))(days=3) == "Lisbon 3"  # type: ignore[misc]
     priced = price("1")(functools.partial(functools.partial(stream, "Lisbon"), days=3))
     assert [each async for each in priced()] == ["Lisbon", "3"]
 
