@@ -229,13 +229,13 @@ def stage() -> Stage:
     return make_stage()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def person() -> Any:
     """Gives the key pair of somebody by name."""
     return keypair
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_stage() -> Any:
     """Makes stages with options of their own."""
     return make_stage
