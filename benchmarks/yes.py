@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Quote, RefusalError
@@ -73,7 +72,7 @@ class YesAdmission:
         await self._turn.settled(
             receipt=receipt, payer="anyone", reference=reference, keep_until=self._keep_until
         )
-        self.payment = replace(self.payment, reference=reference, receipt_value=receipt)
+        self.payment = self.payment._replace(reference=reference, receipt_value=receipt)
         return self.payment
 
     async def delivered(self) -> None:

@@ -170,14 +170,20 @@ class Visit:
 
     async def insist(self, tariff: Tariff) -> None:
         """The endpoint with this tariff was reached: have it paid, or unwind the application."""
+        if self._expected is None:
+            await self._let_in_or_turn_away(tariff)
+            return
         if self._insisting is None:
             self._insisting = asyncio.Lock()
         async with self._insisting:  # a stream may begin while its response does
-            try:
-                await self._let_in(tariff)
-            except OwedError as owed:
-                self._turn_away(owed)
-                raise
+            await self._let_in_or_turn_away(tariff)
+
+    async def _let_in_or_turn_away(self, tariff: Tariff) -> None:
+        try:
+            await self._let_in(tariff)
+        except OwedError as owed:
+            self._turn_away(owed)
+            raise
 
     async def _let_in(self, tariff: Tariff) -> None:
         if self._answer is not None:

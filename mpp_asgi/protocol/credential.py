@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.protocol.challenge import OPTIONAL, REQUIRED, Challenge
 from mpp_asgi.protocol.encoding import (
     MAX_OBJECT_BYTES,
-    b64url_decode,
     b64url_encode,
     decode_object,
     encode_json,
+    is_b64url,
 )
 from mpp_asgi.protocol.errors import ProtocolError
 from mpp_asgi.protocol.headers import SCHEME
@@ -118,6 +118,8 @@ def _missing(name: str) -> ProtocolError:
 
 
 def _check_encodings(challenge: Challenge) -> None:
-    b64url_decode(challenge.request, name="request echoed", part="credential")
-    if challenge.opaque is not None:
-        b64url_decode(challenge.opaque, name="opaque echoed", part="credential")
+    for name, text in (("request", challenge.request), ("opaque", challenge.opaque)):
+        if text is not None and not is_b64url(text):
+            raise ProtocolError(
+                f"The {name} echoed is not base64url: echo it as it came.", "credential"
+            )

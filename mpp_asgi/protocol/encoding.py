@@ -24,6 +24,8 @@ MAX_DEPTH = 64
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
+# The last character of a text whose length is not a multiple of 4 carries 4 or 2 unused bits.
+_LAST_CHARACTERS = ("", "", "AQgw", "AEIMQUYcgkosw048")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _NOT_IN_ALPHABET = "use A-Z, a-z, 0-9, '-' and '_' without padding"
 # A JSON string, closed or not; it cannot fail half-way, so it takes time linear in its length.
@@ -57,6 +59,16 @@ def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> b
     except ValueError:
         complaint = _NOT_IN_ALPHABET
     raise ProtocolError(f"The {name} is not base64url: {complaint}.", part)
+
+
+def is_b64url(text: str) -> bool:
+    """Whether `b64url_decode` would take the text, for those who have no use for the bytes."""
+    tail = len(text) % 4
+    return (
+        tail != 1
+        and _BASE64URL.fullmatch(text) is not None
+        and (not tail or text[-1] in _LAST_CHARACTERS[tail])
+    )
 
 
 def _complaint(text: str, tail: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, RefusalError
@@ -133,8 +133,7 @@ class ChargeAdmission(ABC):
         elif charge.state is State.SUBMITTED:
             await self._conclude(await self._counter.ledger.decide(pending(charge, sent=True)))
         charge = self._record()
-        self.payment = replace(
-            self.payment,
+        self.payment = self.payment._replace(
             payer=charge.payer,
             reference=charge.reference,
             receipt_value=charge.receipt,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, RefusalError
@@ -56,7 +55,7 @@ class SponsoredAdmission(ChargeAdmission):
 
     async def _check(self) -> None:
         await self._simulate_ours()
-        self.payment = replace(self.payment, payer=self._transfer.sender)
+        self.payment = self.payment._replace(payer=self._transfer.sender)
 
     async def _simulate_ours(self) -> None:
         """Simulate what will be submitted: our source, the payer's operation, no resources of the
@@ -171,7 +170,7 @@ class PullAdmission(ChargeAdmission):
             )
         await self._claim((f"tx:{inspected.hash}",))
         await self._simulate(self._shown.value, self._transfer)
-        self.payment = replace(self.payment, payer=self._transfer.sender)
+        self.payment = self.payment._replace(payer=self._transfer.sender)
 
     async def _submit(self) -> None:
         inspected = self._inspected

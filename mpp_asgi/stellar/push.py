@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stellar_sdk import Keypair
@@ -46,7 +45,7 @@ class PushAdmission(ChargeAdmission):
         self._require_in_time(status)
         await self._claim((f"tx:{self._shown.value}",))
         self._created_at = status.created_at
-        self.payment = replace(self.payment, payer=transfer.sender)
+        self.payment = self.payment._replace(payer=transfer.sender)
 
     def _require_signature(self) -> None:
         """The payer itself shows the payment: anyone can read a hash off the ledger."""

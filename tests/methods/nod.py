@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Admission, Quote, RefusalError
@@ -149,8 +149,8 @@ class NodAdmission:
                 self._till.moves[self.payment.challenge_id] += 1
             await self._step("settle")
             await self._write_down()
-        self.payment = replace(
-            self.payment, reference=self._charge.reference, receipt_value=self._charge.receipt
+        self.payment = self.payment._replace(
+            reference=self._charge.reference, receipt_value=self._charge.receipt
         )
         return self.payment
 

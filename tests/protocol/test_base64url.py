@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_asgi.protocol import ProtocolError, b64url_decode, b64url_encode
+from mpp_asgi.protocol.encoding import is_b64url
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -72,3 +73,13 @@ def test_the_error_says_what_was_being_read() -> None:
     with pytest.raises(ProtocolError, match=r"The receipt is not base64url") as caught:
         b64url_decode("!", name="receipt", part="receipt")
     assert caught.value.part == "receipt"
+
+
+@given(st.text("AQgwEIMUYcZz09-_+/= é", max_size=12))
+def test_a_text_is_known_without_its_bytes(text: str) -> None:
+    try:
+        b64url_decode(text)
+    except ProtocolError:
+        assert not is_b64url(text)
+    else:
+        assert is_b64url(text)
