@@ -89,7 +89,7 @@ class PaymentMiddleware:
             return
         house = self._house or await self._open(scope)
         if house.sandbox is not None and _is_for_sandbox(scope):
-            await house.sandbox.app(_below(scope, SANDBOX_PATH), receive, send)
+            await house.sandbox.app(_mounted(scope, SANDBOX_PATH), receive, send)
             return
         foreseen = None
         if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
@@ -206,10 +206,7 @@ def _is_for_sandbox(scope: Scope) -> bool:
         return True
 
 
-def _below(scope: Scope, path: str) -> Scope:
-    return {
-        **scope,
-        "path": scope["path"].removeprefix(path) or "/",
-        "raw_path": scope["path"].removeprefix(path).encode() or b"/",
-        "root_path": "",
-    }
+def _mounted(scope: Scope, path: str) -> Scope:
+    """The scope of an application that is mounted there."""
+    whole = scope["path"] if scope["path"] != path else path + "/"
+    return {**scope, "path": whole, "root_path": scope.get("root_path", "") + path}
