@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from mpp_asgi.sandbox.history import AppliedTransaction
+    from mpp_asgi.sandbox.host.invocation import Contracts
 
 
 class Sandbox:
@@ -46,6 +47,8 @@ class Sandbox:
     It answers to testnet's passphrase, and its USDC is testnet's: same issuer, same contract
     address. The secret key of that issuer is unknown here as anywhere; USDC is given out by
     :meth:`fund`. A test that needs an issuer's key creates an asset of its own.
+
+    No Wasm runs here: ``contracts`` are written in Python, and stand for a Wasm by its hash.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         seed: int = 0,
         passphrase: str = TESTNET_PASSPHRASE,
+        contracts: Contracts = CONTRACTS,
     ) -> None:
         self.passphrase = passphrase
         network_id = sha256(passphrase.encode()).digest()
@@ -65,7 +69,7 @@ class Sandbox:
             Network(
                 network_id=network_id,
                 settings=Settings(),
-                contracts=CONTRACTS,
+                contracts=contracts,
                 verifier=Verifier(),
             ),
             now=clock(),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Parameter(Enum):
     """What a function takes in one place."""
 
+    ANY = auto()
+    """Any value, handed over as a :class:`Val`."""
     ADDRESS = auto()
     MUXED_ADDRESS = auto()
     """An address or a muxed account."""
@@ -77,6 +79,8 @@ def call_native(host: Host, contract: Contract, name: str, args: Sequence[Val]) 
 
 
 def _convert(parameter: Parameter, value: Val) -> Any:
+    if parameter is Parameter.ANY:
+        return value
     if parameter in {Parameter.ADDRESS, Parameter.MUXED_ADDRESS}:
         return _convert_address(parameter, value)
     size = _SIZES.get(parameter)
