@@ -47,11 +47,8 @@ class Book:
         """From now on the money may leave."""
         owed.reservation.doubt()
         with self._lock:
-            self._doubts = [
-                each
-                for each in self._doubts
-                if each.reservation.state is State.DOUBTED and each is not owed
-            ]
+            doubts = [each for each in self._doubts if each is not owed]
+            self._doubts = [each for each in doubts if each.reservation.state is State.DOUBTED]
             self._doubts.append(owed)
             self._challenges.append(owed.payment.challenge_id)
 

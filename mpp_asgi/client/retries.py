@@ -48,7 +48,7 @@ def may_repeat(request: httpx.Request, response: httpx.Response) -> bool:
 def _retry_after(value: str, clock: Callable[[], float]) -> float | None:
     """Seconds, from either form of the field (RFC 9110, section 10.2.3)."""
     value = value.strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
+    if value.isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

@@ -360,6 +360,22 @@ async def test_the_ledger_knows(
     assert len(auth.unresolved) == (1 if taken else 0)
 
 
+@pytest.mark.parametrize("way", ["unsponsored"], indirect=True)
+async def test_the_ledger_is_asked_once_for_each_payment(
+    shop: Shop,
+    auth: PaymentAuth,
+    node: Node,
+    fetch: Any,
+    request: pytest.FixtureRequest,
+) -> None:
+    await in_doubt(shop, auth, fetch, taken=False)
+    await in_doubt(shop, auth, fetch, taken=False)
+    assert len(shop.payments) == 1
+    node.calls.clear()
+    await reconcile(auth, request)
+    assert node.calls == ["getTransaction"]
+
+
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
 async def test_a_ledger_that_cannot_be_asked_knows_nothing(
     shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, request: pytest.FixtureRequest

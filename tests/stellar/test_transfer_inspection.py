@@ -283,6 +283,32 @@ def test_entry_for_another_call() -> None:
     assert not seen.authorizes_operation
 
 
+def test_entry_for_no_call_at_all() -> None:
+    """Neither the entry nor the operation calls a contract; that does not make them agree."""
+    creation = xdr.CreateContractArgs(
+        contract_id_preimage=xdr.ContractIDPreimage(
+            xdr.ContractIDPreimageType.CONTRACT_ID_PREIMAGE_FROM_ASSET,
+            from_asset=Asset.native().to_xdr_object(),
+        ),
+        executable=xdr.ContractExecutable(
+            xdr.ContractExecutableType.CONTRACT_EXECUTABLE_STELLAR_ASSET
+        ),
+    )
+    create = xdr.SorobanAuthorizedFunctionType
+    odd = source_authorization(TRANSFER)
+    odd.root_invocation.function = xdr.SorobanAuthorizedFunction(
+        create.SOROBAN_AUTHORIZED_FUNCTION_TYPE_CREATE_CONTRACT_HOST_FN,
+        create_contract_host_fn=creation,
+    )
+    operation = xdr.Operation.from_xdr_bytes(transfer_operation(TRANSFER, [odd]))
+    operation.body.invoke_host_function_op.host_function = xdr.HostFunction(
+        xdr.HostFunctionType.HOST_FUNCTION_TYPE_UPLOAD_CONTRACT_WASM, wasm=b"wasm"
+    )
+    upload = builder().set_timeout(0).append_operation(Operation.from_xdr_object(operation))
+    [seen] = inspected(upload.build()).authorizations
+    assert not seen.authorizes_operation
+
+
 def test_entry_with_sub_invocations() -> None:
     greedy = entry()
     greedy.root_invocation.sub_invocations = [entry().root_invocation] * 2
