@@ -12,7 +12,7 @@ from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_setting
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, World, open_house
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
-from mpp_asgi.pricing import PriceError, Tariff, current_visit, tariff
+from mpp_asgi.pricing import PriceError, Tariff, current_visit, is_priced_by_name, tariff
 from mpp_asgi.routes import RouteTable
 from mpp_asgi.toll import quick_demand
 from mpp_asgi.visit import Visit
@@ -127,10 +127,16 @@ class PaymentMiddleware:
         return self._house
 
     def _check_prices(self, house: House) -> None:
-        for path in self._routes.misplaced_prices():
-            raise ConfigError(
-                f"@price stands above the route decorator of {path}, where it has no effect: "
-                "put it below."
+        for path, endpoint in self._routes.unpriced_twins():
+            if is_priced_by_name(endpoint):
+                raise ConfigError(
+                    f"@price stands above the route decorator of {path}, where it has no effect: "
+                    "put it below."
+                )
+            log.warning(
+                "%s is free, though its endpoint has a price elsewhere: "
+                "does @price stand above the route decorator?",
+                path,
             )
         for route in self._routes.priced_routes():
             try:

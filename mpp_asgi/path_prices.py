@@ -87,30 +87,27 @@ class PathPrices:
         return bool(self._entries)
 
     def find(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
-        """The price of a path and the path's parameters; ``None`` if it is free in every
-        spelling."""
-        for spelling in _spellings(path):
-            found = self._first(http_method, spelling)
-            if found is not None and found[0].tariff is not None:
-                return found
-        return None
+        """The price of a path and the path's parameters; ``None`` if it is free, both as it is
+        written and as it may be meant."""
+        plain = _resolved(path)
+        spellings = (plain, plain + "/") if path.endswith(("/", "\\")) else (plain,)
+        found = self._first(http_method, *spellings)
+        if found is None and path not in spellings:
+            found = self._first(http_method, path)
+        return found
 
-    def _first(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
+    def _first(self, http_method: str, *paths: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
+        """The price by the first entry for one of the paths."""
         for entry in self._entries:
-            if entry.covers(http_method):
+            for path in paths if entry.covers(http_method) else ():
                 params = entry.params(path)
                 if params is not None:
-                    return entry, params
+                    return None if entry.tariff is None else (entry, params)
         return None
 
 
-def _spellings(path: str) -> Iterator[str]:
-    """What is meant, as a file server or proxy may read it, before what is written: ``//``, ``/.``,
-    ``/..``, ``;parameters``, backslashes and a slash at the end resolved."""
+def _resolved(path: str) -> str:
+    """A path as a file server or proxy may read it: ``//``, ``/.``, ``/..``, ``;parameters``,
+    backslashes and a slash at the end resolved."""
     segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
-    plain = "/" + posixpath.normpath("/".join(("", *segments))).lstrip("/")
-    yield plain
-    if path != plain:
-        if path.endswith(("/", "\\")):
-            yield plain.rstrip("/") + "/"
-        yield path
+    return "/" + posixpath.normpath("/".join(("", *segments))).lstrip("/")

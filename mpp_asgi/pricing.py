@@ -235,10 +235,18 @@ def price(
 
 
 def is_priced_elsewhere(endpoint: object) -> bool:
-    """Whether this is the plain function of a priced endpoint. A route that has it got it before
-    it was priced: the decorators stand in the wrong order, and the route would be free."""
+    """Whether this is the plain function of a priced endpoint."""
     notes: dict[str, object] = getattr(endpoint, "__dict__", {})
     return _PRICED_ELSEWHERE in notes and _TARIFF not in notes
+
+
+def is_priced_by_name(endpoint: object) -> bool:
+    """Whether the name of this plain function means the priced endpoint: then the decorators stand
+    in the wrong order, and a route that has this one is free by mistake."""
+    found: object = sys.modules.get(getattr(endpoint, "__module__", ""))
+    for name in getattr(endpoint, "__qualname__", "<locals>").split("."):
+        found = getattr(found, name, None)
+    return _TARIFF in getattr(found, "__dict__", {})
 
 
 def tariff_of(endpoint: object, http_method: str) -> Tariff | None:

@@ -114,11 +114,12 @@ class RouteTable:
                 yield self._describe(described, tariff)
         yield from self._priced_by_path.values()
 
-    def misplaced_prices(self) -> Iterator[str]:
-        """The paths of routes that have no price because it was written above the route."""
+    def unpriced_twins(self) -> Iterator[tuple[str, object]]:
+        """Paths and endpoints that have no price though the same function has one elsewhere: as if
+        the price were written above the route."""
         for _, endpoint, described in self._walk(self._routes, "", 0):
             if is_priced_elsewhere(endpoint):
-                yield str(getattr(described, "path", ""))
+                yield str(getattr(described, "path", "")), endpoint
 
     def _read(self) -> None:
         self._routes = self._router.routes if self._router is not None else ()

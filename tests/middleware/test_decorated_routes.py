@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import sys
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -682,7 +684,30 @@ async def test_a_priced_endpoint_called_by_a_free_one_insists_all_the_same(ran: 
     assert (await visitor.get("/sample")).json() == "day"
 
 
-async def test_a_decorator_above_the_route_stops_the_start() -> None:
+async def test_a_price_above_the_route_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from fastapi import FastAPI
+from mpp_asgi import price
+app = FastAPI()
+
+@price("1")
+@app.get("/forecast")
+async def forecast(): ...
+"""
+    module = types.ModuleType("a_shop")
+    monkeypatch.setitem(sys.modules, "a_shop", module)
+    exec(code, module.__dict__)
+    with pytest.raises(ConfigError) as refused:
+        await Visitor(Selling().to(module.app)).get("/forecast")
+    assert str(refused.value) == (
+        "@price stands above the route decorator of /forecast, where it has no effect: "
+        "put it below."
+    )
+
+
+async def test_where_that_is_not_certain_there_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = FastAPI()
 
     @price("1")
@@ -690,9 +715,16 @@ async def test_a_decorator_above_the_route_stops_the_start() -> None:
     async def forecast() -> str:
         return "sunny"
 
-    with pytest.raises(ConfigError) as refused:
-        await Visitor(Selling().to(app)).get("/forecast")
-    assert str(refused.value) == (
-        "@price stands above the route decorator of /forecast, where it has no effect: "
-        "put it below."
-    )
+    assert (await Visitor(Selling().to(app)).get("/forecast")).status == 200
+    assert "/forecast is free, though its endpoint has a price elsewhere" in caplog.text
+
+
+async def sunny(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("sunny")
+
+
+async def test_a_function_may_be_free_on_one_route_and_priced_on_another() -> None:
+    app = Starlette(routes=[Route("/sample", sunny), Route("/forecast", priced(sunny))])
+    visitor = Visitor(Selling().to(app))
+    assert (await visitor.get("/sample")).status == 200
+    assert (await visitor.get("/forecast")).status == 402

@@ -1,0 +1,344 @@
+"""Prices by path: every spelling of a priced path costs, no spelling of another does."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route, Router
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mpp_asgi import ConfigError, price, tariff
+from tests.methods.stall import Selling, Visitor, payment, running
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name in ("free.txt", "paid.txt", "public/a.txt", "dear/a.txt", "cheap/a.txt"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
+    (tmp_path / "public/index.html").write_text("index")
+    return tmp_path
+
+
+def costs(answer: Any) -> str:
+    if answer.status == 402:
+        return str(int(answer.challenge.request_object()["amount"]) / 10**7)
+    return "free"
+
+
+# Which key prices what
+
+
+@pytest.mark.parametrize(
+    ("key", "request_", "cost"),
+    [
+        ("/a", "GET /a", "1.0"),
+        ("/a", "POST /a", "1.0"),
+        ("/a", "NONSENSE /a", "1.0"),
+        ("* /a", "GET /a", "1.0"),
+        ("GET /a", "GET /a", "1.0"),
+        ("GET   /a", "GET /a", "1.0"),
+        (" GET /a ", "GET /a", "1.0"),
+        ("GET /a", "HEAD /a", "1.0"),
+        ("GET /a", "POST /a", "free"),
+        ("HEAD /a", "GET /a", "free"),
+        ("POST /a", "HEAD /a", "free"),
+        ("OPTIONS /a", "OPTIONS /a", "1.0"),
+        ("/a", "OPTIONS /a", "free"),
+        ("/a", "GET /a/b", "free"),
+        ("/a", "GET /", "free"),
+        ("/a", "GET /b", "free"),
+        ("/a", "GET /A", "free"),
+        ("/", "GET /", "1.0"),
+        ("/{x}", "GET /a", "1.0"),
+        ("/{x}", "GET /a/b", "free"),
+        ("/{x:path}", "GET /a/b", "1.0"),
+        ("/{x:int}", "GET /a", "free"),
+        ("/{x:int}", "GET /12", "1.0"),
+        ("/{x:int}", f"GET /{'9' * 5000}", "1.0"),
+        ("/a.b", "GET /aXb", "free"),
+        ("/é", "GET /%C3%A9", "1.0"),
+    ],
+)
+async def test_a_key_is_a_method_and_a_pattern(key: str, request_: str, cost: str) -> None:
+    async def everything(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("content")(scope, receive, send)
+
+    visitor = Visitor(Selling(prices={key: "1"}).around(everything))
+    assert costs(await visitor.ask(*request_.split())) == cost
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "", "get /a", "GET", "GET a", "/a b", "/{x:money}", "/{x}/{x}", "GET,POST /a"]
+)
+async def test_what_is_no_key_stops_the_start(key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        await Visitor(Selling(prices={key: "1"}).around(Router())).get("/")
+    assert str(refused.value).startswith(f"prices={{{key!r}: ...}}: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (0.5, '0.5 is a float and floats are not exact; write "0.5"'),
+        ("-1", "a price is positive, not -1"),
+        ("0.00000001", "The price of /a cannot be charged: 1E-8 has more than 7 decimal places"),
+        (tariff("1", currency="EURC"), "The price of /a cannot be charged: currency 'EURC'"),
+    ],
+)
+async def test_what_is_no_price_stops_the_start(value: Any, advice: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        await Visitor(Selling(prices={"/a": value}).around(Router())).get("/")
+    assert str(refused.value).startswith(advice)
+
+
+async def test_the_first_key_that_matches_counts() -> None:
+    prices = {"GET /a": "1", "/a": "2", "/free": None, "/{x}": "3"}
+    app = Starlette(routes=[Route("/{x}", ok, methods=["GET", "POST"])])
+    visitor = Visitor(Selling(prices=prices).to(app))
+    assert costs(await visitor.ask("GET", "/a")) == "1.0"
+    assert costs(await visitor.ask("POST", "/a")) == "2.0"
+    assert costs(await visitor.ask("GET", "/b")) == "3.0"
+    assert costs(await visitor.ask("GET", "/free")) == "free"
+
+
+async def ok(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("content")
+
+
+async def test_a_decorated_price_counts_before_one_by_path() -> None:
+    app = FastAPI()
+
+    @app.get("/a")
+    @price("5")
+    async def a() -> str:
+        return "a"
+
+    selling = Selling(prices={"/{x:path}": "1", "/a": None})
+    visitor = Visitor(selling.to(app))
+    assert costs(await visitor.get("/a")) == "5.0"
+    assert (await visitor.buy("GET", "/a")).json() == "a"
+    assert selling.till.takings == 1
+
+
+async def test_free_by_path_does_not_make_a_decorated_route_free() -> None:
+    app = FastAPI()
+    app.get("/a")(price("5")(ok))
+    assert costs(await Visitor(Selling(prices={"/a": None}).to(app)).get("/a")) == "5.0"
+
+
+# Spelled otherwise
+
+PRICES = {
+    "/files/free.txt": None,
+    "/files/public/{rest:path}": None,
+    "/files/cheap/{rest:path}": "0.01",
+    "/files/{rest:path}": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [
+        ("/files/paid.txt", "1.0"),
+        ("/files//paid.txt", "1.0"),
+        ("/files/./paid.txt", "1.0"),
+        ("/files/%2e/paid.txt", "1.0"),
+        ("/files/public/../paid.txt", "1.0"),
+        ("/files/public/%2e%2e/paid.txt", "1.0"),
+        ("/files/public/..%2fpaid.txt", "1.0"),
+        ("/files/public/..%5cpaid.txt", "1.0"),
+        ("/files/public//../paid.txt", "1.0"),
+        ("/files/public/x/../../paid.txt", "1.0"),
+        ("/files/free.txt/../paid.txt", "1.0"),
+        ("/files/cheap/../dear/a.txt", "1.0"),
+        ("/files/cheap/%2e%2e/dear/a.txt", "1.0"),
+        ("/files/paid.txt/", "1.0"),
+        ("/files/paid.txt;public", "1.0"),
+        ("/files/paid.txt?x=/files/free.txt", "1.0"),
+        ("/files/dear/a.txt", "1.0"),
+        ("/files/cheap/a.txt", "0.01"),
+        ("/files/free.txt", "free"),
+        ("/files/public/a.txt", "free"),
+        ("/files/public/", "free"),
+        ("/files/public/./a.txt", "free"),
+        ("/files/public//a.txt", "free"),
+        ("/files/public/a.txt;x", "free"),
+        ("/files/free.txt/", "free"),
+        ("/files/.free.txt", "1.0"),
+    ],
+)
+async def test_files_behind_a_mount(target: str, cost: str, files: Path) -> None:
+    """The file server resolves what the router takes literally."""
+    app = Starlette(routes=[Mount("/files", StaticFiles(directory=files, html=True))])
+    answer = await Visitor(Selling(prices=PRICES).to(app)).get(target)
+    assert costs(answer) == cost
+    if cost == "free" and answer.status == 200:
+        assert b"paid" not in answer.body
+        assert b"dear" not in answer.body
+
+
+@pytest.mark.parametrize("spelling", ["/paid.txt", "/paid.txt/", "//paid.txt", "/x/../paid.txt/"])
+async def test_a_price_that_stands_before_what_is_free(spelling: str, files: Path) -> None:
+    app = Starlette(routes=[Mount("/", StaticFiles(directory=files))])
+    visitor = Visitor(Selling(prices={"/paid.txt": "1", "/{rest:path}": None}).to(app))
+    assert costs(await visitor.get(spelling)) == "1.0"
+    assert (await visitor.get("/free.txt")).body == b"free.txt"
+
+
+@pytest.mark.parametrize("target", ["/public/", "//public/", "/./public/", "/public//", "//public"])
+async def test_an_index_by_any_spelling(target: str, files: Path) -> None:
+    app = Starlette(routes=[Mount("/", StaticFiles(directory=files, html=True))])
+    plain = await Visitor(app).get(target)
+    answer = await Visitor(Selling(prices={"/public/": "1"}).around(app)).get(target)
+    assert b"index" not in answer.body
+    assert answer.status == (402 if plain.body == b"index" else plain.status)
+
+
+@pytest.mark.parametrize("target", ["/hidden/a", "/.hidden/a", "/..hidden/a", "/...", "/.hidden"])
+async def test_names_that_begin_with_dots_are_names(target: str) -> None:
+    async def everything(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("content")(scope, receive, send)
+
+    visitor = Visitor(Selling(prices={"/.hidden/{x}": "1"}).around(everything))
+    assert costs(await visitor.get(target)) == ("1.0" if target == "/.hidden/a" else "free")
+    assert costs(await visitor.get("/" + target)) == costs(await visitor.get(target))
+
+
+# What takes the request
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("GET /nowhere", 404),
+        ("POST /a", 405),
+        ("GET /a/", 307),
+        ("GET /b", 307),
+        ("GET /a", 402),
+        ("GET /b/", 402),
+        ("GET /m", 307),
+        ("GET /m/x", 402),
+        ("GET /i/a", 402),
+        ("GET /i/nowhere", 404),
+        ("GET /docs", 402),
+    ],
+)
+async def test_what_no_route_takes_costs_nothing(request_: str, status: int) -> None:
+    app = FastAPI()
+    app.get("/a")(ok)
+    app.get("/b/")(ok)
+    app.mount("/m", Starlette(routes=[Route("/x", ok)]))
+    router = APIRouter(prefix="/i")
+    router.get("/a")(ok)
+    app.include_router(router)
+    visitor = Visitor(Selling(prices={"/{everything:path}": "1"}).to(app))
+    assert (await visitor.ask(*request_.split())).status == status
+
+
+async def last_resort(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("last resort")(scope, receive, send)
+
+
+async def test_what_an_application_of_last_resort_takes_costs() -> None:
+    routes = [Route("/a", ok), Route("/slash/", ok)]
+    router = Router(routes=routes, default=last_resort)
+    visitor = Visitor(Selling(prices={"/{everything:path}": "1"}).around(router))
+    for request_, status in [
+        ("GET /nowhere", 402),
+        ("GET /a", 402),
+        ("POST /a", 405),
+        ("GET /slash", 307),
+        ("GET /a/", 307),
+    ]:
+        assert (await visitor.ask(*request_.split())).status == status
+
+
+async def test_so_do_the_files_of_a_fastapi_frontend(files: Path) -> None:
+    for include in (False, True):
+        app = FastAPI()
+        router = APIRouter() if include else app.router
+        router.frontend("/", directory=files)
+        if include:
+            app.include_router(router)
+        visitor = Visitor(Selling(prices={"/paid.txt": "1"}).to(app))
+        assert costs(await visitor.get("/paid.txt")) == "1.0"
+        assert (await visitor.buy("GET", "/paid.txt")).body == b"paid.txt"
+        assert costs(await visitor.get("/free.txt")) == "free"
+
+
+async def test_routes_that_were_replaced_are_seen() -> None:
+    app = Starlette(routes=[Route("/old", ok)])
+    visitor = Visitor(Selling(prices={"/{everything}": "1"}).to(app))
+    assert (await visitor.get("/new")).status == 404
+    app.router.routes = [Route("/new", ok)]
+    assert (await visitor.get("/new")).status == 402
+    assert (await visitor.get("/old")).status == 404
+
+
+async def test_a_proxy_that_is_no_router_is_priced_by_path() -> None:
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(scope["path"])(scope, receive, send)
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = httpx.ASGITransport(upstream)
+        async with httpx.AsyncClient(transport=transport, base_url="http://up") as client:
+            answer = await client.get(scope["raw_path"].decode())
+        await PlainTextResponse(answer.text)(scope, receive, send)
+
+    selling = Selling(prices={"GET /reports/{name}": "1"})
+    visitor = Visitor(selling.around(proxy))
+    assert (await visitor.get("/health")).body == b"/health"
+    assert (await visitor.buy("GET", "/reports/q3")).body == b"/reports/q3"
+
+
+async def test_prices_by_path_under_a_root_path() -> None:
+    app = Starlette(routes=[Route("/a", ok)])
+    visitor = Visitor(Selling(prices={"/a": "1"}).to(app))
+    assert costs(await visitor.get("/api/a", root_path="/api")) == "1.0"
+    assert costs(await visitor.get("/apia", root_path="/api")) == "free"
+
+
+async def test_a_mounted_application_is_priced_by_its_own_paths() -> None:
+    inner = Starlette(routes=[Route("/a", ok)])
+    app = Starlette(routes=[Mount("/sub", Selling(prices={"/a": "1"}).around(inner))])
+    visitor = Visitor(app)
+    assert costs(await visitor.get("/sub/a")) == "1.0"
+    assert (await visitor.buy("GET", "/sub/a")).body == b"content"
+
+
+async def test_a_lifespan_finds_a_wrong_price_before_the_first_request() -> None:
+    def hiding(app: ASGIApp) -> ASGIApp:
+        async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        return middleware
+
+    for hidden in (False, True):
+        app = FastAPI()
+        router = APIRouter(prefix="/i")
+        router.get("/a")(price("0.00000001")(ok))
+        app.include_router(router)
+        if hidden:
+            app.add_middleware(hiding)
+        with pytest.raises(Exception, match="The price of /i/a cannot be charged: 1E-8 has more"):
+            async with running(Selling().to(app)):
+                raise AssertionError("it started")
+
+
+async def test_a_price_by_path_is_paid_once_and_delivered_once() -> None:
+    app = Starlette(routes=[Route("/a", ok)])
+    selling = Selling(prices={"/a": "1"})
+    visitor = Visitor(selling.to(app))
+    challenge = await visitor.challenge("GET", "/a")
+    served = await visitor.get("/a", headers=payment(challenge))
+    assert served.receipt is not None
+    assert (await visitor.get("/a", headers=payment(challenge))).status == 402
+    assert selling.till.moves.total() == 1
