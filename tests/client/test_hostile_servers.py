@@ -1,5 +1,6 @@
 """Servers that ask for what they must not get. Each check is the only thing in the way."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,11 +11,14 @@ from mpp_asgi.client import (
     BudgetExceededError,
     PaymentAuth,
     PaymentNotMadeError,
+    PaymentOutcomeUnknownError,
     PaymentRefusedError,
     UnacceptableOfferError,
     UnsafeConnectionError,
 )
+from mpp_asgi.client.payments import Target
 from mpp_asgi.protocol import problems
+from tests.client.mishaps import losing
 from tests.client.shop import Shop
 
 OTHER = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5"
@@ -243,6 +247,34 @@ async def test_one_challenge_is_answered_once(shop: Shop, payer: Any, fetch: Any
 @pytest.mark.parametrize("url", ["http://shop.test/", "http://10.0.0.1/", "http://localhost.evil/"])
 async def test_plain_http(shop: Shop, payer: Any, fetch: Any, url: str) -> None:
     await refuses(shop, payer(), fetch, match="plain HTTP", url=url)
+
+
+async def test_nothing_is_signed_for_an_unsafe_connection(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    asked: list[str] = []
+
+    def rpc(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request["method"])
+        return shop.sandbox.rpc(request)
+
+    await refuses(shop, payer(rpc=rpc), fetch, match="plain HTTP", url="http://shop.test/")
+    assert asked == []
+
+
+@pytest.mark.parametrize("target", ["https://evil.test/", "http://shop.test/"])
+async def test_a_resumed_payment_goes_nowhere_else(
+    shop: Shop, payer: Any, fetch: Any, target: str
+) -> None:
+    shop.reactions = [losing()]
+    with pytest.raises(PaymentOutcomeUnknownError) as caught:
+        await fetch(payer())
+    payment = caught.value.payment
+    auth = payer()
+    auth.resume(replace(payment, target=Target("GET", target)))
+    with pytest.raises(UnsafeConnectionError):
+        await fetch(auth)
+    assert len(shop.credentials) == 1
 
 
 @pytest.mark.parametrize(
