@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi")
 
+_PRICEABLE = frozenset({"http", "websocket"})
+
 SANDBOX_PATH = "/.mpp/sandbox"
 """Where an embedded sandbox answers RPC calls and its faucet, to clients on this machine."""
 
@@ -87,6 +89,9 @@ class PaymentMiddleware:
         if kind == "lifespan":
             await self._live(scope, receive, send)
             return
+        if kind not in _PRICEABLE:
+            await self.app(scope, receive, send)
+            return
         house = self._house or await self._open(scope)
         if house.sandbox is not None and _is_for_sandbox(scope):
             await house.sandbox.app(_mounted(scope, SANDBOX_PATH), receive, send)
@@ -128,16 +133,18 @@ class PaymentMiddleware:
 
     def _check_prices(self, house: House) -> None:
         for path, endpoint in self._routes.unpriced_twins():
-            if is_priced_by_name(endpoint):
+            is_misplaced = is_priced_by_name(endpoint)
+            if is_misplaced:
                 raise ConfigError(
                     f"@price stands above the route decorator of {path}, where it has no effect: "
                     "put it below."
                 )
-            log.warning(
-                "%s is free, though its endpoint has a price elsewhere: "
-                "does @price stand above the route decorator?",
-                path,
-            )
+            if is_misplaced is None:
+                log.warning(
+                    "%s is free, though its endpoint has a price elsewhere: "
+                    "does @price stand above the route decorator?",
+                    path,
+                )
         for route in self._routes.priced_routes():
             try:
                 house.gate.offers(

@@ -240,11 +240,15 @@ def is_priced_elsewhere(endpoint: object) -> bool:
     return _PRICED_ELSEWHERE in notes and _TARIFF not in notes
 
 
-def is_priced_by_name(endpoint: object) -> bool:
+def is_priced_by_name(endpoint: object) -> bool | None:
     """Whether the name of this plain function means the priced endpoint: then the decorators stand
-    in the wrong order, and a route that has this one is free by mistake."""
+    in the wrong order, and a route that has this one is free by mistake. ``None`` if its name
+    cannot be looked up."""
+    names = str(getattr(endpoint, "__qualname__", "<locals>")).split(".")
+    if "<locals>" in names:
+        return None
     found: object = sys.modules.get(getattr(endpoint, "__module__", ""))
-    for name in getattr(endpoint, "__qualname__", "<locals>").split("."):
+    for name in names:
         found = getattr(found, name, None)
     return _TARIFF in getattr(found, "__dict__", {})
 
