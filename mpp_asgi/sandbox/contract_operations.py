@@ -14,7 +14,7 @@ from mpp_asgi.sandbox.host.execution import run
 from mpp_asgi.sandbox.host.invocation import Environment, Host
 from mpp_asgi.sandbox.host.storage import Storage
 from mpp_asgi.sandbox.state import live_until
-from mpp_asgi.sandbox.wire.entries import ContractCode, Ttl
+from mpp_asgi.sandbox.wire.entries import ContractCode, ContractData, Ttl
 from mpp_asgi.sandbox.wire.keys import has_ttl, is_temporary
 from mpp_asgi.sandbox.wire.operations import (
     ExtendFootprintTtl,
@@ -110,7 +110,7 @@ class Scene:
                 self.diagnostics.encoded.append(event.diagnostic_xdr(succeeded=not failed))
         found = soroban.changes(host.storage, layer)
         emitted = host.events.emitted()
-        self._check_written(soroban.written_bytes(found))
+        self._check_written(found)
         size = sum(len(event.xdr) for event in emitted) + len(returned.xdr)
         self._check_events(size)
         rent = soroban.rent(found, self.network.settings, self.moment.sequence)
@@ -182,10 +182,28 @@ class Scene:
         text = f"trying to access an archived contract {kind} entry"
         self.diagnostics.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, text, *args)
 
-    def _check_written(self, written: int) -> None:
+    def _check_written(self, found: Iterable[soroban.Change]) -> None:
+        for change in found:
+            if change.writable and change.after is not None:
+                self._check_entry(change.after)
+        written = soroban.written_bytes(found)
         if written > self.data.write_bytes:
             text = "operation byte-write resources exceeds amount specified"
             self._over(text, written, self.data.write_bytes)
+            raise FailedError(InvokeCode.RESOURCE_LIMIT_EXCEEDED)
+
+    def _check_entry(self, entry: Entry) -> None:
+        if isinstance(entry, ContractCode):
+            text = "Wasm size exceeds network config maximum contract size"
+            limit = self.network.settings.max_wasm_bytes
+        elif isinstance(entry, ContractData):
+            text = "ContractData size exceeds network config maximum size"
+            limit = self.network.settings.max_data_entry_bytes
+        else:
+            return
+        size = soroban.entry_bytes(entry)
+        if size > limit:
+            self._over(text, size, limit)
             raise FailedError(InvokeCode.RESOURCE_LIMIT_EXCEEDED)
 
     def _check_events(self, size: int) -> None:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stellar_sdk import Address, Asset, SorobanDataBuilder, TextMemo, scval
+from stellar_sdk import Address, Asset, TextMemo, scval
 from stellar_sdk import xdr as sdk
 
 if TYPE_CHECKING:
@@ -338,56 +338,3 @@ def test_explicit_nulls_are_as_good_as_nothing(stage: Any) -> None:
 
 
 # Footprints
-
-
-def test_entries_live_longer_on_request(stage: Any) -> None:
-    holder = Address.from_raw_contract(b"\7" * 32).address
-    stage.succeed(stage.ready_transfer(11, to=holder))
-    balance = scval.to_vec([scval.to_symbol("Balance"), scval.to_address(holder)])
-    key = sdk.LedgerKey(
-        sdk.LedgerEntryType.CONTRACT_DATA,
-        contract_data=sdk.LedgerKeyContractData(
-            Address(stage.usdc).to_xdr_sc_address(),
-            balance,
-            sdk.ContractDataDurability.PERSISTENT,
-        ),
-    )
-
-    def until() -> int:
-        (entry,) = stage.rpc("getLedgerEntries", keys=[key.to_xdr()])["entries"]
-        return entry["liveUntilLedgerSeq"]
-
-    builder = stage.builder(stage.sponsor)
-    builder.append_extend_footprint_ttl_op(1_000_000)
-    builder.set_soroban_data(SorobanDataBuilder().set_read_only([key]).build())
-    envelope = builder.build()
-    result = stage.simulate(envelope)
-    envelope.transaction.soroban_data = sdk.SorobanTransactionData.from_xdr(
-        result["transactionData"]
-    )
-    envelope.transaction.fee += int(result["minResourceFee"])
-    envelope.sign(stage.sponsor)
-    stage.succeed(envelope)
-    assert until() == stage.sandbox.sequence + 1_000_000
-
-
-def test_archived_entries_come_back(new_stage: Any) -> None:
-    stage = new_stage(close_interval=1)
-    holder = Address.from_raw_contract(b"\7" * 32).address
-    stage.succeed(stage.ready_transfer(11, to=holder))
-    stage.clock.now += 600_000  # beyond the thirty days of ledgers a balance lives
-
-    envelope = stage.ready_transfer(5, to=holder)
-    data = envelope.transaction.soroban_data
-    assert data.ext.v == 1  # simulation asks for the archived balance
-    forgetful = stage.ready_transfer(5, to=holder)
-    forgetful.transaction.soroban_data.ext = sdk.SorobanTransactionDataExt(0)
-    forgetful.signatures.clear()
-    forgetful.sign(stage.sponsor)
-    outcome = stage.apply(forgetful)
-    (operation,) = sdk.TransactionResult.from_xdr(outcome["resultXdr"]).result.results
-    assert operation.tr.invoke_host_function_result.code.value == -4
-
-    envelope = stage.ready_transfer(5, to=holder)
-    stage.succeed(envelope)
-    assert stage.usdc_of(holder) == 16

@@ -41,10 +41,6 @@ class ContractIdPreimage:
     xdr: bytes
 
     @classmethod
-    def of_deployer(cls, deployer: Address, salt: bytes) -> ContractIdPreimage:
-        return cls(deployer, salt, None, ZERO + deployer.xdr + salt)
-
-    @classmethod
     def read(cls, reader: Reader) -> ContractIdPreimage:
         start = reader.at
         kind = reader.u32()

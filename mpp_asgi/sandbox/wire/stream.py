@@ -69,14 +69,6 @@ class Reader:
         self.at += 4
         return int(value)
 
-    def i32(self) -> int:
-        try:
-            (value,) = _I32.unpack_from(self.data, self.at)
-        except error:
-            raise XdrError("unexpected end of data") from None
-        self.at += 4
-        return int(value)
-
     def u64(self) -> int:
         try:
             (value,) = _U64.unpack_from(self.data, self.at)
