@@ -29,8 +29,8 @@ log = logging.getLogger("mpp_asgi.charges")
 
 HEARTBEAT_SECONDS = 5
 """How often a process says that it lives."""
-LIFE_SECONDS = 30
-"""How long after its last heartbeat a process counts as alive."""
+LIFE_SECONDS = 15
+"""How long after its last heartbeat a process counts as alive; less than others are patient."""
 PATIENCE_SECONDS = 20
 """How long a request waits for another one that holds the same credential."""
 MOST_WAITING = 64

@@ -175,7 +175,7 @@ def _charge(
             "The sponsor and the recipient must be two accounts: the sponsor's key is in this "
             "process, the recipient's need not be."
         )
-    sponsor = Sponsor(sponsor_key, ledger, max_fee=settings.max_fee) if sponsor_key else None
+    sponsor = _sponsor(settings, sponsor_key, ledger) if sponsor_key else None
     counter = Counter(
         network=settings.stellar_network,
         ledger=ledger,
@@ -191,6 +191,10 @@ def _charge(
         tokens=settings.accepted_tokens(),
         allow_hash=settings.allow_hash,
     )
+
+
+def _sponsor(settings: Settings, key: Keypair, ledger: Ledger) -> Sponsor:
+    return Sponsor(key, ledger, max_fee=settings.max_fee, patience_seconds=settings.settle_seconds)
 
 
 def _sandbox_key(role: str) -> Keypair:

@@ -29,17 +29,26 @@ class Sponsor:
     holds the account until the ledger has decided about its transaction.
     """
 
-    def __init__(self, keypair: Keypair, ledger: Ledger, *, max_fee: int) -> None:
+    def __init__(
+        self,
+        keypair: Keypair,
+        ledger: Ledger,
+        *,
+        max_fee: int,
+        patience_seconds: float = 30,
+    ) -> None:
         """
         Args:
             keypair: the account's key.
             ledger: where its sequence number is read.
             max_fee: stroops, the most that is paid for one transaction.
+            patience_seconds: how long a charge waits for the account.
         """
         self.keypair = keypair
         self.address = keypair.public_key
         self.max_fee = max_fee
         self._ledger = ledger
+        self._patience_seconds = patience_seconds
         self._lock = asyncio.Lock()
         self._waiting = 0
         self._sequence: int | None = None
@@ -49,13 +58,16 @@ class Sponsor:
         """Have the account to oneself.
 
         Raises:
-            FaultError: too many charges wait for it.
+            FaultError: too many charges wait for it, or it takes too long.
         """
         if self._waiting >= MOST_WAITING:
             raise FaultError("Too many payments are waiting.", retry_after=10)
         self._waiting += 1
         try:
-            await self._lock.acquire()
+            async with asyncio.timeout(self._patience_seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise FaultError("Many payments are waiting.", retry_after=5) from None
         finally:
             self._waiting -= 1
         account = SponsorAccount(self)

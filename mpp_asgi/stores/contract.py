@@ -41,7 +41,7 @@ class Charge(NamedTuple):
     """SHA-256 of the credential's payload, hex: which proof was presented for the challenge."""
     state: State
     keep_until: int
-    """Unix seconds; from then on the record, if it is over, may be purged with its proofs."""
+    """Unix seconds; from then on the record may be purged with its proofs, whatever its state."""
     owner: str | None = None
     """The process at work on it; ``None``: nobody, the next to claim it may go on."""
     reference: str | None = None
