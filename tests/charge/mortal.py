@@ -35,10 +35,20 @@ class Process:
         self._moment: Moment = "before"
         self._killed = False
         self._dead = False
+        self._hangs_after: str | None = None
 
     def stop_at(self, step: int, moment: Moment, *, killed: bool) -> None:
         """Stop at the step with this number, counted from here."""
         self._steps, self._stop_at, self._moment, self._killed = 0, step, moment, killed
+
+    def stop_at_write_of(self, state: str) -> None:
+        """Hang once a record in this state was written."""
+        self._hangs_after = state
+
+    async def wrote(self, charge: Charge) -> None:
+        if charge.state == self._hangs_after:
+            self._hangs_after = None
+            await self._stop()
 
     async def step(self, work: Callable[[], Awaitable[R]]) -> R:
         if self._dead:
@@ -100,6 +110,7 @@ class MortalStore:
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         await self._process.step(lambda: self._store.write(charge, proofs, owner=owner))
+        await self._process.wrote(charge)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         await self._process.step(lambda: self._store.release(charge_id, owner=owner))
