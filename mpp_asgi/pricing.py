@@ -18,7 +18,7 @@ from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from anyio import from_thread, to_thread
 
@@ -308,13 +308,23 @@ current_visit: ContextVar[Visit | None] = ContextVar("mpp_asgi_visit", default=N
 
 
 class PaymentDue:
-    """Stands for the payment until it is made, which is when the endpoint is called."""
+    """Stands for the payment until it is made, which is when the endpoint is called. A dependency
+    may hand it on to the endpoint, but not read it."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise RuntimeError(
-            "the payment is made after dependencies and validation ran, right before the endpoint: "
-            "read it in the endpoint, not in a dependency"
-        )
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made(), name)
+
+    def __bool__(self) -> bool:
+        return bool(self._made())
+
+    def _made(self) -> Payment:
+        visit = current_visit.get()
+        if visit is None or visit.payment is None:
+            raise RuntimeError(
+                "the payment is made after dependencies and validation ran, right before the "
+                "endpoint: read it in the endpoint, not in a dependency"
+            )
+        return visit.payment
 
 
 PAYMENT_DUE = PaymentDue()

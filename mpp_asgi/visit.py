@@ -120,12 +120,13 @@ class Visit:
         toll = await self._meet(foreseen.route, foreseen)
         if toll is None:
             return
-        if toll.has_credential:
-            await toll.examine()
-            if not foreseen.route.insists:
-                await self._pay(toll)
-        elif not foreseen.route.authenticates:
+        if foreseen.route.authenticates:
+            return  # first, whatever is shown
+        if not toll.has_credential:
             await toll.demand()
+        await toll.examine()
+        if not foreseen.route.insists:
+            await self._pay(toll)
 
     async def _meet(self, route: PricedRoute, foreseen: Foreseen | None) -> Toll | None:
         """A price turned up; ``None`` if it is nothing this time."""
