@@ -174,6 +174,11 @@ class PaymentAuth(httpx.Auth):
         return readable(self._budget.spent())
 
     @property
+    def in_doubt(self) -> dict[str, Decimal]:
+        """The part of `spent` of which only the ledger knows whether it left; see `reconcile`."""
+        return readable(self._budget.doubted())
+
+    @property
     def left(self) -> dict[str, Decimal]:
         """Whole tokens by symbol that may still be spent."""
         return readable(self._budget.left())

@@ -152,6 +152,11 @@ class Budget:
         with self._lock:
             return {token: each.spent + each.doubted for token, each in self._accounts.items()}
 
+    def doubted(self) -> dict[Token, int]:
+        """Base units that may have been paid, among those spent."""
+        with self._lock:
+            return {token: each.doubted for token, each in self._accounts.items()}
+
     def left(self) -> dict[Token, int]:
         """Base units that can still be reserved."""
         with self._lock:

@@ -156,6 +156,7 @@ class Accounting(RuleBasedStateMachine):
             gone = self.counted(token, State.SPENT, State.DOUBTED)
             held = self.counted(token, State.HELD)
             assert self.budget.spent()[token] == gone
+            assert self.budget.doubted()[token] == self.counted(token, State.DOUBTED)
             assert self.budget.left()[token] == max(LIMIT - gone - held, 0)
 
 

@@ -28,11 +28,13 @@ async def refuses(
     shop: Shop, auth: PaymentAuth, fetch: Any, *, match: str, **settings: Any
 ) -> None:
     """Nothing is signed, shown or counted."""
+    before = auth.left
     with pytest.raises(PaymentNotMadeError, match=match):
         await fetch(auth, **settings)
     assert shop.credentials == []
     assert shop.earned == 0
     assert set(auth.spent.values()) == {Decimal(0)}
+    assert auth.left == before
 
 
 # --- the price ------------------------------------------------------------------------------------
@@ -390,6 +392,7 @@ async def test_a_server_that_takes_and_asks_again(
     assert shop.earned == 100_000
     assert len(shop.payments) == 1
     assert auth.spent == {"USDC": Decimal("0.01")}
+    assert auth.in_doubt == {"USDC": Decimal(0)}
 
 
 @pytest.mark.parametrize("problem", CATALOGUE, ids=lambda problem: problem.slug)
@@ -403,7 +406,7 @@ async def test_a_server_that_keeps_the_payment_and_asks_again(
         await fetch(auth)
     assert caught.value.paid is None
     assert len(shop.credentials) == 1
-    assert auth.spent == {"USDC": Decimal("0.01")}
+    assert auth.spent == auth.in_doubt == {"USDC": Decimal("0.01")}
     shop.take(shop.credentials[0])
     assert shop.earned == 100_000
 

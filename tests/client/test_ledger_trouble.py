@@ -59,6 +59,12 @@ def pusher(payer: Any, node: Node, shop: Shop) -> Any:
     return payer(rpc=node, mode="push")
 
 
+def nothing_happened(shop: Shop, auth: PaymentAuth) -> None:
+    assert shop.credentials == []
+    assert auth.spent == NOTHING
+    assert auth.left == {"USDC": Decimal(1)}
+
+
 # --- before anything is signed --------------------------------------------------------------------
 
 
@@ -70,7 +76,7 @@ async def test_no_rpc_no_payment(
     node.fail[method] = 1
     with pytest.raises(LedgerUnavailableError, match="could not be asked"):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
     assert (await fetch(auth)).status_code == 200
 
 
@@ -82,7 +88,7 @@ async def test_no_rpc_no_payment_of_ones_own(
     node.fail[method] = 1
     with pytest.raises(LedgerUnavailableError):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
     assert (await fetch(auth)).status_code == 200
 
 
@@ -92,7 +98,7 @@ async def test_an_rpc_of_another_network(
     node.answer["getNetwork"] = {"passphrase": PUBNET.passphrase, "protocolVersion": 28}
     with pytest.raises(PaymentNotMadeError, match="does not follow stellar:testnet"):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
 
 
 async def test_the_network_is_asked_for_once(auth: PaymentAuth, node: Node, fetch: Any) -> None:
@@ -107,7 +113,7 @@ async def test_the_network_fee_is_capped(shop: Shop, payer: Any, fetch: Any, way
     auth = payer(mode=mode, max_network_fee=5_000)
     with pytest.raises(PaymentNotMadeError, match="more than the 5000 allowed"):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
 
 
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
@@ -133,7 +139,7 @@ async def test_a_transfer_that_would_fail(
     node.answer["simulateTransaction"] = {"latestLedger": 5} | answer
     with pytest.raises(TransferFailedError, match=match):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
 
 
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
@@ -143,7 +149,7 @@ async def test_an_account_that_is_not_there(
     node.answer["getLedgerEntries"] = {"latestLedger": 5, "entries": []}
     with pytest.raises(TransferFailedError, match="account is not there"):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
 
 
 @pytest.mark.parametrize("way", ["unsponsored", "push"], indirect=True)
@@ -155,7 +161,7 @@ async def test_an_account_that_cannot_be_read(
     node.answer["getLedgerEntries"] = {"latestLedger": 5, "entries": [entry]}
     with pytest.raises(LedgerUnavailableError):
         await fetch(auth)
-    assert (auth.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, auth)
 
 
 async def test_expired_while_it_was_being_paid(
@@ -175,7 +181,7 @@ async def test_expired_while_it_was_being_paid(
     )
     with pytest.raises(PaymentNotMadeError, match="expired while"):
         await fetch(late)
-    assert (late.spent, shop.credentials) == (NOTHING, [])
+    nothing_happened(shop, late)
 
 
 # --- submitting -----------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ async def test_the_ledger_cannot_be_asked_any_more(
     assert (await fetch(pusher)).status_code == 200
     assert node.calls.count("sendTransaction") == 1
     assert shop.earned == 100_000
-    assert pusher.spent == PAID
+    assert (pusher.spent, pusher.in_doubt) == (PAID, NOTHING)
 
 
 async def test_a_transfer_that_fails_in_the_ledger(
@@ -357,6 +363,7 @@ async def test_the_ledger_knows(
     shop.sandbox.close_ledger(61)
     await reconcile(auth, request)
     assert auth.spent == (PAID if taken else NOTHING)
+    assert auth.in_doubt == NOTHING
     assert len(auth.unresolved) == (1 if taken else 0)
 
 

@@ -23,6 +23,7 @@ async def test_sponsored(shop: Shop, payer: Any, fetch: Any) -> None:
     assert credential.payload["type"] == "transaction"
     assert auth.spent == {"USDC": Decimal("0.01")}
     assert auth.left == {"USDC": Decimal("0.99")}
+    assert auth.in_doubt == {"USDC": Decimal(0)}
 
 
 async def test_unsponsored(shop: Shop, payer: Any, fetch: Any) -> None:
@@ -97,6 +98,16 @@ async def test_a_paid_answer_needs_no_receipt(shop: Shop, payer: Any, fetch: Any
     assert auth.receipts == ()
     assert auth.spent == {"USDC": Decimal("0.01")}
     assert auth.paid[0].transaction_hash is None
+
+
+async def test_ones_own_hash_is_better_than_a_receipts(shop: Shop, payer: Any, fetch: Any) -> None:
+    shop.unsponsored()
+    honest = shop.deliver
+    shop.deliver = lambda reference: honest("00" * 32)
+    auth = payer()
+    await fetch(auth)
+    [own] = shop.settled.values()
+    assert auth.paid[0].transaction_hash == own
 
 
 async def test_free_requests_are_left_alone(payer: Any, fetch: Any) -> None:

@@ -145,6 +145,7 @@ async def test_a_pushed_payment_is_shown_under_a_fresh_challenge(
     one_payment(shop, auth)
     assert len({each.challenge.id for each in shop.credentials}) == 3
     assert len({each.payload["sourceSignature"] for each in shop.credentials}) == 3
+    assert waits == ([0.1] if problem is problems.PAYMENT_EXPIRED else [0.1, 1.0, 2.0])
 
 
 async def test_a_pushed_payment_that_is_refused_is_kept(shop: Shop, payer: Any, fetch: Any) -> None:
@@ -154,6 +155,7 @@ async def test_a_pushed_payment_that_is_refused_is_kept(shop: Shop, payer: Any, 
     auth = payer(mode="push")
     with pytest.raises(PaymentRefusedError, match="the money has left") as caught:
         await fetch(auth)
+    assert auth.in_doubt == {"USDC": Decimal(0)}
     assert caught.value.transaction_hash == shop.credentials[0].payload["hash"]
     assert len(shop.credentials) == 3
     assert (await fetch(auth)).status_code == 200
