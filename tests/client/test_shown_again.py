@@ -8,7 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from mpp_asgi.client import PaymentAuth, PaymentOutcomeUnknownError, PaymentRefusedError
+from mpp_asgi.client import (
+    PaymentAuth,
+    PaymentOutcomeUnknownError,
+    PaymentRefusedError,
+    UnacceptableOfferError,
+)
 from mpp_asgi.protocol import problems
 from tests.client.mishaps import losing, one_payment, taking
 from tests.client.shop import URL, Shop
@@ -146,6 +151,21 @@ async def test_a_pushed_payment_is_shown_under_a_fresh_challenge(
     assert len({each.challenge.id for each in shop.credentials}) == 3
     assert len({each.payload["sourceSignature"] for each in shop.credentials}) == 3
     assert waits == ([0.1] if problem is problems.PAYMENT_EXPIRED else [0.1, 1.0, 2.0])
+
+
+async def test_a_challenge_that_was_answered_again_is_not_paid(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    """The fresh challenge took the first payment; it does not get another."""
+    shop.unsponsored()
+    shop.reactions = [lambda request, credential: shop.price(request, problems.PAYMENT_EXPIRED)]
+    auth = payer(mode="push")
+    await fetch(auth)
+    fresh = shop.credentials[1].challenge
+    shop.issue = lambda body=b"": fresh
+    with pytest.raises(UnacceptableOfferError, match="answered before"):
+        await fetch(auth)
+    one_payment(shop, auth)
 
 
 async def test_a_pushed_payment_that_is_refused_is_kept(shop: Shop, payer: Any, fetch: Any) -> None:
