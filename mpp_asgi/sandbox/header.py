@@ -10,7 +10,7 @@ from mpp_asgi.sandbox.settings import BASE_FEE, BASE_RESERVE, PROTOCOL_VERSION
 from mpp_asgi.sandbox.wire.stream import ONE, ZERO, array, i64, u32, u64
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mpp_asgi.sandbox.history import AppliedTransaction, ClosedLedger
 
@@ -60,17 +60,20 @@ class Header:
 
 
 def transaction_set(
-    previous_hash: bytes, classic: Sequence[bytes], soroban: Sequence[bytes], base_fee: int
+    previous_hash: bytes, classic: Iterable[bytes], soroban: Iterable[bytes]
 ) -> bytes:
-    """A ``GeneralizedTransactionSet``: the classic phase and the Soroban phase, each envelope's
-    bytes in order.
-    """
-    fee = ONE + i64(base_fee)
-    components = [ZERO + fee + array(classic)] if classic else []
+    """A ``GeneralizedTransactionSet`` of envelopes: the classic phase and the Soroban phase."""
+    fee = ONE + i64(BASE_FEE)
+    first, second = (sorted(phase, key=_full_hash) for phase in (classic, soroban))
+    components = [ZERO + fee + array(first)] if first else []
     # One stage of one cluster: the sandbox applies one transaction after the other.
-    stages = [array([array(soroban)])] if soroban else []
-    parallel = (fee if soroban else ZERO) + array(stages)
+    stages = [array([array(second)])] if second else []
+    parallel = (fee if second else ZERO) + array(stages)
     return ONE + previous_hash + array([ZERO + array(components), ONE + parallel])
+
+
+def _full_hash(envelope: bytes) -> bytes:
+    return sha256(envelope).digest()
 
 
 def result_set_hash(pairs: Sequence[bytes]) -> bytes:
@@ -81,9 +84,14 @@ def result_set_hash(pairs: Sequence[bytes]) -> bytes:
 def close_meta(ledger: ClosedLedger) -> bytes:
     """The ``LedgerCloseMeta`` (v2) of a closed ledger."""
     header = ledger.hash + ledger.header + ZERO
+    encoded_set = transaction_set(
+        ledger.previous_hash,
+        [transaction.envelope for transaction in ledger.transactions if not transaction.is_soroban],
+        [transaction.envelope for transaction in ledger.transactions if transaction.is_soroban],
+    )
     processing = array(_processing(transaction) for transaction in ledger.transactions)
-    tail = array(()) + array(()) + u64(ledger.state_bytes) + array(ledger.evicted)
-    return u32(2) + ZERO + header + ledger.transaction_set + processing + tail
+    tail = array(()) + array(()) + u64(0) + array(ledger.evicted)
+    return u32(2) + ZERO + header + encoded_set + processing + tail
 
 
 def _processing(transaction: AppliedTransaction) -> bytes:

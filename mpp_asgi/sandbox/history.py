@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RETENTION = 120_960
 """Ledgers that are kept, as public RPC servers do: a week of five-second ledgers."""
-MAX_TRANSACTIONS = 20_000
+MAX_TRANSACTIONS = 10_000
 """Transactions that are kept at most; the oldest kept ledger moves up beyond that, so that memory
 stays flat however much is going on.
 """
@@ -90,11 +90,10 @@ class ClosedLedger:
     close_time: int
     hash: bytes
     header: bytes
-    transaction_set: bytes
+    previous_hash: bytes
     transactions: tuple[AppliedTransaction, ...] = ()
     events: tuple[PlacedEvent, ...] = ()
     evicted: tuple[bytes, ...] = ()
-    state_bytes: int = 0
 
 
 @dataclass(slots=True)

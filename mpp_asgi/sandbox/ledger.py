@@ -91,7 +91,7 @@ class Ledger:
         for entry in genesis:
             layer.put(entry)
         self._commit(layer)
-        empty = transaction_set(bytes(32), (), (), network.base_fee)
+        empty = transaction_set(bytes(32), (), ())
         header = Header(
             sequence=FIRST_LEDGER,
             close_time=int(now),
@@ -102,7 +102,7 @@ class Ledger:
             fee_pool=0,
         )
         self._header = header
-        first = _closed(header, empty)
+        first = _closed(header)
         self.history = History(FIRST_LEDGER, first, retention)
         self.history.add(first, Stretch(FIRST_LEDGER, int(now), 0))
 
@@ -183,7 +183,7 @@ class Ledger:
         sequence = self.sequence + steps
         passed = (steps - 1) * (self._schedule.interval or 0)
         stretch = self._stretch(time - passed, self.sequence + 1)
-        empty = transaction_set(previous_hash, (), (), self.network.base_fee)
+        empty = transaction_set(previous_hash, (), ())
         self._header = Header(
             sequence=sequence,
             close_time=max(int(time), self.close_time),
@@ -193,7 +193,7 @@ class Ledger:
             state_hash=self._header.state_hash,
             fee_pool=self._fee_pool,
         )
-        self.history.add(_closed(self._header, empty, evicted=self._evict()), stretch)
+        self.history.add(_closed(self._header, evicted=self._evict()), stretch)
 
     def _stretch(self, time: float, sequence: int) -> Stretch | None:
         """A new stretch of close times, unless the one that runs foretells this time."""
@@ -228,7 +228,6 @@ class Ledger:
             previous,
             [frame.envelope.xdr for frame in ordered if not frame.is_soroban],
             [frame.envelope.xdr for frame in ordered if frame.is_soroban],
-            base_fee,
         )
         layer = Layer(self.state, moment.sequence)
         applications = [Application(frame, self.network, moment) for frame in ordered]
@@ -257,7 +256,6 @@ class Ledger:
         evicted = self._evict()
         closed = _closed(
             self._header,
-            encoded,
             transactions=transactions,
             events=tuple(_events(applications, moment.sequence)),
             evicted=evicted,
@@ -331,7 +329,6 @@ def _apply_order(frames: list[Frame], previous_hash: bytes) -> list[Frame]:
 
 def _closed(
     header: Header,
-    encoded_set: bytes,
     *,
     transactions: tuple[AppliedTransaction, ...] = (),
     events: tuple[PlacedEvent, ...] = (),
@@ -343,7 +340,7 @@ def _closed(
         close_time=header.close_time,
         hash=sha256(encoded).digest(),
         header=encoded,
-        transaction_set=encoded_set,
+        previous_hash=header.previous_hash,
         transactions=transactions,
         events=events,
         evicted=evicted,
