@@ -88,10 +88,6 @@ class ChargeAdmission(ABC):
             RefusalError, PendingError, FaultError: as `Intent.verify`.
         """
         found = await self._turn.find()
-        if found is not None and found.credential != self._shown.fingerprint:
-            raise RefusalError(
-                problems.INVALID_CHALLENGE.because("This challenge was used with another payment.")
-            )
         is_new = found is None or found.state is State.CLAIMED
         charge = await (self._begin() if is_new else self._claim(()))
         if charge.state is State.CLAIMED and not is_new:  # withdrawn since it was found

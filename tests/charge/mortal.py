@@ -24,12 +24,13 @@ class KilledError(BaseException):
 class Process:
     """Counts the steps that a shop takes with its store and its node, and stops at one of them.
 
-    Killed, it takes no step ever after. Left, it hangs there until its request is cancelled, and
-    lives on.
+    Killed, it takes no step ever after. Left, it hangs there until its request is cancelled or it
+    is told to go on, and lives.
     """
 
     def __init__(self) -> None:
         self.hangs = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self._steps = 0
         self._stop_at: int | None = None
         self._moment: Moment = "before"
@@ -67,7 +68,7 @@ class Process:
             self._dead = True
             raise KilledError
         self.hangs.set()
-        await asyncio.Event().wait()
+        await self.goes_on.wait()
 
     def run_by(self, patch: pytest.MonkeyPatch, store: Callable[[], Store]) -> None:
         """Make every shop that opens from here on a part of this process."""

@@ -14,6 +14,7 @@ from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar import sponsor as sponsoring
 from mpp_asgi.stores.sqlite import SqliteStore
+from tests.charge.bad_line import SUBMITTING, BadLine, Plan
 from tests.charge.mortal import Process
 from tests.shop import MODES, PRICE, SPONSOR, Payer, Shop, Time, open_shop
 
@@ -131,6 +132,34 @@ async def test_who_waits_goes_on_where_the_other_stopped(
             answer = await waiting
             assert answer.status_code == 200, answer.text
             assert other.earned() == PRICE
+
+
+async def test_who_waits_begins_anew_where_the_other_gave_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process has submitted, as the record says; but its node refuses it for good."""
+    time = Time()
+    sandbox = Sandbox(clock=time, close_interval=0.1)
+    line = BadLine(sandbox)
+    line.follow(Plan("sendTransaction", 0, SUBMITTING["ERROR"], more=10**6))
+    slow = Process()
+    slow.run_by(monkeypatch, lambda: SqliteStore(tmp_path / "charges.db"))
+    async with open_shop(sandbox=sandbox, node=line, time=time) as one:
+        credential = one.payer().sponsored((await one.challenges())[0])
+        slow.stop_at_write_of("submitted")
+        giving_up = asyncio.create_task(one.show(credential))
+        await slow.hangs.wait()
+        Process().run_by(monkeypatch, lambda: SqliteStore(tmp_path / "charges.db"))
+        async with open_shop(sandbox=sandbox, time=time) as other:
+            waiting = asyncio.create_task(other.show(credential))
+            started = time.now
+            while time.now < started + 1:  # noqa: ASYNC110 # time passes as it waits
+                await asyncio.sleep(0)
+            slow.goes_on.set()
+            assert (await giving_up).status_code == 503
+            answer = await waiting
+            assert answer.status_code == 200, answer.text
+            assert (other.earned(), sponsor_transactions(other)) == (PRICE, 1)
 
 
 # --- one payment ----------------------------------------------------------------------------------
