@@ -119,6 +119,11 @@ class PaymentMiddleware:
             if self._house is None:
                 if isinstance(self._settings, ConfigError):
                     raise self._settings
+                if not _governs_itself_not(self.app):
+                    raise ConfigError(
+                        "PaymentMiddleware was added twice, and each would want its own payment: "
+                        "keep one."
+                    )
                 house = await open_house(
                     self._settings, self._world, sandbox=self._sandbox, intents=self._intents
                 )

@@ -66,8 +66,12 @@ class Asked(NamedTuple):
     query: bytes
 
 
-class OwedError(Exception):
-    """The request may not go on; carries what to answer."""
+class OwedError(BaseException):
+    """The request may not go on; carries what to answer.
+
+    Like a cancellation it unwinds the application and is no error of its: nothing that handles,
+    reports or swallows errors there is to meet it.
+    """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.problem.slug)

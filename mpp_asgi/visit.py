@@ -106,7 +106,7 @@ class Visit:
             self._turn_away(owed)
         except DisconnectedError:
             return  # nobody is left to answer
-        except Exception:
+        except (Exception, BaseExceptionGroup):
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
         finally:

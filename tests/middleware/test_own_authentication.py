@@ -264,8 +264,8 @@ async def test_dependencies_with_yield_are_unwound_when_payment_is_refused() -> 
         events.append("opened")
         try:
             yield
-        except Exception as error:
-            events.append(type(error).__name__)
+        except Exception:
+            events.append("failed")
             raise
         finally:
             events.append("closed")
@@ -279,7 +279,7 @@ async def test_dependencies_with_yield_are_unwound_when_payment_is_refused() -> 
     visitor = Visitor(Selling().to(app))
     headers = {"authorization": "Bearer x"}
     challenge = await visitor.challenge("GET", "/sold", headers=headers)
-    assert events == ["opened", "OwedError", "closed"]
+    assert events == ["opened", "closed"]
     events.clear()
     served = await visitor.get("/sold", headers={**headers, **payment(challenge)})
     assert (served.status, events) == (200, ["opened", "ran", "closed"])
