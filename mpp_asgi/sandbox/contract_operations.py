@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox import soroban
 from mpp_asgi.sandbox.fees import RentChange, Resources, rent_fee, resource_fee
+from mpp_asgi.sandbox.host.environment import Environment
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.execution import run
-from mpp_asgi.sandbox.host.invocation import Environment, Host
+from mpp_asgi.sandbox.host.invocation import Host
 from mpp_asgi.sandbox.host.storage import Storage
 from mpp_asgi.sandbox.state import live_until
 from mpp_asgi.sandbox.wire.entries import ContractCode, ContractData, Ttl

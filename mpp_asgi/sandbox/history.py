@@ -21,7 +21,6 @@ stays flat however much is going on.
 """
 FEES_BEFORE = 0
 FEES_AFTER = 0xFFFFF
-AFTER_TRANSACTION = 0xFFF
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -15,28 +15,17 @@ from typing import TYPE_CHECKING
 from mpp_asgi.sandbox.application import Application
 from mpp_asgi.sandbox.diagnostics import Diagnostics
 from mpp_asgi.sandbox.header import Header, result_set_hash, transaction_set
-from mpp_asgi.sandbox.history import (
-    AFTER_TRANSACTION,
-    FEES_AFTER,
-    FEES_BEFORE,
-    RETENTION,
-    AppliedTransaction,
-    ClosedLedger,
-    History,
-    PlacedEvent,
-    Position,
-    Stretch,
-)
-from mpp_asgi.sandbox.meta import TxStage
+from mpp_asgi.sandbox.history import RETENTION, History, Stretch
 from mpp_asgi.sandbox.network import Moment
 from mpp_asgi.sandbox.queue import BANNED_LEDGERS, Queue
+from mpp_asgi.sandbox.record import applied_transaction, closed_ledger, placed_events
 from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.validity import judge
 from mpp_asgi.sandbox.wire.entries import Ttl
 from mpp_asgi.sandbox.wire.keys import is_temporary, ttl_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from mpp_asgi.sandbox.frame import Frame
     from mpp_asgi.sandbox.network import Network
@@ -102,7 +91,7 @@ class Ledger:
             fee_pool=0,
         )
         self._header = header
-        first = _closed(header)
+        first = closed_ledger(header)
         self.history = History(FIRST_LEDGER, first, retention)
         self.history.add(first, Stretch(FIRST_LEDGER, int(now), 0))
 
@@ -193,7 +182,7 @@ class Ledger:
             state_hash=self._header.state_hash,
             fee_pool=self._fee_pool,
         )
-        self.history.add(_closed(self._header, evicted=self._evict()), stretch)
+        self.history.add(closed_ledger(self._header, evicted=self._evict()), stretch)
 
     def _stretch(self, time: float, sequence: int) -> Stretch | None:
         """A new stretch of close times, unless the one that runs foretells this time."""
@@ -239,7 +228,7 @@ class Ledger:
             self._fee_pool -= application.refund(layer)
         self._commit(layer)
         transactions = tuple(
-            _applied(application, moment, order, base_fee)
+            applied_transaction(application, moment, order, base_fee)
             for order, application in enumerate(applications, start=1)
         )
         pairs = [transaction.hash + transaction.result for transaction in transactions]
@@ -254,10 +243,10 @@ class Ledger:
             fee_pool=self._fee_pool,
         )
         evicted = self._evict()
-        closed = _closed(
+        closed = closed_ledger(
             self._header,
             transactions=transactions,
-            events=tuple(_events(applications, moment.sequence)),
+            events=tuple(placed_events(applications, moment.sequence)),
             evicted=evicted,
         )
         self.history.add(closed, self._stretch(time, moment.sequence))
@@ -325,77 +314,3 @@ def _apply_order(frames: list[Frame], previous_hash: bytes) -> list[Frame]:
         frames,
         key=lambda frame: (frame.is_soroban, int.from_bytes(frame.full_hash, "big") ^ salt),
     )
-
-
-def _closed(
-    header: Header,
-    *,
-    transactions: tuple[AppliedTransaction, ...] = (),
-    events: tuple[PlacedEvent, ...] = (),
-    evicted: tuple[bytes, ...] = (),
-) -> ClosedLedger:
-    encoded = header.xdr
-    return ClosedLedger(
-        sequence=header.sequence,
-        close_time=header.close_time,
-        hash=sha256(encoded).digest(),
-        header=encoded,
-        previous_hash=header.previous_hash,
-        transactions=transactions,
-        events=events,
-        evicted=evicted,
-    )
-
-
-def _applied(
-    application: Application, moment: Moment, order: int, base_fee: int
-) -> AppliedTransaction:
-    frame = application.frame
-    meta = application.meta
-    return AppliedTransaction(
-        hash=frame.hash,
-        inner_hash=frame.inner_hash,
-        ledger=moment.sequence,
-        close_time=moment.close_time,
-        order=order,
-        is_fee_bump=frame.is_fee_bump,
-        is_soroban=frame.is_soroban,
-        succeeded=application.result.succeeded,
-        inclusion_fee=min(base_fee, frame.inclusion_fee // max(1, frame.operation_count)),
-        envelope=frame.envelope.xdr,
-        result=application.result.xdr,
-        meta=meta.xdr,
-        fee_changes=tuple(application.fee_changes),
-        refund_changes=tuple(application.refund_changes),
-        transaction_events=tuple(meta.transaction_events),
-        contract_events=tuple(
-            tuple(event.xdr for event in operation.events) for operation in meta.operations
-        ),
-        diagnostics=tuple(meta.diagnostics),
-    )
-
-
-def _events(applications: Sequence[Application], ledger: int) -> list[PlacedEvent]:
-    """Events in the order RPC gives them: fees, then each transaction's own, then refunds."""
-    found: list[PlacedEvent] = []
-    before = after = 0
-    late: list[PlacedEvent] = []
-    for order, application in enumerate(applications, start=1):
-        transaction_hash = application.frame.hash
-        own = 0
-        for stage, event in application.meta.events:
-            if stage is TxStage.BEFORE_ALL:
-                position = Position(ledger, FEES_BEFORE, 0, before)
-                before += 1
-            elif stage is TxStage.AFTER_ALL:
-                position = Position(ledger, FEES_AFTER, 0, after)
-                after += 1
-            else:
-                position = Position(ledger, order, AFTER_TRANSACTION, own)
-                own += 1
-            late.append(PlacedEvent(position, event, transaction_hash))
-        for index, operation in enumerate(application.meta.operations):
-            for number, event in enumerate(operation.events):
-                position = Position(ledger, order, index, number)
-                found.append(PlacedEvent(position, event, transaction_hash))
-    return sorted([*found, *late], key=lambda placed: placed.position)

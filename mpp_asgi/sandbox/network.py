@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.sandbox.settings import BASE_FEE, BASE_RESERVE, Settings
 
 if TYPE_CHECKING:
-    from mpp_asgi.sandbox.host.invocation import Contracts
+    from mpp_asgi.sandbox.host.environment import Contracts
     from mpp_asgi.sandbox.signatures import Verifier
 
 

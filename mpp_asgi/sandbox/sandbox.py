@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from mpp_asgi.sandbox.history import AppliedTransaction
-    from mpp_asgi.sandbox.host.invocation import Contracts
+    from mpp_asgi.sandbox.host.environment import Contracts
 
 
 class Sandbox:

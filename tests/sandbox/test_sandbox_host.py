@@ -14,8 +14,8 @@ from stellar_sdk import xdr as sdk
 from stellar_sdk.auth import authorize_entry
 
 from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from mpp_asgi.sandbox.host.environment import Contracts
 from mpp_asgi.sandbox.host.errors import ErrorType, HostError
-from mpp_asgi.sandbox.host.invocation import Contracts
 from mpp_asgi.sandbox.host.native import Function, Parameter
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction, Invocation
 from mpp_asgi.sandbox.wire.values import (

@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from mpp_asgi.sandbox.contracts.asset.contract import FUNCTIONS as ASSET_CONTRACT
-from mpp_asgi.sandbox.host.invocation import Contracts
+from mpp_asgi.sandbox.host.environment import Contracts
 
 CONTRACTS: Final = Contracts(asset=ASSET_CONTRACT, by_wasm={})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.sandbox.host import budget as cost
 from mpp_asgi.sandbox.host.authentication import authenticate_account, authentication_contexts
 from mpp_asgi.sandbox.host.authorization import Authorization
 from mpp_asgi.sandbox.host.budget import Budget
+from mpp_asgi.sandbox.host.calls import Call, Reentry
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.events import EventLog, message
 from mpp_asgi.sandbox.host.native import call_native
@@ -40,8 +39,9 @@ from mpp_asgi.sandbox.wire.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from mpp_asgi.sandbox.host.environment import Environment
     from mpp_asgi.sandbox.host.native import Contract
     from mpp_asgi.sandbox.host.storage import Storage
     from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry, Invocation
@@ -53,52 +53,6 @@ _DATA = "contract data key"
 _ACCOUNT = "account"
 _CHECK_AUTH = "__check_auth"
 _CONSTRUCTOR = "__constructor"
-
-
-@dataclass(frozen=True, slots=True)
-class Contracts:
-    """The native contracts: the Stellar Asset Contract, and others by the hash of their Wasm."""
-
-    asset: Contract
-    by_wasm: Mapping[bytes, Contract]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """What an invocation may know of the ledger it runs in."""
-
-    sequence: int
-    close_time: int
-    network_id: bytes
-    base_reserve: int
-    contracts: Contracts
-    verify: Callable[[bytes, bytes, bytes], bool]
-    """Checks ed25519 signatures: public key, message, signature."""
-
-
-class Reentry(Enum):
-    """Whether a contract that runs already may be called again."""
-
-    PROHIBITED = auto()
-    SELF = auto()
-    """By itself only, without another contract in between."""
-
-
-class Call:
-    """A contract that runs."""
-
-    __slots__ = ("args", "contract", "instance", "modified", "name", "storage")
-
-    def __init__(
-        self, contract: Address, name: str, args: tuple[Val, ...], instance: Instance
-    ) -> None:
-        self.contract = contract
-        self.name = name
-        self.args = args
-        self.instance = instance
-        self.storage = dict(instance.storage or ())
-        """Instance storage; written back when the call ends well."""
-        self.modified = False
 
 
 class Host:
