@@ -27,9 +27,12 @@ class Handshake(Visit):
         """What the application calls."""
         if self.stage is Stage.ANSWERED:
             return
-        if message["type"] == "websocket.accept" and self._toll is not None:
+        if message["type"] != "websocket.accept":
+            await self._send(message)
+        elif self._toll is not None:
             await self._accept(message)
         else:
+            self._started = True
             await self._send(message)
 
     async def _accept(self, message: Message) -> None:
@@ -52,9 +55,7 @@ class Handshake(Visit):
         await self._conclude()
 
     async def _give_answer(self, answer: Answer) -> None:
-        if self._started:
-            return
-        if DENIAL_RESPONSE in self.scope.get("extensions", {}):
+        if not self._started and DENIAL_RESPONSE in self.scope.get("extensions", {}):
             await answer.send(self._send, "websocket")
         else:
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})

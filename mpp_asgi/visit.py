@@ -74,7 +74,7 @@ class Visit:
         self._receive = receive
         self._send = send
         # What the client sent: whatever stands further in may rewrite the scope.
-        self._method: str = scope.get("method", "GET")
+        self._method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
         self._path: str = scope["path"]
         self._query: bytes = scope.get("query_string", b"")
 
