@@ -23,6 +23,7 @@ from pydantic import (
 from stellar_sdk import Keypair, StrKey
 from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
 
+from mpp_asgi.protocol import ChallengeTemplate, ProtocolError, encode_object
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
 
 if TYPE_CHECKING:
@@ -111,6 +112,16 @@ class Settings(BaseModel):
         ):
             raise ValueError("must be a Stellar address, 'G...' or 'C...'")
         return recipient
+
+    @field_validator("realm")
+    @classmethod
+    def _can_be_named(cls, realm: str | None) -> str | None:
+        if realm is not None:
+            try:
+                ChallengeTemplate(realm, "method", "intent", encode_object({}))
+            except ProtocolError as error:
+                raise ValueError(str(error).rstrip(".")) from None
+        return realm
 
     @field_validator("sponsor")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from mpp_asgi.house import House, World, open_house
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, current_visit, is_priced_by_name, tariff
 from mpp_asgi.routes import RouteTable
-from mpp_asgi.toll import quick_demand
+from mpp_asgi.toll import is_local, quick_demand
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
@@ -215,13 +214,10 @@ def _is_preflight(scope: Scope) -> bool:
 
 
 def _is_for_sandbox(scope: Scope) -> bool:
-    if scope["type"] != "http" or not scope["path"].startswith(SANDBOX_PATH):
+    if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{SANDBOX_PATH}/"):
         return False
     client = scope.get("client")
-    try:
-        return client is None or ipaddress.ip_address(client[0]).is_loopback
-    except ValueError:
-        return True
+    return client is None or is_local(client[0])
 
 
 def _mounted(scope: Scope, path: str) -> Scope:

@@ -296,12 +296,15 @@ def _is_insecure(scope: Scope) -> bool:
     if scope.get("scheme") not in ("http", "ws"):
         return False
     client = scope.get("client")
-    return client is not None and not _is_local(client[0])
+    return client is not None and not is_local(client[0])
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether a client with this address is on this machine."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return True  # no address: a Unix socket or an in-process client
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
