@@ -1,0 +1,165 @@
+"""mppx, the reference implementation, reads our challenges and receipts, and writes credentials
+that we take. Its functions run in node; the package is installed once, outside the repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from stellar_sdk import Keypair
+
+from mpp_asgi.protocol import Challenge, Receipt
+from tests.interop.conftest import Seller
+from tests.interop.sdk_payer import SdkPayer
+from tests.shop import PRICE
+
+VERSION = "0.11.0"
+INSTALL_SECONDS = 120
+SCRIPT = Path(__file__).with_name("mppx.mjs")
+
+
+class Mppx:
+    """The package's functions, one call at a time."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def __call__(self, operation: str, **given: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"operation": operation, **given}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+
+def installed() -> Path:
+    """The package's directory; installs it unless an earlier run did."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed, so mppx cannot run")
+    home = Path(tempfile.gettempdir()) / f"mpp-asgi-tests-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.stat().st_uid != os.getuid():
+        pytest.skip(f"{home} belongs to somebody else, so mppx cannot be installed there")
+    package = home / f"mppx-{VERSION}"
+    if not package.exists():
+        install(package)
+    return package / "node_modules" / "mppx"
+
+
+def install(package: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=package.parent) as unfinished:
+        # Its peers are web frameworks and other chains, which none of this needs.
+        command = ["npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-save"]
+        command += ["--no-audit", "--no-fund", "--loglevel=error", f"mppx@{VERSION}"]
+        try:
+            subprocess.run(
+                command,
+                cwd=unfinished,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip("the npm registry does not answer, so mppx cannot be installed")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"npm cannot install mppx: {error.stderr.strip()[-200:]}")
+        whole = Path(unfinished) / "whole"
+        whole.mkdir()
+        (Path(unfinished) / "node_modules").rename(whole / "node_modules")
+        try:
+            whole.rename(package)
+        except OSError:  # another test process was quicker
+            assert package.exists()
+
+
+@pytest.fixture(scope="module")
+def mppx() -> Iterator[Mppx]:
+    with subprocess.Popen(
+        ["node", str(SCRIPT), str(installed())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Mppx(process)
+
+
+@pytest.fixture
+def payer(seller: Seller) -> SdkPayer:
+    keypair = Keypair.random()
+    seller.sandbox.fund(keypair.public_key, usdc=1)
+    return SdkPayer(keypair, seller.rpc_url)
+
+
+def as_mppx_shows(challenge: Challenge) -> dict[str, Any]:
+    """A challenge's fields in mppx's shape."""
+    shown = {
+        "id": challenge.id,
+        "realm": challenge.realm,
+        "method": challenge.method,
+        "intent": challenge.intent,
+        "request": challenge.request_object(),
+        "expires": challenge.expires,
+        "digest": challenge.digest,
+        "description": challenge.description,
+        "opaque": challenge.opaque,
+        "header": challenge.header,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/paid", {}),
+        ("POST", "/order", {}),
+        ("GET", "/guarded", {"Authorization": "Bearer sesame"}),
+    ],
+)
+def test_challenges(
+    seller: Seller, mppx: Mppx, method: str, path: str, headers: dict[str, str]
+) -> None:
+    body = {"tea": "Earl Grey"} if method == "POST" else None
+    unpaid = httpx.request(method, f"{seller.url}{path}", headers=headers, json=body)
+    assert unpaid.status_code == 402
+    fields = unpaid.headers.get_list("www-authenticate")
+    assert len(fields) == 2
+    read = mppx("challenges", fields=fields)
+    assert read == [as_mppx_shows(each) for each in Challenge.all_from_headers(fields)]
+
+
+@pytest.mark.parametrize("mode", ["sponsored", "unsponsored", "push"])
+@pytest.mark.parametrize("path", ["/paid", "/guarded"])
+def test_credential_and_receipt(
+    seller: Seller, mppx: Mppx, payer: SdkPayer, path: str, mode: str
+) -> None:
+    headers = {"Authorization": "Bearer sesame"} if path == "/guarded" else {}
+    url = f"{seller.url}{path}"
+    fields = httpx.get(url, headers=headers).headers.get_list("www-authenticate")
+    field = fields[0 if mode == "sponsored" else 1]
+    challenge = mppx("challenges", fields=[field])[0]
+    payload = payer.payload(mode, challenge["id"], challenge["request"], challenge["expires"])
+
+    credential = mppx("credential", field=field, payload=payload, source=payer.source)
+    carrier = "Payment-Authorization" if path == "/guarded" else "Authorization"
+    earned = seller.earned() - (PRICE if mode == "push" else 0)
+    paid = httpx.get(url, headers={**headers, carrier: credential})
+
+    assert paid.status_code == 200, paid.text
+    assert seller.earned() == earned + PRICE
+    ours = Receipt.from_header(paid.headers["payment-receipt"])
+    assert mppx("receipt", value=paid.headers["payment-receipt"]) == {
+        "method": "stellar",
+        "reference": ours.reference,
+        "status": "success",
+        "timestamp": ours.timestamp,
+    }
