@@ -205,7 +205,7 @@ def test_every_variable_exists(document: Path) -> None:
 
 def test_spans_of_time_are_the_codes_own() -> None:
     text = README.read_text() + (ROOT / "docs/deployment.md").read_text()
-    assert ("half a minute" in text, LIFE_SECONDS) == (True, 30)
+    assert ("a quarter of a minute" in text, LIFE_SECONDS) == (True, 15)
     assert ("two days" in text, RECORD_SECONDS) == (True, 2 * 24 * 3600)
     assert Settings.model_fields["challenge_seconds"].default == 5 * 60  # "for five minutes"
     settle = Settings.model_fields["settle_seconds"].default
