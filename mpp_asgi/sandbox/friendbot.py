@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,10 @@ class Friendbot:
             raise FriendbotError(f"the transaction was not taken: {submission.status}")
         self.ledger.close(now)
         applied = self.ledger.history.transaction(frame.hash)
-        if applied is None or not applied.succeeded:
-            raise FriendbotError(
-                "createAccountAlreadyExist (AAAAAAAAAGT/////AAAAAQAAAAAAAAAA/////AAAAAA=)"
-            )
+        if applied is None:
+            raise FriendbotError("the ledger was full")
+        if not applied.succeeded:
+            # Nothing else can be wrong with it; clients look for this very word.
+            result = b64encode(applied.result).decode("ascii")
+            raise FriendbotError(f"createAccountAlreadyExist ({result})")
         return applied

@@ -46,6 +46,8 @@ class Funds:
         Opens account and trustline where they are missing. Raises ``ValueError`` for what the
         ledger could not hold.
         """
+        if address.key == self.bank:
+            raise ValueError("the bank gives, and is given nothing")
         state = self.ledger.state
         bank = require_account(state, self.bank)
         account = find_account(state, address.key) or Account(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import Address as SdkAddress
@@ -14,16 +16,19 @@ from stellar_sdk import (
     AuthorizationFlag,
     Keypair,
     StrKey,
+    TransactionEnvelope,
     TrustLineFlags,
     scval,
 )
 from stellar_sdk import xdr as sdk
 
+from mpp_asgi.sandbox import FriendbotError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Stage
-    from stellar_sdk import TransactionBuilder, TransactionEnvelope
+    from stellar_sdk import TransactionBuilder
 
 VAULT = StrKey.encode_contract(b"\7" * 32)
 """A contract's address: it can hold tokens, though nobody can take them out."""
@@ -248,3 +253,35 @@ def test_events_explain_every_balance(
         assert total(changed, xlm) == pool - world.fee_pool()
         # Nobody here is the issuer of USDC, and one burns what one has: it can only get less.
         assert total(changed, usdc) <= 0
+
+
+def test_giving_makes_no_xlm(stage: Stage, person: Callable[[str], Keypair]) -> None:
+    """What is given comes from somewhere, and is not given to where it comes from."""
+    sandbox = stage.sandbox
+    envelope = TransactionEnvelope.from_xdr(
+        b64encode(sandbox.friendbot(person("newcomer").public_key).envelope).decode(),
+        stage.passphrase,
+    )
+    bank = envelope.transaction.source.account_id
+    before = stage.xlm_of(bank)
+    sandbox.fund(person("ann").public_key, xlm="12.5")
+    assert stage.xlm_of(bank) == before - 12_5000000
+    with pytest.raises(ValueError, match="bank"):
+        sandbox.fund(bank, xlm=1)
+    with pytest.raises(ValueError, match="not all XLM"):
+        sandbox.fund(person("ann").public_key, xlm=200_000_000_000)
+    assert stage.xlm_of(bank) == before - 12_5000000
+    with pytest.raises(FriendbotError, match="createAccountAlreadyExist"):
+        sandbox.friendbot(person("newcomer").public_key)
+
+
+@pytest.mark.parametrize("amount", ["0.00000001", "-1", "x", "NaN", "1e30", ""])
+def test_amounts_that_are_none(stage: Stage, amount: str) -> None:
+    with pytest.raises(ValueError, match=r"amount|range"):
+        stage.sandbox.fund(stage.payer.public_key, usdc=amount)
+
+
+def test_floats_are_no_money(stage: Stage) -> None:
+    half: Any = 0.5
+    with pytest.raises(TypeError):
+        stage.sandbox.fund(stage.payer.public_key, usdc=half)

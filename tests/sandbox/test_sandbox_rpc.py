@@ -114,6 +114,13 @@ def test_ledgers_of_many_transactions_decode(stage: Any) -> None:
     meta = sdk.LedgerCloseMeta.from_xdr(encoded)
     assert meta.to_xdr() == encoded
     assert len(meta.v2.tx_processing) == 3
+    header = meta.v2.ledger_header.header
+    transactions = meta.v2.tx_set.to_xdr_bytes()
+    assert header.scp_value.tx_set_hash.hash == sha256(transactions).digest()
+    pairs = [item.result.to_xdr_bytes() for item in meta.v2.tx_processing]
+    results = len(pairs).to_bytes(4, "big") + b"".join(pairs)
+    assert header.tx_set_result_hash.hash == sha256(results).digest()
+    assert meta.v2.ledger_header.hash.hash == sha256(header.to_xdr_bytes()).digest()
 
 
 def test_fee_stats(stage: Any) -> None:
