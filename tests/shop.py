@@ -94,8 +94,9 @@ class Shop:
         return await self.http.request(method, path, headers=headers, **request)
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        answer = self.sandbox.rpc({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        return answer["result"]
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        result: dict[str, Any] = self.sandbox.rpc(request)["result"]
+        return result
 
 
 @dataclass

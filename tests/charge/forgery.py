@@ -146,7 +146,7 @@ def function(name: str, *args: xdr.SCVal | None) -> TransactionChange:
     transfer's own argument, and without any arguments all of them."""
 
     def change(transaction: xdr.Transaction) -> None:
-        calls = [_call(transaction)]
+        calls: list[xdr.InvokeContractArgs | None] = [_call(transaction)]
         calls += [entry.root_invocation.function.contract_fn for entry in _auth(transaction)]
         for call in calls:
             assert call is not None

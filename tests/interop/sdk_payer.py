@@ -98,7 +98,9 @@ class SdkPayer:
         self, server: SorobanServer, envelope: TransactionEnvelope, challenge_id: str
     ) -> dict[str, str]:
         hash_ = server.send_transaction(envelope).hash
-        found = server.poll_transaction(hash_, max_attempts=50, sleep_strategy=lambda _: 0.05)
-        assert found.status is GetTransactionStatus.SUCCESS
+        for _ in range(200):
+            if server.get_transaction(hash_).status is GetTransactionStatus.SUCCESS:
+                break
+            time.sleep(0.02)  # until the sandbox's next ledger
         signature = self.keypair.sign(f"{challenge_id}:{hash_}".encode()).hex()
         return {"type": "signedHash", "hash": hash_, "sourceSignature": signature}

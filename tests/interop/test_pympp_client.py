@@ -5,8 +5,9 @@ from typing import Any
 
 import mpp
 import pytest
-from mpp.client import ClientMethod, CredentialParams, Mpp
+from mpp.client.transport import Mpp
 from mpp.methods import Method
+from mpp.runtime import ClientMethod, CredentialParams
 from pydantic import BaseModel, ConfigDict
 from stellar_sdk import Keypair
 
