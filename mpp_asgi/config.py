@@ -143,6 +143,11 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_complete(self) -> Settings:
         if self.network == "sandbox":
+            if self.rpc_url is not None:
+                raise ValueError(
+                    'network="sandbox" is inside this process and has no RPC URL: '
+                    'for a sandbox that is served write network="stellar:testnet"'
+                )
             return self
         if self.recipient is None:
             raise ValueError(

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import secrets
 import tempfile
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,7 +19,7 @@ from stellar_sdk import Keypair
 from mpp_asgi.charges import ChargeBook
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_sandbox
 from mpp_asgi.gate import Gate
-from mpp_asgi.protocol import Secrets
+from mpp_asgi.protocol import ProtocolError, Secrets
 from mpp_asgi.stellar.admissions import Counter
 from mpp_asgi.stellar.charge import ChargeIntent
 from mpp_asgi.stellar.ledger import Ledger
@@ -106,29 +106,25 @@ async def open_house(
     Raises:
         ConfigError: a setting cannot work; the message says what to change.
     """
-    if settings.network == "sandbox" and sandbox is None:
+    if settings.network == "sandbox":
         _be_the_only_worker()
-        sandbox = embedded_sandbox()
-    try:
-        store = store_from_url(settings.store_url)
-        await store.open()
+        sandbox = sandbox or embedded_sandbox()
+    async with AsyncExitStack() as if_it_fails:
+        store = await _open_store(settings)
+        if_it_fails.push_async_callback(store.close)
         secret = await _secrets(settings, store)
-    except (ValueError, StoreUnavailableError) as error:
-        raise ConfigError(str(error)) from None
-    book = ChargeBook(store, owner=secrets.token_hex(8), clock=world.clock, sleep=world.sleep)
-    rpc: Rpc
-    if sandbox is not None:
-        rpc = InProcessRpc(sandbox.rpc)
-    else:
-        rpc = AsyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
-    ways = [make(book) for make in intents] or [_charge(settings, world, rpc, book, sandbox)]
-    gate = Gate(
-        ways,
-        secret,
-        clock=world.clock,
-        challenge_seconds=settings.challenge_seconds,
-        currency=settings.currency,
-    )
+        book = ChargeBook(store, owner=secrets.token_hex(8), clock=world.clock, sleep=world.sleep)
+        rpc = _rpc(settings, sandbox)
+        if_it_fails.push_async_callback(rpc.aclose)
+        ways = [make(book) for make in intents] or [_charge(settings, world, rpc, book, sandbox)]
+        gate = Gate(
+            ways,
+            secret,
+            clock=world.clock,
+            challenge_seconds=settings.challenge_seconds,
+            currency=settings.currency,
+        )
+        if_it_fails.pop_all()
     rules = HouseRules(
         realm=settings.realm,
         allow_http=settings.allow_http,
@@ -138,14 +134,32 @@ async def open_house(
     return House(store=store, rpc=rpc, book=book, gate=gate, rules=rules, sandbox=sandbox)
 
 
+async def _open_store(settings: Settings) -> Store:
+    try:
+        store = store_from_url(settings.store_url)
+        await store.open()
+    except (ValueError, StoreUnavailableError) as error:
+        raise ConfigError(str(error)) from None
+    return store
+
+
+def _rpc(settings: Settings, sandbox: EmbeddedNetwork | None) -> Rpc:
+    if sandbox is not None:
+        return InProcessRpc(sandbox.rpc)
+    return AsyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
+
+
 async def _secrets(settings: Settings, store: Store) -> Secrets:
-    if settings.secret is None:
-        signing = await store.secret()
-    else:
-        signing = settings.secret.get_secret_value()
-    if settings.previous_secret is None:
-        return Secrets(signing)
-    return Secrets(signing, settings.previous_secret.get_secret_value())
+    try:
+        if settings.secret is None:
+            signing = await store.secret()
+        else:
+            signing = settings.secret.get_secret_value()
+        if settings.previous_secret is None:
+            return Secrets(signing)
+        return Secrets(signing, settings.previous_secret.get_secret_value())
+    except (ProtocolError, StoreUnavailableError) as error:
+        raise ConfigError(str(error)) from None
 
 
 def _charge(
@@ -220,7 +234,7 @@ def _be_the_only_worker() -> None:
     except ImportError:
         return
     path = Path(tempfile.gettempdir()) / f"mpp-asgi-sandbox-{os.getuid()}-{os.getppid()}.lock"
-    lock = path.open("w")
+    lock = path.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
