@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 MOST_CACHED_OFFERS = 1024
 """Static offers kept ready; the realm may come from the request, so there could be many."""
+LONGEST_CACHED_RESOURCE = 256
+"""Characters of path and query; longer ones come from few honest clients, and could fill memory."""
 NONCE_BYTES = 12
 
 
@@ -59,7 +61,9 @@ class Resource:
     """The request headers that the price depends on, name and value."""
 
     def binding(self) -> str:
-        return _binding(self.method, self.path, self.query, self.vary)
+        if self.vary or len(self.path) + len(self.query) > LONGEST_CACHED_RESOURCE:
+            return resource_binding(self.method, self.path, self.query, self.vary)
+        return _binding(self.method, self.path, self.query)
 
 
 _binding = functools.lru_cache(maxsize=4096)(resource_binding)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("mpp_asgi")
 
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_LONGEST_HOST = 261
+"""255 characters of a name, a colon and a port."""
+_NAMELESS = "localhost"
 _PENDING = Problem(
     "about:blank", "Conflict", 409, "This payment is being worked on by another request of yours."
 )
@@ -285,11 +288,15 @@ def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, str | N
     return host, accept, payment_credentials(authorizations) if authorizations else []
 
 
-@functools.lru_cache(maxsize=1024)
 def _realm(host: bytes) -> str:
     """The host a request names, without its port; it is the client's word and may be anything."""
+    return _named(host) if len(host) <= _LONGEST_HOST else _NAMELESS
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(host: bytes) -> str:
     named = _HOST.fullmatch(host.decode("latin-1"))
-    return named[1].lower() if named else "localhost"
+    return named[1].lower() if named else _NAMELESS
 
 
 def _is_insecure(scope: Scope) -> bool:
