@@ -65,7 +65,6 @@ def _paid_by(**further: Any) -> FastAPI:
         network="stellar:testnet",
         rpc_url="http://127.0.0.1:9",  # never asked: nothing here gets as far as the ledger
         recipient=_key("recipient").public_key,
-        sponsor=_key("sponsor").secret,
         secret=SECRET,
         store="memory://",
         **further,
@@ -77,7 +76,9 @@ def _key(role: str) -> Keypair:
     return Keypair.from_raw_ed25519_seed(sha256(role.encode()).digest())
 
 
-# With a sponsor: each 402 offers two ways to pay.
+# Without a sponsor each 402 offers one way to pay, with a sponsor two.
 charged = _paid_by()
+
+sponsored = _paid_by(sponsor=_key("sponsor").secret)
 
 nodded_through = _paid_by(intents=[YesIntent])

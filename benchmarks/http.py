@@ -47,6 +47,9 @@ def _requests(drive: Drive) -> Iterator[Row]:
     comparison = compare(_app("bare", paid), _app("charged", paid, status=402), drive)
     yield from _rows("the 402", 1.5, comparison)
 
+    comparison = compare(_app("bare", paid), _app("sponsored", paid, status=402), drive)
+    yield fact("the 402 with two ways to pay, to bare FastAPI", comparison.ratio, "ratio")
+
     fresh = partial(paid_requests, CREDENTIALS)
     comparison = compare(_app("bare", paid), _app("nodded_through", fresh), drive)
     yield from _rows("a paid request, protocol work alone", 0.55, comparison)
