@@ -248,9 +248,7 @@ class Gate:
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
         if offers is not None:
-            request = next(
-                (way.request for way in offers.ways if way.encoded == challenge.request), None
-            )
+            request = offers.request_as(challenge.request)
             if request is None:
                 lapsed = problems.INVALID_CHALLENGE.because(
                     "The price has changed since this challenge.", challenge_id=challenge.id
