@@ -133,7 +133,7 @@ async def test_402_without_a_payment_challenge_is_the_apps(payer: Any, fetch: An
 
 
 async def test_body_is_sent_with_the_payment(shop: Shop, payer: Any, fetch: Any) -> None:
-    await fetch(payer(), "POST", json={"city": "Paris"})
+    await fetch(payer(), "POST", content=b'{"city":"Paris"}')
     assert [request.content for request in shop.requests] == [b'{"city":"Paris"}'] * 2
     assert shop.credentials[0].challenge.digest is not None
     assert shop.earned == 100_000
