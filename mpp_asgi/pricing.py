@@ -367,7 +367,10 @@ def _guarded(endpoint: Any, mark: Tariff) -> Any:
             f"@price goes on a function or an endpoint class, not on {endpoint!r}; "
             "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
         )
-    return functools.wraps(endpoint)(_guard_for(plain)(endpoint, mark))
+    guarded = functools.wraps(endpoint)(_guard_for(plain)(endpoint, mark))
+    with suppress(NameError):  # older FastAPIs look names up where the wrapper was written
+        guarded.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
+    return guarded
 
 
 def _guard_for(plain: Any) -> Callable[[Any, Tariff], Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
-from fastapi.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mpp_asgi import ConfigError, PaymentMiddleware, Price, price
 from tests.methods.stall import Selling, Visitor, payment
+from tests.methods.streams import EventSourceResponse, needs_streams, where_supported
 
 priced = price("0.01")
 
@@ -107,7 +107,7 @@ def fastapi_endpoints(ran: Ran, directory: Path) -> dict[str, tuple[Callable[...
         "function": (function, b'"done"'),
         "stream": (stream, b"1\n2\n"),
         "generator": (generator, b"1\n2\n"),
-        "streaming_response": (streaming_response, b"ab"),
+        "response in chunks": (streaming_response, b"ab"),
         "file_response": (file_response, b"ab" * 40_000),
         "partial": (functools.partial(with_argument, "done"), b'"done"'),
     }
@@ -116,7 +116,7 @@ def fastapi_endpoints(ran: Ran, directory: Path) -> dict[str, tuple[Callable[...
 KINDS = list(fastapi_endpoints(Ran(), Path("/dev/shm")))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", where_supported(KINDS))
 @pytest.mark.parametrize("settle", ["before", "after"])
 async def test_every_kind_of_fastapi_endpoint(
     kind: str, settle: Any, ran: Ran, tmp_path: Path
@@ -129,6 +129,7 @@ async def test_every_kind_of_fastapi_endpoint(
     assert served.body == content
 
 
+@needs_streams
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_server_sent_events(is_async: bool, ran: Ran) -> None:
     async def events() -> AsyncIterator[str]:
@@ -471,7 +472,7 @@ PLACES = [
     included_thrice,
     included_with_parameters,
     included_starlette_route,
-    mounted_in_an_included_router,
+    pytest.param(mounted_in_an_included_router, marks=needs_streams),
     mounted,
     mounted_twice,
     mounted_at_the_root,
@@ -491,14 +492,14 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("place", where_supported(PLACES), ids=lambda place: place.__name__)
 async def test_every_place(place: Callable[[Ran], tuple[Any, str]], ran: Ran) -> None:
     app, target = place(ran)
     selling = Selling()
     await check_is_sold(selling, selling.to(app), ran, target)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("place", where_supported(PLACES), ids=lambda place: place.__name__)
 async def test_every_place_with_the_middleware_wrapped_around_by_hand(
     place: Callable[[Ran], tuple[Any, str]], ran: Ran
 ) -> None:

@@ -18,6 +18,7 @@ from mpp_asgi.protocol import Challenge
 from mpp_asgi.stores.memory import MemoryStore
 from tests.methods.stall import Exchange, Line, Selling, Visitor, payment, scope_of
 from tests.methods.stores import FailingStore, SlowStore
+from tests.methods.streams import HAS_STREAMS, where_supported
 
 TARGETS = [
     "/paid",
@@ -42,15 +43,15 @@ def shop() -> FastAPI:
         await asyncio.sleep(0)
         yield "tent"
 
-    for prefix, settle in (("/", "before"), ("/after-", "after")):
-        priced = price("1", settle=settle)  # type: ignore[arg-type]
-        app.get(prefix + "stream")(priced(stream))
     app.get("/paid")(price("1")(paid))
     app.get("/after")(price("1", settle="after")(paid))
     app.add_api_route("/by-path", lambda: "content")
     hidden = FastAPI()
     hidden.get("/paid")(price("1")(paid))
-    hidden.get("/stream")(price("1")(stream))
+    if HAS_STREAMS:
+        app.get("/stream")(price("1")(stream))
+        app.get("/after-stream")(price("1", settle="after")(stream))
+        hidden.get("/stream")(price("1")(stream))
     app.mount("/hidden", copying(hidden))
     return app
 
@@ -110,7 +111,7 @@ async def cut_off(app: ASGIApp, target: str, challenge: Challenge, *, at: int, a
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "at every turn from then on"])
 @pytest.mark.parametrize("worker", ["here", "elsewhere"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", where_supported(TARGETS))
 async def test_a_request_cancelled_at_any_turn(target: str, worker: str, again: bool) -> None:
     served_whole: list[int] = []
     for at in range(500):
@@ -147,7 +148,7 @@ def check_nothing_leaked(sent: Exchange, selling: Selling) -> None:
 @pytest.mark.parametrize("worker", ["here", "elsewhere"])
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("writes", [False, True], ids=["before it writes", "after it wrote"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", where_supported(TARGETS))
 async def test_a_store_that_fails_at_any_call(
     target: str, writes: bool, lasting: bool, worker: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -94,7 +94,7 @@ async def test_a_key_in_the_query() -> None:
         return key
 
     visitor = Visitor(Selling().to(app))
-    assert (await visitor.get("/sold")).status == 401
+    assert (await visitor.get("/sold")).status in {401, 403}
     assert (await visitor.buy("GET", "/sold?key=mine")).json() == "mine"
 
 
@@ -170,7 +170,7 @@ async def test_a_credential_in_authorization_beside_the_bearer_is_found() -> Non
 async def test_a_bad_credential_of_a_stranger_is_a_strangers_first(shown: str) -> None:
     visitor = Visitor(Selling().to(guarded_by(HTTPBearer())))
     headers = {"payment-authorization": shown}
-    assert (await visitor.get("/sold", headers=headers)).status == 401
+    assert (await visitor.get("/sold", headers=headers)).status in {401, 403}
     known = {**headers, "authorization": "Bearer x"}
     refused = await visitor.get("/sold", headers=known)
     assert (refused.status, refused.problem) == (402, "malformed-credential")

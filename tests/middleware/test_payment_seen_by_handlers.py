@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mpp_asgi import Payment, Price, price
 from mpp_asgi.fastapi import CurrentPayment, current_payment
 from tests.methods.stall import Line, Selling, Visitor, payment, scope_of
+from tests.methods.streams import where_supported
 
 
 async def test_all_that_is_known_of_it() -> None:
@@ -70,7 +71,7 @@ def kinds() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", where_supported(kinds()))
 @pytest.mark.parametrize("place", ["application", "router", "hidden"])
 async def test_every_kind_of_endpoint_gets_it(kind: str, place: str) -> None:
     endpoint = price("1")(kinds()[kind])

@@ -48,9 +48,8 @@ async def item(item: int) -> int:
     return item
 
 
-async def stream() -> AsyncIterator[int]:
-    yield 1
-    yield 2
+async def stream() -> StreamingResponse:
+    return StreamingResponse(iter(["1", "2"]))
 
 
 async def error() -> None:

@@ -12,6 +12,7 @@ from mpp_asgi.fastapi import CurrentPayment
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from tests.methods.stall import Selling, Visitor, payment
+from tests.methods.streams import needs_streams
 
 
 class Endpoint:
@@ -127,6 +128,7 @@ async def test_a_response_that_is_too_large_to_hold_is_our_error_and_costs_nothi
     assert "hold_limit" in caplog.text
 
 
+@needs_streams
 async def test_an_endless_response_is_not_held_for_ever() -> None:
     app = FastAPI()
     made: list[int] = []

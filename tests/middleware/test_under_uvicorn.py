@@ -26,6 +26,12 @@ from mpp_asgi import price
 from mpp_asgi.protocol import Challenge
 from tests.methods.stall import Selling, payment
 
+# Older uvicorns use what the newest websockets calls deprecated.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:remove second argument of ws_handler:DeprecationWarning"),
+]
+
 
 class Server(uvicorn.Server):
     """Runs in a thread, on a port of its own."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket, WebSocketException
-from fastapi.security import APIKeyHeader
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
 from starlette.responses import PlainTextResponse
@@ -292,9 +291,13 @@ async def test_a_handshake_has_no_body_whatever_it_says(
 async def test_the_applications_own_refusal_comes_first_and_costs_nothing() -> None:
     app = FastAPI()
 
+    async def known(websocket: WebSocket) -> None:
+        if "x-key" not in websocket.headers:
+            raise WebSocketException(1008)
+
     @app.websocket("/guarded")
     @price("1")
-    async def guarded(websocket: WebSocket, key: str = Depends(APIKeyHeader(name="x-key"))) -> None:
+    async def guarded(websocket: WebSocket, user: None = Depends(known)) -> None:
         await websocket.accept()
 
     def refuse() -> None:
@@ -307,9 +310,8 @@ async def test_the_applications_own_refusal_comes_first_and_costs_nothing() -> N
 
     selling = Selling()
     socket = Socket(selling.to(app))
-    stranger = await socket.open("/guarded")
-    assert types(stranger)[0] != "websocket.accept"
-    assert stranger.messages[0].get("status", 403) in {401, 403}
+    stranger = await socket.open("/guarded", headers=payment(await socket.challenge("/guarded")))
+    assert [(m["type"], m.get("code")) for m in stranger.messages] == [("websocket.close", 1008)]
     headers = payment(await socket.challenge("/closed"))
     refused = await socket.open("/closed", headers=headers)
     assert [(m["type"], m.get("code")) for m in refused.messages] == [("websocket.close", 1013)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.endpoints import HTTPEndpoint
 
-from mpp_asgi import PriceError, price
+from mpp_asgi import Price, PriceError, price
 
 
 async def coroutine(city: str, days: int = 1) -> str:
@@ -45,6 +45,17 @@ def test_an_endpoint_keeps_its_name_signature_and_docstring(endpoint: Any) -> No
     assert inspect.signature(priced) == inspect.signature(endpoint)
     assert (priced.__name__, priced.__doc__) == (endpoint.__name__, endpoint.__doc__)
     assert inspect.unwrap(priced) is endpoint
+
+
+def test_annotations_that_cannot_be_looked_up_yet_stay_texts() -> None:
+    async def endpoint(city: str) -> None: ...
+
+    endpoint.__annotations__ = {"city": "City", "return": "Forecast"}
+    signature = inspect.signature(price("0.01")(endpoint))
+    assert signature.parameters["city"].annotation == "City"
+    endpoint.__annotations__ = {"city": "Price"}
+    signature = inspect.signature(price("0.01")(endpoint))
+    assert signature.parameters["city"].annotation is Price
 
 
 def test_outside_a_request_it_is_the_plain_function() -> None:
