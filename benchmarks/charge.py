@@ -149,6 +149,7 @@ def rows() -> Iterator[Row]:
     yield at_most(3, f"{case}, SQLite store", 1000 * median(sqlite), "ms")
     yield fact(f"{case}, memory store", 1000 * median(memory), "ms")
     profile = asyncio.run(_profile(recording))
+    results.FOLDER.mkdir(exist_ok=True)
     (results.FOLDER / "charge-profile.txt").write_text(profile, encoding="utf-8")
 
 
