@@ -9,6 +9,7 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.protocol import Credential, Receipt
 from mpp_asgi.stellar.push import PUSH_SECONDS
+from tests.charge.bad_line import Plan, altered, shop_on_bad_line
 from tests.charge.forgery import hash_of, transaction_in
 from tests.shop import PRICE, START, Shop, open_shop
 
@@ -212,3 +213,31 @@ async def test_stolen_transaction_is_its_payers(shop: Shop, payers_turn: str) ->
     assert sorted(answer.status_code for answer in answers) == [200, 402]
     assert answers[shown.index(theft)].status_code == 402
     assert shop.runs == ["/paid"]
+
+
+async def test_settlement_of_a_former_sponsor_is_no_push(tmp_path: Path) -> None:
+    """The sponsor's key was changed, so that nothing in the transaction is the server's any more."""
+    store = f"sqlite:///{tmp_path}/charges.db"
+    async with open_shop(store=store) as shop:
+        payer = shop.payer()
+        paid = await shop.show(payer.sponsored((await shop.challenges())[0]))
+        hash_ = Receipt.from_header(paid.headers["payment-receipt"]).reference
+    successor = Keypair.from_raw_ed25519_seed(b"f" * 32).secret
+    async with open_shop(
+        sandbox=shop.sandbox, time=shop.time, sponsor=successor, store=store
+    ) as later:
+        again = payer.signed_hash((await later.challenges())[1], hash_)
+        assert refusal(await later.show(again)) == "invalid-challenge"
+        assert later.runs == []
+
+
+async def test_node_that_answers_with_another_transaction_is_not_believed() -> None:
+    async with shop_on_bad_line() as (shop, line):
+        payer = shop.payer()
+        challenge = (await shop.challenges())[1]
+        paid, other = [payer.push(payer.transfer(challenge)) for _ in range(2)]
+        envelope = shop.ask("getTransaction", hash=other)["envelopeXdr"]
+        line.follow(Plan("getTransaction", 0, altered(envelopeXdr=envelope)))
+        credential = payer.signed_hash(challenge, paid)
+        assert (await shop.show(credential)).status_code == 503
+        assert (await shop.show(credential)).status_code == 200
