@@ -216,7 +216,7 @@ async def test_stolen_transaction_is_its_payers(shop: Shop, payers_turn: str) ->
 
 
 async def test_settlement_of_a_former_sponsor_is_no_push(tmp_path: Path) -> None:
-    """The sponsor's key was changed, so that nothing in the transaction is the server's any more."""
+    """The sponsor's key was changed: nothing in the transaction is the server's any more."""
     store = f"sqlite:///{tmp_path}/charges.db"
     async with open_shop(store=store) as shop:
         payer = shop.payer()
