@@ -5,9 +5,10 @@
 """
 
 from mpp_asgi.config import ConfigError, Settings
+from mpp_asgi.endpoints import price
 from mpp_asgi.middleware import PaymentMiddleware
 from mpp_asgi.payment import Payment
-from mpp_asgi.pricing import Price, PriceError, Tariff, price, tariff
+from mpp_asgi.pricing import Price, PriceError, Tariff, tariff
 from mpp_asgi.stellar.network import Token
 
 __version__ = "0.1.0"

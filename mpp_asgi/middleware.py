@@ -8,10 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
+from mpp_asgi.endpoints import current_visit, is_priced_by_name
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, World, open_house
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
-from mpp_asgi.pricing import PriceError, Tariff, current_visit, is_priced_by_name, tariff
+from mpp_asgi.pricing import PriceError, Tariff, tariff
 from mpp_asgi.routes import RouteTable
 from mpp_asgi.toll import is_local, quick_demand
 from mpp_asgi.visit import Visit

@@ -1,7 +1,7 @@
 """Which priced route would take a request: known early, so that unpaid requests cost little.
 
 Routing decides once, and it is the application's own router that decides: a decorated endpoint
-insists on its payment itself, whatever brought the request there (see `pricing`). This table only
+insists on its payment itself, whatever brought the request there (see `endpoints`). This table only
 *foresees* that decision, by asking the very same route objects, so that an unpaid request is
 answered before any of the application runs. Where it cannot see (an unknown kind of route, a
 rewriting middleware further in) it says so with ``None``, and the endpoint's insistence decides.
@@ -25,7 +25,7 @@ from starlette.routing import (
     WebSocketRoute,
 )
 
-from mpp_asgi.pricing import Tariff, is_priced_elsewhere, tariff_of, tariffs_of
+from mpp_asgi.endpoints import is_priced_elsewhere, tariff_of, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from mpp_asgi.path_prices import PathPrices
+    from mpp_asgi.pricing import Tariff
 
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
 _MOST_NESTING = 32
