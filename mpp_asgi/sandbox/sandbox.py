@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stellar_sdk import Keypair
 
-from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from mpp_asgi.sandbox.contracts.registry import CHANNEL_WASM_HASH, CONTRACTS
 from mpp_asgi.sandbox.face import create_app
 from mpp_asgi.sandbox.faults import AnswerLostError
 from mpp_asgi.sandbox.friendbot import Friendbot
 from mpp_asgi.sandbox.funds import Amount, Funds, base_units
-from mpp_asgi.sandbox.genesis import TESTNET_PASSPHRASE, USDC, bank_keypair, genesis
+from mpp_asgi.sandbox.genesis import (
+    TESTNET_PASSPHRASE,
+    USDC,
+    bank_keypair,
+    channel_factory,
+    genesis,
+)
 from mpp_asgi.sandbox.ledger import Ledger
 from mpp_asgi.sandbox.network import Network
 from mpp_asgi.sandbox.queue import Status
@@ -48,7 +54,9 @@ class Sandbox:
     address. The secret key of that issuer is unknown here as anywhere; USDC is given out by
     :meth:`fund`. A test that needs an issuer's key creates an asset of its own.
 
-    No Wasm runs here: ``contracts`` are written in Python, and stand for a Wasm by its hash.
+    No Wasm runs here: ``contracts`` are written in Python, and stand for a Wasm by its hash. There
+    are those of the assets, the one-way channel and its factory;
+    ``CONTRACTS.with_wasm(hash, functions)`` has one more.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ class Sandbox:
             ),
             now=clock(),
             close_interval=close_interval,
-            genesis=genesis(network_id, bank),
+            genesis=genesis(network_id, bank, contracts.uploaded),
         )
         self._node = Node(
             self._ledger,
@@ -90,6 +98,10 @@ class Sandbox:
         """The contract of USDC (``C…``)."""
         self.xlm = str(NATIVE.contract(network_id))
         """The contract of XLM (``C…``)."""
+        self.channel_factory = str(channel_factory(network_id))
+        """The contract (``C…``) that opens one-way channels; its administrator is the bank."""
+        self.channel_wasm_hash = CHANNEL_WASM_HASH.hex()
+        """The Wasm hash of the channels that the factory opens."""
         self.usdc_issuer = Keypair.from_raw_ed25519_public_key(USDC.issuer)
         """The issuer of USDC; a public key only, it cannot sign."""
 

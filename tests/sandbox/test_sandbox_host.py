@@ -5,6 +5,7 @@ The contract here is written for these tests; it stands for a Wasm as any contra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from stellar_sdk import xdr as sdk
 from stellar_sdk.auth import authorize_entry
 
 from mpp_asgi.sandbox.contracts.registry import CONTRACTS
-from mpp_asgi.sandbox.host.environment import Contracts
-from mpp_asgi.sandbox.host.errors import ErrorType, HostError
 from mpp_asgi.sandbox.host.native import Function, Parameter
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction, Invocation
 from mpp_asgi.sandbox.wire.values import (
@@ -28,6 +27,7 @@ from mpp_asgi.sandbox.wire.values import (
     i128_val,
     symbol_val,
     u32_val,
+    vec_val,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from conftest import Stage
 
-    from mpp_asgi.sandbox.host.invocation import Host
+    from mpp_asgi.sandbox.host.guest import Guest
 
 # The contract
 
@@ -43,97 +43,98 @@ WASM = b"\0asm of a contract written in Python"
 COUNT = symbol_val("count")
 
 
-def _constructor(host: Host, start: int) -> Val:
+def _constructor(guest: Guest, start: int) -> Val:
     if start > 100:
-        raise host.error(ErrorType.CONTRACT, 1, "too much to begin with")
-    host.put_instance_value(COUNT, u32_val(start))
+        guest.fail(1)
+    guest.put(COUNT, u32_val(start))
     return VOID
 
 
-def _count(host: Host) -> Val:
-    return host.instance_value(COUNT)
+def _count(guest: Guest) -> Val:
+    value = guest.get(COUNT)
+    return u32_val(0) if value is None else value
 
 
-def _add(host: Host, amount: int) -> Val:
-    host.put_instance_value(COUNT, u32_val(host.instance_value(COUNT).value + amount))
-    return host.instance_value(COUNT)
+def _add(guest: Guest, amount: int) -> Val:
+    guest.put(COUNT, u32_val(_count(guest).value + amount))
+    return _count(guest)
 
 
-def _fail_after_adding(host: Host, amount: int) -> Val:
-    _add(host, amount)
-    host.emit([symbol_val("added")], u32_val(amount))
-    raise host.error(ErrorType.CONTRACT, 2, "changed my mind")
+def _fail_after_adding(guest: Guest, amount: int) -> Val:
+    _add(guest, amount)
+    guest.emit([symbol_val("added")], u32_val(amount))
+    guest.fail(2)
 
 
-def _pay_out(host: Host, token: Address, to: Address, amount: int) -> Val:
+def _pay_out(guest: Guest, token: Address, to: Address, amount: int) -> Val:
     """Pay of the contract's own: whoever calls a token directly has allowed it by that."""
-    args = [address_val(host.contract), address_val(to), i128_val(amount)]
-    return host.call(token, "transfer", args)
+    args = [address_val(guest.contract), address_val(to), i128_val(amount)]
+    return guest.call(token, "transfer", args)
 
 
-def _pay_for(host: Host, owner: Address, token: Address, to: Address, amount: int) -> Val:
+def _pay_for(guest: Guest, owner: Address, token: Address, to: Address, amount: int) -> Val:
     """Pay of somebody else's, who has to allow this call and the one below it."""
-    host.require_auth(owner)
+    guest.require_auth(owner)
     args = [address_val(owner), address_val(to), i128_val(amount)]
-    return host.call(token, "transfer", args)
+    return guest.call(token, "transfer", args)
 
 
-def _pay_twice(host: Host, owner: Address, token: Address, to: Address, amount: int) -> Val:
-    _pay_for(host, owner, token, to, amount)
-    return host.call(token, "transfer", [address_val(owner), address_val(to), i128_val(amount)])
+def _pay_twice(guest: Guest, owner: Address, token: Address, to: Address, amount: int) -> Val:
+    _pay_for(guest, owner, token, to, amount)
+    return guest.call(token, "transfer", [address_val(owner), address_val(to), i128_val(amount)])
 
 
 def _pass_on(
-    host: Host, other: Address, owner: Address, token: Address, to: Address, amount: int
+    guest: Guest, other: Address, owner: Address, token: Address, to: Address, amount: int
 ) -> Val:
     """Nothing of our own to allow: only the call below, or two below, needs it."""
     args = [address_val(owner), address_val(token), address_val(to), i128_val(amount)]
-    return host.call(other, "pay_for", args)
+    return guest.call(other, "pay_for", args)
 
 
 def _have_it_paid(
-    host: Host, other: Address, token: Address, to: Address, amount: int, allowed: bool
+    guest: Guest, other: Address, token: Address, to: Address, amount: int, allowed: bool
 ) -> Val:
     """Another contract pays of ours; it can if we allow the call below it beforehand."""
-    me, receiver = address_val(host.contract), address_val(to)
+    me, receiver = address_val(guest.contract), address_val(to)
     if allowed:
         below = AuthorizedFunction.call(token, "transfer", (me, receiver, i128_val(amount)))
-        host.allow_own([Invocation.of(below)])
-    return host.call(other, "pay_for", [me, address_val(token), receiver, i128_val(amount)])
+        guest.allow_own([Invocation.of(below)])
+    return guest.call(other, "pay_for", [me, address_val(token), receiver, i128_val(amount)])
 
 
-def _attempt(host: Host, other: Address, amount: int) -> Val:
+def _attempt(guest: Guest, other: Address, amount: int) -> Val:
     """Call what fails and take it as it is; true if it did fail."""
-    result = host.try_call(other, "fail_after_adding", [u32_val(amount)])
-    host.emit([symbol_val("tried")], bool_val(isinstance(result, HostError)))
-    return bool_val(isinstance(result, HostError))
+    result = guest.try_call(other, "fail_after_adding", [u32_val(amount)])
+    guest.emit([symbol_val("tried")], bool_val(result.kind is Kind.ERROR))
+    return bool_val(result.kind is Kind.ERROR)
 
 
-def _attempt_missing(host: Host, token: Address) -> Val:
+def _attempt_missing(guest: Guest, token: Address) -> Val:
     """Call a token for more than there is."""
-    args = [address_val(host.contract), address_val(host.contract), i128_val(1)]
-    result = host.try_call(token, "transfer", args)
-    return result.value if isinstance(result, HostError) else result
+    args = [address_val(guest.contract), address_val(guest.contract), i128_val(1)]
+    (error_type, code) = guest.try_call(token, "transfer", args).value
+    return vec_val([u32_val(error_type), u32_val(code)])
 
 
-def _reenter(host: Host, other: Address) -> Val:
-    return host.call(other, "add_to", [address_val(host.contract)])
+def _reenter(guest: Guest, other: Address) -> Val:
+    return guest.call(other, "add_to", [address_val(guest.contract)])
 
 
-def _add_to(host: Host, other: Address) -> Val:
-    return host.call(other, "add", [u32_val(1)])
+def _add_to(guest: Guest, other: Address) -> Val:
+    return guest.call(other, "add", [u32_val(1)])
 
 
-def _check_auth(host: Host, payload: bytes, signature: Val, contexts: Val) -> Val:
+def _check_auth(guest: Guest, payload: bytes, signature: Val, contexts: Val) -> Val:
     """The right password for as many calls as it says."""
     del payload
     if signature.kind is not Kind.U32 or signature.value != len(contexts.value):
-        raise host.error(ErrorType.CONTRACT, 3, "not by me")
+        guest.fail(3)
     return VOID
 
 
-def _reserved(host: Host, other: Address) -> Val:
-    return host.call(other, "__check_auth", [])
+def _reserved(guest: Guest, other: Address) -> Val:
+    return guest.call(other, "__check_auth", [])
 
 
 _A = Parameter.ADDRESS
@@ -163,8 +164,8 @@ RELAY = {
 
 @pytest.fixture
 def stage(new_stage: Callable[..., Stage]) -> Stage:
-    contracts = Contracts(asset=CONTRACTS.asset, by_wasm={sha256(WASM).digest(): RELAY})
-    return new_stage(contracts=contracts)
+    by_wasm = {**CONTRACTS.by_wasm, sha256(WASM).digest(): RELAY}
+    return new_stage(contracts=replace(CONTRACTS, by_wasm=by_wasm))
 
 
 def perform(stage: Stage, envelope: TransactionEnvelope) -> Any:
@@ -274,9 +275,7 @@ def test_a_failure_that_is_caught_undoes_what_lies_below(stage: Stage, relay: st
 def test_the_error_that_is_caught_is_the_tokens(stage: Stage, relay: str) -> None:
     envelope = call(stage, relay, "attempt_missing", address(stage.usdc))
     result = stage.simulate(envelope)["results"][0]
-    error = sdk.SCVal.from_xdr(result["xdr"]).error
-    assert error is not None
-    assert error.contract_code.uint32 == 10  # not enough of a balance
+    assert scval.to_native(sdk.SCVal.from_xdr(result["xdr"])) == [0, 10]  # not enough of a balance
 
 
 def test_a_contract_pays_of_its_own(stage: Stage, relay: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +17,19 @@ class Contracts:
 
     asset: Contract
     by_wasm: Mapping[bytes, Contract]
+    uploaded: Mapping[bytes, bytes] = field(default_factory=dict)
+    """What is on the ledger from its first day on: by hash, the code to show for it."""
+
+    def with_wasm(self, wasm_hash: bytes, contract: Contract, code: bytes = b"") -> Contracts:
+        """These and another one, on the ledger from the first day on.
+
+        Anything may stand for any hash: so can a contract that only looks like another.
+        """
+        return replace(
+            self,
+            by_wasm={**self.by_wasm, wasm_hash: contract},
+            uploaded={**self.uploaded, wasm_hash: code},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from mpp_asgi.sandbox.host.creation import create_contract
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.validation import check_entry, check_value
-from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
 from mpp_asgi.sandbox.wire.entries import ContractCode
 from mpp_asgi.sandbox.wire.keys import contract_code_key
 from mpp_asgi.sandbox.wire.operations import CreateContract, InvokeContract
-from mpp_asgi.sandbox.wire.values import (
-    AddressKind,
-    Instance,
-    Val,
-    address_val,
-    bytes_val,
-    symbol_val,
-)
+from mpp_asgi.sandbox.wire.values import AddressKind, Val, address_val, bytes_val, symbol_val
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,52 +54,9 @@ def _invoke(host: Host, function: InvokeContract) -> Val:
 
 
 def _create(host: Host, function: CreateContract) -> Val:
-    preimage = function.preimage
     for value in function.args:
         check_value(host, value)
-    if preimage.deployer is None:
-        return _instantiate(host, function)
-    host.authorization.push(None)
-    try:
-        creation = AuthorizedFunction.create(preimage, function.executable, function.args)
-        host.authorization.require(preimage.deployer, creation)
-        return _instantiate(host, function)
-    finally:
-        host.authorization.pop()
-
-
-def _instantiate(host: Host, function: CreateContract) -> Val:
-    asset = function.preimage.asset
-    wasm_hash = function.executable.wasm_hash
-    if (asset is None) == (wasm_hash is None):
-        text = (
-            "address preimage is not allowed for StellarAsset executable"
-            if asset is None
-            else "asset preimage is not allowed for Wasm or external reference executable"
-        )
-        raise host.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, text)
-    contract = function.preimage.address(host.environment.network_id)
-    if host.has_instance(contract):
-        raise host.error(
-            ErrorType.STORAGE,
-            ErrorCode.EXISTING_VALUE,
-            "contract already exists",
-            [bytes_val(contract.key)],
-        )
-    if wasm_hash is not None:
-        _require_code(host, wasm_hash)
-    host.put_instance(contract, Instance(function.executable, None))
-    if asset is not None:
-        host.call(contract, "init_asset", [bytes_val(asset.xdr)])
-    else:
-        host.construct(contract, function.args)
-    return address_val(contract)
-
-
-def _require_code(host: Host, wasm_hash: bytes) -> None:
-    args = [bytes_val(wasm_hash)]
-    if host.find(contract_code_key(wasm_hash), ContractCode, _CODE, args) is None:
-        raise host.error(ErrorType.STORAGE, ErrorCode.MISSING_VALUE, "Wasm does not exist", args)
+    return address_val(create_contract(host, function))
 
 
 def _upload(host: Host, function: UploadWasm) -> Val:

@@ -13,12 +13,14 @@ from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.events import EventLog, message
 from mpp_asgi.sandbox.host.native import call_native
 from mpp_asgi.sandbox.host.validation import MAX_DEPTH
+from mpp_asgi.sandbox.host.wasm import call_wasm, find_wasm
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
-from mpp_asgi.sandbox.wire.entries import Account, ContractData, Entry
+from mpp_asgi.sandbox.wire.entries import Account, ContractCode, ContractData, Entry
 from mpp_asgi.sandbox.wire.keys import (
     PERSISTENT,
     TEMPORARY,
     account_key,
+    contract_code_key,
     contract_data_key,
     value_order,
 )
@@ -42,13 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mpp_asgi.sandbox.host.environment import Environment
-    from mpp_asgi.sandbox.host.native import Contract
     from mpp_asgi.sandbox.host.storage import Storage
     from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry, Invocation
 
 E = TypeVar("E", bound=Entry)
 
 _INSTANCE = "contract instance"
+_CODE = "contract code"
 _DATA = "contract data key"
 _ACCOUNT = "account"
 _CHECK_AUTH = "__check_auth"
@@ -100,31 +102,26 @@ class Host:
             )
         return self._call(contract, name, args)
 
-    def try_call(self, contract: Address, name: str, args: Sequence[Val]) -> Val | HostError:
-        """Call a function and take its failure as a value, where it is one to be caught."""
-        try:
-            return self.call(contract, name, args)
-        except HostError as problem:
-            if not problem.is_recoverable:
-                raise
-            return problem
-
     def construct(self, contract: Address, args: Sequence[Val]) -> None:
         """Run a new contract's constructor; one that takes nothing may be missing."""
-        functions = self._functions(self.instance_of(contract))
-        if _CONSTRUCTOR not in functions and not args:
-            return
+        wasm_hash = self.instance_of(contract).executable.wasm_hash
+        if wasm_hash is not None:
+            find_wasm(self, wasm_hash)
         try:
-            self._call(contract, _CONSTRUCTOR, args)
+            result = self._call(contract, _CONSTRUCTOR, args, optional=not args)
         except HostError as problem:
             if not problem.is_recoverable:
                 raise
+            # What it failed with stays hidden from contracts that create contracts.
             raise self.error(
                 ErrorType.CONTEXT,
                 ErrorCode.INVALID_ACTION,
                 "constructor invocation has failed with error",
                 [problem.value],
             ) from None
+        if result.kind is not Kind.VOID:
+            text = "constructor returned non-void value"
+            raise self.error(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE, text, [result])
 
     def _call(
         self,
@@ -132,6 +129,8 @@ class Host:
         name: str,
         args: Sequence[Val],
         reentry: Reentry = Reentry.PROHIBITED,
+        *,
+        optional: bool = False,
     ) -> Val:
         if len(self.calls) >= MAX_DEPTH:
             raise HostError(ErrorType.CONTEXT, ErrorCode.EXCEEDED_LIMIT)
@@ -141,9 +140,14 @@ class Host:
         self.events.diagnose(caller, topics, args)
         self.budget.charge(cost.CALL)
         instance = self.instance_of(contract)
-        functions = self._functions(instance)
         call = Call(contract, name, tuple(args), instance)
-        result = self._run(call, lambda: call_native(self, functions, name, args))
+        wasm_hash = instance.executable.wasm_hash
+        if wasm_hash is None:
+            functions = self.environment.contracts.asset
+            result = self._run(call, lambda: call_native(self, functions, name, args))
+        else:
+            wasm = find_wasm(self, wasm_hash)
+            result = self._run(call, lambda: call_wasm(self, wasm, name, args, optional=optional))
         self.events.diagnose(contract, [symbol_val("fn_return"), symbol_val(name)], [result])
         return result
 
@@ -158,21 +162,6 @@ class Host:
             ErrorType.CONTEXT, ErrorCode.INVALID_ACTION, "Contract re-entry is not allowed"
         )
 
-    def _functions(self, instance: Instance) -> Contract:
-        wasm_hash = instance.executable.wasm_hash
-        contracts = self.environment.contracts
-        if wasm_hash is None:
-            return contracts.asset
-        functions = contracts.by_wasm.get(wasm_hash)
-        if functions is None:
-            raise self.error(
-                ErrorType.WASM_VM,
-                ErrorCode.INVALID_ACTION,
-                "the sandbox runs no Wasm and has no native contract of this hash",
-                [bytes_val(wasm_hash)],
-            )
-        return functions
-
     def _run(self, call: Call, body: Callable[[], Val]) -> Val:
         stored = self.storage.snapshot()
         events = len(self.events)
@@ -180,7 +169,7 @@ class Host:
         self.authorization.push(call.contract)
         allowed = self.authorization.snapshot()
         try:
-            result = body()
+            result = self._accept(body())
             self._persist(call)
         except HostError:
             self.storage.rollback(stored)
@@ -191,6 +180,17 @@ class Host:
             self.authorization.pop()
             self.calls.pop()
         return result
+
+    def _accept(self, result: Val) -> Val:
+        """Contracts fail also by returning an error, if it is one of their own."""
+        if result.kind is not Kind.ERROR:
+            return result
+        error_type, code = result.value
+        if error_type == ErrorType.CONTRACT:
+            text = "escalating Ok(ScErrorType::Contract) frame-exit to Err"
+            raise self.error(ErrorType.CONTRACT, code, text)
+        text = "frame-exit with Ok(Error) carrying a non-ScErrorType::Contract Error"
+        raise self.error(ErrorType.CONTEXT, ErrorCode.INVALID_ACTION, text, [result])
 
     def _persist(self, call: Call) -> None:
         """Write changed instance storage back, also into outer calls of the same contract."""
@@ -340,6 +340,14 @@ class Host:
         key = contract_data_key(self.contract, name, durability)
         self.storage.extend(key, threshold, extend_to)
 
+    def load_code(self, wasm_hash: bytes) -> ContractCode:
+        """A Wasm, which must be on the ledger."""
+        args = [bytes_val(wasm_hash)]
+        code = self.find(contract_code_key(wasm_hash), ContractCode, _CODE, args)
+        if code is None:
+            raise self._missing(_CODE)
+        return code
+
     def instance_of(self, contract: Address) -> Instance:
         """The instance of a contract, which must exist."""
         key = contract_data_key(contract, INSTANCE_KEY, PERSISTENT)
@@ -387,6 +395,11 @@ class Host:
     def emit(self, topics: Sequence[Val], data: Val) -> None:
         self.budget.charge(cost.EVENT)
         self.events.emit(self.contract, topics, data)
+
+    def log(self, text: str, args: Sequence[Val]) -> None:
+        """A note for whoever reads the diagnostics."""
+        contract = self.calls[-1].contract if self.calls else None
+        self.events.diagnose(contract, [symbol_val("log")], message(text, args))
 
     def error(
         self, error_type: ErrorType, code: int, text: str, args: Sequence[Val] = ()

@@ -52,7 +52,9 @@ _SIZES = {Parameter.BYTES_32: 32, Parameter.BYTES_64: 64}
 class Function:
     parameters: tuple[Parameter, ...]
     run: Callable[..., Val]
-    """Called with the host and one Python value per parameter."""
+    """Called with the host (what stands for a Wasm: with a guest's view of it) and one Python
+    value per parameter.
+    """
 
     def call(self, host: Host, name: str, args: Sequence[Val]) -> Val:
         if len(args) != len(self.parameters):
@@ -62,7 +64,7 @@ class Function:
                 "wrong number of args to func",
                 [symbol_val(name)],
             )
-        values = [_convert(p, arg) for p, arg in zip(self.parameters, args, strict=True)]
+        values = [convert(p, arg) for p, arg in zip(self.parameters, args, strict=True)]
         return self.run(host, *values)
 
 
@@ -78,7 +80,8 @@ def call_native(host: Host, contract: Contract, name: str, args: Sequence[Val]) 
     return function.call(host, name, args)
 
 
-def _convert(parameter: Parameter, value: Val) -> Any:
+def convert(parameter: Parameter, value: Val) -> Any:
+    """The Python value of an argument; :class:`HostError` when it is of another type."""
     if parameter is Parameter.ANY:
         return value
     if parameter in {Parameter.ADDRESS, Parameter.MUXED_ADDRESS}:

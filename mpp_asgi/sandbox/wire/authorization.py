@@ -53,6 +53,11 @@ class ContractIdPreimage:
             return cls(None, b"", asset, reader.since(start))
         raise XdrError(f"unknown kind of contract id {kind}")
 
+    @classmethod
+    def of(cls, deployer: Address, salt: bytes) -> ContractIdPreimage:
+        """What a deployer's contract with a 32-byte salt gets its address from."""
+        return cls(deployer, salt, None, ZERO + deployer.xdr + salt)
+
     def address(self, network_id: bytes) -> Address:
         """The contract's address on a network."""
         return Address.contract(sha256(_CONTRACT_ID + network_id + self.xdr).digest())

@@ -1,0 +1,1 @@
+"""The channel factory: opens channels for whoever asks, all of the same Wasm."""
