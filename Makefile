@@ -8,7 +8,11 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE_FLOOR := 90
 WORKERS := --numprocesses=auto --maxprocesses=8
 
-.PHONY: help demo test check bench test-lowest clean
+# What `make oracle` builds the network's contract host into, and the contracts it is given.
+ORACLE_BUILD ?= .cache/oracle
+WASM ?=
+
+.PHONY: help demo test check bench test-lowest oracle clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +36,11 @@ bench: $(VENV)/installed ## every figure the README quotes, into benchmarks/resu
 
 test-lowest: $(LOWEST)/installed ## every test, on the lowest versions we declare
 	$(LOWEST)/bin/python -m pytest $(WORKERS)
+
+oracle: $(VENV)/installed ## ask the network's own contract host anew (needs cargo; WASM="name=file.wasm ...")
+	CARGO_TARGET_DIR=$(abspath $(ORACLE_BUILD)) nice cargo build --release --locked --quiet \
+	  --manifest-path tests/oracle/host/Cargo.toml
+	$(VENV)/bin/python -m tests.oracle $(ORACLE_BUILD)/release/oracle $(WASM)
 
 clean: ## back to a fresh checkout: environments, caches, coverage
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist

@@ -1,0 +1,73 @@
+"""``python -m tests.oracle PROGRAM [NAME=CODE.wasm ...]``: record what the network answers.
+
+Makes every scenario from its seed, asks the host, writes the vectors, and asks the sandbox.
+Ends with 1 where the two differ.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.oracle import vectors
+from tests.oracle.differences import differences
+from tests.oracle.host import Host, crate_version
+from tests.oracle.replay import play
+from tests.oracle.topics import TOPICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tests.oracle.replay import Answer
+    from tests.oracle.scenario import Scenario
+
+SEED = 20_261_122
+_SHOWN = 10
+
+
+def main() -> int:
+    parser = ArgumentParser(prog="python -m tests.oracle", description=__doc__)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("codes", nargs="*", metavar="NAME=CODE.wasm")
+    options = parser.parse_args()
+    codes = dict(code.split("=", 1) for code in options.codes)
+    host = Host(options.program, {name: Path(path) for name, path in codes.items()})
+    wrong = 0
+    for topic, tell in TOPICS.items():
+        scenarios = list(tell(Random(f"{SEED} {topic}")))
+        answers = host.play(scenarios)
+        pairs = list(zip(scenarios, answers, strict=True))
+        vectors.write(topic, pairs)
+        wrong += _report(topic, pairs, host.hashes())
+    origin = {
+        "soroban-env-host": crate_version("soroban-env-host"),
+        "stellar-xdr": crate_version("stellar-xdr"),
+        "seed": SEED,
+        "codes": {name: digest.hex() for name, digest in host.hashes().items()},
+    }
+    vectors.ORIGIN.write_text(json.dumps(origin, indent=2) + "\n")
+    return 1 if wrong else 0
+
+
+def _report(
+    topic: str, pairs: Iterable[tuple[Scenario, list[Answer]]], codes: Mapping[str, bytes]
+) -> int:
+    scenarios = calls = 0
+    found = []
+    for scenario, expected in pairs:
+        scenarios += 1
+        calls += len(expected)
+        here = play(scenario, codes)
+        for number, (theirs, ours) in enumerate(zip(expected, here, strict=True)):
+            found += [f"{scenario.name}, call {number}: {d}" for d in differences(theirs, ours)]
+    print(f"{topic:16} {scenarios:5} scenarios {calls:6} calls {len(found):5} differences")
+    for difference in found[:_SHOWN]:
+        print(difference)
+    return len(found)
+
+
+sys.exit(main())

@@ -1,0 +1,262 @@
+"""Plays scenarios on the sandbox, which answers in the form of the network's host."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stellar_sdk import xdr
+
+from mpp_asgi.sandbox import soroban
+from mpp_asgi.sandbox.contract_operations import environment
+from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from mpp_asgi.sandbox.host.errors import HostError
+from mpp_asgi.sandbox.host.execution import run
+from mpp_asgi.sandbox.host.invocation import Host
+from mpp_asgi.sandbox.host.storage import Storage
+from mpp_asgi.sandbox.network import Moment, Network
+from mpp_asgi.sandbox.settings import Settings
+from mpp_asgi.sandbox.signatures import Verifier
+from mpp_asgi.sandbox.state import Layer, State, live_until
+from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
+from mpp_asgi.sandbox.wire.entries import ContractCode, Ttl
+from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl, is_temporary
+from mpp_asgi.sandbox.wire.operations import InvokeHostFunction, OperationKind, read_operation
+from mpp_asgi.sandbox.wire.stream import ZERO, Reader, u32
+from mpp_asgi.sandbox.wire.values import Address
+from tests.oracle.entries import NETWORK_ID
+from tests.oracle.ledger_entries import parse_entry
+from tests.oracle.scenario import Call, Jump, Record, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mpp_asgi.sandbox.host.environment import Contracts
+    from mpp_asgi.sandbox.soroban import Change
+    from mpp_asgi.sandbox.wire.values import Val
+
+Outcome = dict[str, Any]
+Answer = dict[str, Outcome]
+
+SECONDS_PER_LEDGER = 5
+NONCE = 0x2ECA69C5CE9DFC4A
+"""The nonce the host draws from the oracle's seed; no contract here makes it draw another."""
+VERIFIER = Verifier()
+
+
+def play(
+    scenario: Scenario,
+    codes: Mapping[str, bytes] | None = None,
+    contracts: Contracts = CONTRACTS,
+) -> list[Answer]:
+    """An answer for each call; ``codes`` are hashes of codes by the names scenarios call them."""
+    stage = Stage.of(scenario, codes or {}, contracts)
+    answers = []
+    for step in scenario.steps:
+        if isinstance(step, Jump):
+            stage.sequence += step.ledgers
+            stage.close_time += SECONDS_PER_LEDGER * step.ledgers
+        else:
+            answers.append(stage.call(step))
+    return answers
+
+
+@dataclass(slots=True)
+class Stage:
+    """A ledger in the middle of a scenario."""
+
+    network: Network
+    state: State
+    sequence: int
+    close_time: int
+
+    @classmethod
+    def of(cls, scenario: Scenario, codes: Mapping[str, bytes], contracts: Contracts) -> Stage:
+        network = Network(
+            network_id=NETWORK_ID, settings=Settings(), contracts=contracts, verifier=VERIFIER
+        )
+        stage = cls(network, State(), scenario.sequence, scenario.timestamp)
+        for encoded, until in scenario.entries:
+            entry = parse_entry(b64decode(encoded))
+            stage.state.write(entry.key, (entry, 1))
+            if until is not None:
+                ttl = Ttl(entry.key, until)
+                stage.state.write(ttl.key, (ttl, 1))
+        for name, until in scenario.codes:
+            # The sandbox runs no Wasm: that there is a code of this hash is all it looks at.
+            code = ContractCode(wasm_hash=codes[name], code=b"")
+            ttl = Ttl(code.key, until)
+            stage.state.write(code.key, (code, 1))
+            stage.state.write(ttl.key, (ttl, 1))
+        return stage
+
+    def call(self, call: Call) -> Answer:
+        answer: Answer = {}
+        if call.record is not None:
+            answer["record"] = self._simulate(call, None, call.record)
+        if call.auth is not None:
+            auth = [AuthorizationEntry.parse(b64decode(entry)) for entry in call.auth]
+            answer["simulate"] = self._simulate(call, auth, Record())
+            answer["apply"] = self._apply(call, auth, answer["simulate"]["footprint"])
+        return answer
+
+    def _host(
+        self,
+        call: Call,
+        storage: Storage,
+        auth: list[AuthorizationEntry] | None,
+        record: Record,
+    ) -> Host:
+        source = Address.account(xdr.AccountID.from_xdr(call.source).account_id.ed25519.uint256)
+        return Host(
+            environment(self.network, Moment(self.sequence, self.close_time)),
+            storage,
+            source=source,
+            authorization=auth,
+            instructions=self.network.settings.max_instructions,
+            allow_non_root=record.non_root,
+            upgraded=record.upgraded,
+            new_nonce=lambda: NONCE,
+        )
+
+    def _simulate(
+        self,
+        call: Call,
+        auth: list[AuthorizationEntry] | None,
+        record: Record,
+    ) -> Outcome:
+        storage = Storage(self.state, self.sequence, self.network.settings)
+        host = self._host(call, storage, auth, record)
+        try:
+            value = run(host, _function(call), auth or ())
+        except HostError as problem:
+            return _failure(host, problem) | {"footprint": _footprint(storage)}
+        recorded = []
+        if auth is None:
+            recorded = [_text(entry.xdr) for entry in host.authorization.recorded()]
+            host.emulate_authentication()
+        outcome = self._success(host, value)
+        if recorded:
+            outcome["auth"] = recorded
+        found = soroban.changes(storage, self.state)
+        outcome["footprint"] = _footprint(storage)
+        outcome["disk_read_bytes"] = self._disk_read_bytes(storage)
+        outcome["write_bytes"] = soroban.written_bytes(found)
+        return outcome
+
+    def _apply(
+        self, call: Call, auth: list[AuthorizationEntry], footprint: dict[str, Any]
+    ) -> Outcome:
+        access = {b64decode(key): False for key in footprint["read_only"]}
+        access |= {b64decode(key): True for key in footprint["read_write"]}
+        access |= dict.fromkeys(map(b64decode, call.read_only), False)
+        for key in call.without:
+            access.pop(b64decode(key), None)
+        read_write = footprint["read_write"]
+        asked = () if call.unrestored else footprint["restored"]
+        restored = {b64decode(read_write[index]) for index in asked}
+        if any(self._is_archived(key) and key not in restored for key in access):
+            return {"error": ["archived", 0]}
+        storage = Storage(self.state, self.sequence, self.network.settings, access, restored)
+        storage.load_all()
+        host = self._host(call, storage, auth, Record())
+        try:
+            value = run(host, _function(call), auth)
+        except HostError as problem:
+            return _failure(host, problem)
+        outcome = self._success(host, value)
+        layer = Layer(self.state, self.sequence)
+        soroban.apply_changes(soroban.changes(storage, layer), layer)
+        layer.commit()
+        return outcome
+
+    def _success(self, host: Host, value: Val) -> Outcome:
+        found = soroban.changes(host.storage, self.state)
+        outcome: Outcome = {
+            "value": _text(value.xdr),
+            "events": [_text(event.xdr) for event in host.events.emitted()],
+            "changes": _changes(host.storage, found),
+            "diagnostics": _diagnostics(host),
+            "instructions": host.budget.spent,
+            "rent": soroban.rent(found, self.network.settings, self.sequence),
+        }
+        return outcome if outcome["events"] else _without(outcome, "events")
+
+    def _is_archived(self, key: bytes) -> bool:
+        if not has_ttl(key) or is_temporary(key) or self.state.stored(key) is None:
+            return False
+        return live_until(self.state, key) < self.sequence
+
+    def _disk_read_bytes(self, storage: Storage) -> int:
+        read = 0
+        for key in storage.access:
+            stored = self.state.stored(key)
+            if stored is not None and (not has_ttl(key) or key in storage.restored):
+                read += soroban.entry_bytes(stored[0])
+        return read
+
+
+def _function(call: Call) -> Any:
+    body = u32(OperationKind.INVOKE_HOST_FUNCTION) + b64decode(call.function) + ZERO
+    operation = read_operation(Reader(ZERO + body)).body
+    assert isinstance(operation, InvokeHostFunction)
+    return operation.function
+
+
+def _failure(host: Host, problem: HostError) -> Outcome:
+    name = str(problem).removeprefix("Error(").split(",", 1)[0]
+    return {
+        "error": [name, int(problem.code)],
+        "diagnostics": _diagnostics(host),
+        "instructions": host.budget.spent,
+    }
+
+
+def _sorted_access(storage: Storage) -> tuple[list[bytes], list[bytes]]:
+    keys = sorted((LedgerKey.parse(key) for key in storage.access), key=lambda key: key.order)
+    read_only = [key.xdr for key in keys if not storage.access[key.xdr]]
+    read_write = [key.xdr for key in keys if storage.access[key.xdr]]
+    return read_only, read_write
+
+
+def _footprint(storage: Storage) -> dict[str, Any]:
+    read_only, read_write = _sorted_access(storage)
+    return {
+        "read_only": [_text(key) for key in read_only],
+        "read_write": [_text(key) for key in read_write],
+        "restored": [i for i, key in enumerate(read_write) if key in storage.restored],
+    }
+
+
+def _changes(storage: Storage, found: Iterable[Change]) -> list[list[Any]]:
+    by_key = {change.key: change for change in found}
+    read_only, read_write = _sorted_access(storage)
+    listed = [key for key in (*read_only, *read_write) if key in by_key]
+    # What only calls that failed looked at comes last, as there is nothing to say of it.
+    forgotten = sorted(storage.access.keys() - by_key.keys(), key=_order)
+    return [_change(by_key[key]) for key in listed] + [[_text(k), None, 0, 0] for k in forgotten]
+
+
+def _order(key: bytes) -> Any:
+    return LedgerKey.parse(key).order
+
+
+def _change(change: Change) -> list[Any]:
+    after = change.after if change.writable else None
+    data = None if after is None else _text(after.data)
+    if not has_ttl(change.key):
+        return [_text(change.key), data, 0, 0]
+    return [_text(change.key), data, change.old_live_until, change.new_live_until]
+
+
+def _diagnostics(host: Host) -> list[str]:
+    return [_text(event.diagnostic_xdr(succeeded=not failed)) for event, failed in host.events]
+
+
+def _without(outcome: Outcome, name: str) -> Outcome:
+    return {key: item for key, item in outcome.items() if key != name}
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode("ascii")

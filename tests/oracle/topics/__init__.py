@@ -1,0 +1,17 @@
+"""What scenarios are about. Each topic tells its own, from a source of randomness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.oracle.topics import transfers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+    from tests.oracle.scenario import Scenario
+
+TOPICS: dict[str, Callable[[Random], Iterator[Scenario]]] = {
+    "transfers": transfers.scenarios,
+}
