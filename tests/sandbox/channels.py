@@ -51,6 +51,10 @@ class Channels:
     def factory(self) -> str:
         return self.stage.sandbox.channel_factory
 
+    @property
+    def network_id(self) -> bytes:
+        return Network(self.stage.passphrase).network_id()
+
     def opening(self, **terms: Any) -> list[sdk.SCVal]:
         """What a channel's constructor takes; ``terms`` replaces some of it."""
         return [
@@ -69,6 +73,10 @@ class Channels:
         """Open a channel and give its address."""
         opened: Address = self.perform(self.opening_call(salt, **terms))
         return opened.address
+
+    def address_of(self, envelope: TransactionEnvelope) -> str:
+        """Where an opening will put the channel."""
+        return scval.from_address(self.stage.simulate(envelope)["results"][0]["xdr"]).address
 
     def call(
         self, contract: str, function: str, *args: sdk.SCVal, source: Keypair | None = None

@@ -358,7 +358,7 @@ def test_trust_opens_a_trustline(stage: Any, gold: Token, person: Callable[[str]
     ("function", "arguments", "error"),
     [
         ("transfer", (1,), "Context, UnexpectedSize"),
-        ("nonsense", (), "Context, MissingValue"),
+        ("nonsense", (), "Value, InvalidInput"),
         ("__constructor", (), "Context, InvalidAction"),
         ("decimals", (1,), "Context, UnexpectedSize"),
         ("balance", (5,), "Value, UnexpectedType"),

@@ -76,6 +76,10 @@ class EventLog:
         self._events.append(event)
         self._failed.append(False)
 
+    def clear(self) -> None:
+        self._events.clear()
+        self._failed.clear()
+
     def fail_from(self, position: int) -> None:
         """Mark everything since ``position`` as belonging to a failed call."""
         for index in range(position, len(self._failed)):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.host.creation import create_contract
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
-from mpp_asgi.sandbox.host.validation import check_entry, check_value
+from mpp_asgi.sandbox.host.validation import check_entry, check_name, check_value
 from mpp_asgi.sandbox.wire.entries import ContractCode
 from mpp_asgi.sandbox.wire.keys import contract_code_key
 from mpp_asgi.sandbox.wire.operations import CreateContract, InvokeContract
-from mpp_asgi.sandbox.wire.values import AddressKind, Val, address_val, bytes_val, symbol_val
+from mpp_asgi.sandbox.wire.values import AddressKind, Val, address_val, bytes_val
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,9 @@ _CODE = "contract code"
 
 def run(host: Host, function: HostFunction, authorization: Iterable[AuthorizationEntry]) -> Val:
     """Run a host function and give its value; raises :class:`HostError` when it fails."""
+    _check_authorization(host, authorization)
     stored = host.storage.snapshot()
     try:
-        for entry in authorization:
-            check_entry(host, entry)
         if isinstance(function, InvokeContract):
             return _invoke(host, function)
         if isinstance(function, CreateContract):
@@ -40,6 +39,16 @@ def run(host: Host, function: HostFunction, authorization: Iterable[Authorizatio
         raise
 
 
+def _check_authorization(host: Host, authorization: Iterable[AuthorizationEntry]) -> None:
+    try:
+        for entry in authorization:
+            check_entry(host, entry)
+    except HostError:
+        # The network gives up before it has anything that could tell of events.
+        host.events.clear()
+        raise
+
+
 def _invoke(host: Host, function: InvokeContract) -> Val:
     if function.contract.kind != AddressKind.CONTRACT:
         raise host.error(
@@ -47,7 +56,7 @@ def _invoke(host: Host, function: InvokeContract) -> Val:
             ErrorCode.UNEXPECTED_TYPE,
             "invoked address doesn't belong to a contract",
         )
-    check_value(host, symbol_val(function.name))
+    check_name(host, function.name)
     for value in function.args:
         check_value(host, value)
     return host.call(function.contract, function.name, function.args)

@@ -375,12 +375,7 @@ class Host:
         """A value in the instance storage of the contract that runs, which must be there."""
         value = self.calls[-1].storage.get(name)
         if value is None:
-            raise self.error(
-                ErrorType.STORAGE,
-                ErrorCode.MISSING_VALUE,
-                "key is missing from instance storage",
-                [name],
-            )
+            raise HostError(ErrorType.STORAGE, ErrorCode.MISSING_VALUE)
         return value
 
     def has_instance_value(self, name: Val) -> bool:

@@ -72,9 +72,9 @@ def call_native(host: Host, contract: Contract, name: str, args: Sequence[Val]) 
     function = contract.get(name)
     if function is None:
         raise host.error(
-            ErrorType.CONTEXT,
-            ErrorCode.MISSING_VALUE,
-            "function does not exist",
+            ErrorType.VALUE,
+            ErrorCode.INVALID_INPUT,
+            "symbol not found in slice of strs",
             [symbol_val(name)],
         )
     return function.call(host, name, args)

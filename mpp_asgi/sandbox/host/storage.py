@@ -98,8 +98,13 @@ class Storage:
             self._loaded[key] = Slot(slot.entry, until)
 
     @property
+    def max_entry_ttl(self) -> int:
+        """The longest an entry can live, in ledgers."""
+        return self._settings.max_entry_ttl
+
+    @property
     def max_live_until(self) -> int:
-        return self.sequence + self._settings.max_entry_ttl - 1
+        return self.sequence + self.max_entry_ttl - 1
 
     def min_live_until(self, *, temporary: bool) -> int:
         """How long a new entry lives at least."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.wire.keys import value_order
-from mpp_asgi.sandbox.wire.values import AddressKind, Kind, Val, address_val, symbol_val, u32_val
+from mpp_asgi.sandbox.wire.values import AddressKind, Kind, Val, address_val, u32_val
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 
 _SYMBOL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _LEDGER_ONLY = frozenset({Kind.INSTANCE, Kind.LEDGER_KEY_INSTANCE, Kind.LEDGER_KEY_NONCE})
+_CONTAINERS = frozenset({Kind.VEC, Kind.MAP})
 
 MAX_DEPTH = 100
 """How deep values may nest inside the host, and calls."""
+
+
+def check_name(host: Host, name: str) -> None:
+    """Raise :class:`HostError` unless a function can have the name."""
+    for character in name:
+        if character not in _SYMBOL_CHARACTERS:
+            text = "byte is not allowed in Symbol"
+            args = [u32_val(ord(character))]
+            raise host.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, text, args)
 
 
 def check_entry(host: Host, entry: AuthorizationEntry) -> None:
@@ -27,7 +37,7 @@ def check_entry(host: Host, entry: AuthorizationEntry) -> None:
     check_value(host, entry.signature)
     _check_delegates(host, entry.delegates)
     for function in entry.root.functions():
-        check_value(host, symbol_val(function.name))
+        check_name(host, function.name)
         for value in function.args:
             check_value(host, value)
 
@@ -53,46 +63,39 @@ def check_value(host: Host, value: Val, depth: int = 1) -> None:
     """Raise :class:`HostError` unless the value can be passed to a contract."""
     if depth > MAX_DEPTH:
         raise HostError(ErrorType.CONTEXT, ErrorCode.EXCEEDED_LIMIT)
+    try:
+        _check(host, value, depth)
+    except HostError as problem:
+        # Every level of a nested value says so once more.
+        text = "failed to convert ScVal to host value"
+        raise host.error(problem.type, problem.code, text) from None
+
+
+def _check(host: Host, value: Val, depth: int) -> None:
+    if value.kind in _LEDGER_ONLY or (value.kind in _CONTAINERS and value.value is None):
+        raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
     match value.kind:
         case Kind.SYMBOL:
             if not _SYMBOL_CHARACTERS.issuperset(value.value):
                 raise HostError(ErrorType.VALUE, ErrorCode.INVALID_INPUT)
         case Kind.VEC:
-            _check_vec(host, value, depth)
+            for item in value.value:
+                check_value(host, item, depth + 1)
         case Kind.MAP:
             _check_map(host, value, depth)
         case Kind.ADDRESS:
             if value.value.kind > AddressKind.MUXED:
                 text = "encountered unsupported ScAddress type"
                 raise host.error(ErrorType.OBJECT, ErrorCode.UNEXPECTED_TYPE, text)
-        case kind if kind in _LEDGER_ONLY:
-            text = "unexpected non-Val-representable ScVal type"
-            args = [u32_val(kind)]
-            raise host.error(ErrorType.VALUE, ErrorCode.INTERNAL_ERROR, text, args)
         case _:
             return
 
 
-def _check_vec(host: Host, value: Val, depth: int) -> None:
-    if value.value is None:
-        raise _missing_body(host, "Vec")
-    for item in value.value:
-        check_value(host, item, depth + 1)
-
-
 def _check_map(host: Host, value: Val, depth: int) -> None:
-    if value.value is None:
-        raise _missing_body(host, "Map")
-    previous = None
     for key, item in value.value:
         check_value(host, key, depth + 1)
         check_value(host, item, depth + 1)
-        order = value_order(key)
-        if previous is not None and previous >= order:
-            text = "ScMap was not sorted by key for conversion to host object"
-            raise host.error(ErrorType.OBJECT, ErrorCode.INVALID_INPUT, text)
-        previous = order
-
-
-def _missing_body(host: Host, name: str) -> HostError:
-    return host.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, f"ScVal::{name} body missing")
+    keys = [value_order(key) for key, _ in value.value]
+    if any(first >= second for first, second in pairwise(keys)):
+        text = "ScMap was not sorted by key for conversion to host object"
+        raise host.error(ErrorType.OBJECT, ErrorCode.INVALID_INPUT, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpp_asgi.sandbox.host import budget as cost
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 from mpp_asgi.sandbox.host.guest import Guest, UnreachableError
 from mpp_asgi.sandbox.host.native import convert
@@ -22,6 +23,7 @@ _MAX_ARGS = 32
 def find_wasm(host: Host, wasm_hash: bytes) -> Contract:
     """What runs in place of a Wasm, which must be on the ledger and within the footprint."""
     host.load_code(wasm_hash)
+    host.budget.charge(cost.WASM)
     functions = host.environment.contracts.by_wasm.get(wasm_hash)
     if functions is None:
         raise host.error(

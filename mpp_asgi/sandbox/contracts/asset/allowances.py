@@ -43,8 +43,8 @@ def write_allowance(
         raise failure(
             host,
             AssetError.ALLOWANCE,
-            "live_until is greater than max_live_until_ledger",
-            [u32_val(live_until), u32_val(host.max_live_until)],
+            "live_until is greater than max",
+            [u32_val(live_until), u32_val(host.storage.max_entry_ttl)],
         )
     if amount > 0 and live_until < host.sequence:
         raise failure(
