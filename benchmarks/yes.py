@@ -75,6 +75,14 @@ class YesAdmission:
         self.payment = self.payment._replace(reference=reference, receipt_value=receipt)
         return self.payment
 
+    def is_held(self) -> bool:
+        """See `Admission.is_held`."""
+        return self._turn.is_held()
+
+    async def hold(self) -> None:
+        """See `Admission.hold`."""
+        await self._turn.hold()
+
     async def delivered(self) -> None:
         """See `Admission.delivered`."""
         await self._turn.delivered()

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mpp_asgi.heart import Heart
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stores.contract import (
@@ -27,16 +28,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi.charges")
 
-HEARTBEAT_SECONDS = 5
-"""How often a process says that it lives."""
-LIFE_SECONDS = 15
-"""How long after its last heartbeat a process counts as alive; less than others are patient."""
 PATIENCE_SECONDS = 20
 """How long a request waits for another one that holds the same credential."""
+POLL_SECONDS = 0.2
+"""How often it asks, where the other one is in another process."""
 MOST_WAITING = 64
 """Requests that may wait for one credential in one process; more are told to come back."""
-DELIVERY_ATTEMPTS = 6
-"""How often writing ``delivered`` is tried again when the store fails, doubling from 0.5 s."""
+NOTE_ATTEMPTS = 4
+"""How often a delivery that could not be written down is tried again at once, doubling from 0.5 s;
+from then on it is tried at every heartbeat."""
+MOST_UNFINISHED = 10_000
+"""Charges whose end the store has not taken yet, beyond which no more are begun."""
+DRAIN_SECONDS = 20
+"""How long a process that ends waits for what is under way, and for its store."""
+HOLD_ATTEMPTS = 3
+"""How often a charge is made certain of, where the store takes longer than it stays certain."""
+PURGE_BATCH = 1_000
+"""Records that are deleted at a time."""
 
 
 class ChargeBook:
@@ -64,7 +72,10 @@ class ChargeBook:
         self._queues: dict[str, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._abandoned: set[str] = set()
-        self._beat_due = 0.0
+        """What the store still has under our name, though nobody here is at work on it."""
+        self._unnoted: set[str] = set()
+        """What was delivered, and the store does not know."""
+        self.heart = Heart(clock=clock, say=self._say, is_needed=self._is_at_work, chores=self.tidy)
 
     async def turn(self, charge_id: str) -> Turn:
         """Wait for the turn at a challenge and take it. Give it back with `Turn.end`.
@@ -102,32 +113,64 @@ class ChargeBook:
                 return
         del self._queues[charge_id]
 
-    async def beat(self) -> None:
-        """Say that this process lives, if it is time to."""
-        now = self.clock()
-        if now >= self._beat_due:
-            await self.store.heartbeat(self.owner, alive_until=int(now) + LIFE_SECONDS)
-            self._beat_due = now + HEARTBEAT_SECONDS
+    async def _say(self, alive_until: int) -> None:
+        await self.store.heartbeat(self.owner, alive_until=alive_until)
 
-    async def beat_forever(self) -> None:
-        """Keep saying so. Runs as a task for as long as the application does."""
-        while True:
-            try:
-                await self.beat()
-                await self._let_go_of_abandoned()
-                await self.store.purge(now=int(self.clock()), limit=1000)
-            except StoreUnavailableError as error:
-                log.warning("store unavailable, heartbeat missed: %s", error)
-            await self._sleep(HEARTBEAT_SECONDS)
+    def _is_at_work(self) -> bool:
+        return bool(self._queues or self._unnoted or self._abandoned)
+
+    async def tidy(self) -> None:
+        """Make up for what the store did not take before, and delete what is old."""
+        await self._note_deliveries()
+        await self._let_go_of_abandoned()
+        removed = PURGE_BATCH
+        while removed >= PURGE_BATCH:
+            removed = await self.store.purge(now=int(self.clock()), limit=PURGE_BATCH)
+            await asyncio.sleep(0)
 
     async def _let_go_of_abandoned(self) -> None:
-        """Charges may name us as their owner though nobody here is at work on them, because the
-        store failed when we let go. Other processes cannot take them while we live."""
+        """Other processes cannot take what is abandoned while we live."""
         for charge_id in self._abandoned.difference(self._queues):
             self._abandoned.discard(charge_id)
             turn = await self.turn(charge_id)
             turn.may_own = True
             await turn.end()
+
+    def _note_later(self, charge_id: str) -> None:
+        """A response left whole, and it is not certain that the store knows. Until it does, we do:
+        the charge is not granted again here, and we try to write it down for as long as we live."""
+        self._unnoted.add(charge_id)
+        self.spawn(self._note_soon())
+
+    async def _note_soon(self) -> None:
+        for attempt in range(NOTE_ATTEMPTS):
+            try:
+                await self._note_deliveries()
+            except StoreUnavailableError:
+                await self._sleep(0.5 * 2**attempt)
+            else:
+                return
+
+    async def _note_deliveries(self) -> None:
+        for charge_id in tuple(self._unnoted):
+            if await self._note_delivery(charge_id):
+                self._unnoted.discard(charge_id)
+
+    async def _note_delivery(self, charge_id: str) -> bool:
+        """Write down that a charge was delivered; ``False`` while another process is at it."""
+        found = await self.store.get(charge_id)
+        if found is None or found.state is not State.SETTLED:
+            return True
+        ours = found._replace(state=State.CLAIMED, owner=self.owner)
+        claim = await self.store.claim(ours, (), now=int(self.clock()))
+        if claim.outcome is not Outcome.TAKEN or claim.charge is None:
+            return claim.outcome is Outcome.OVER
+        delivered = claim.charge._replace(state=State.DELIVERED, owner=None)
+        try:
+            await self.store.write(delivered, owner=self.owner)
+        except OwnershipLostError:
+            return False
+        return True
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run work that outlives the request it comes from; `drain` waits for it."""
@@ -137,9 +180,37 @@ class ChargeBook:
         return task
 
     async def drain(self) -> None:
-        """Wait for everything under way; at shutdown."""
+        """Wait for everything under way."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
+
+    async def close(self) -> None:
+        """Finish what is under way, for `DRAIN_SECONDS` at most, and leave the rest to others."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.drain()
+                await self._note_last()
+        except TimeoutError:
+            log.warning("the store is too slow to wait for any longer")
+        for charge_id in self._unnoted:
+            log.critical("charge %s was delivered but could not be written down", charge_id)
+        await self.heart.stop()
+        if self._queues:  # the server did not wait for them: they count as alive until they are not
+            return
+        try:
+            await self.heart.bid_farewell()
+        except StoreUnavailableError as error:
+            log.warning("store unavailable, this process seems alive for a while: %s", error)
+
+    async def _note_last(self) -> None:
+        for _ in range(DRAIN_SECONDS):
+            try:
+                await self._note_deliveries()
+            except StoreUnavailableError as error:
+                log.warning("store unavailable, delivery not written yet: %s", error)
+            if not self._unnoted:
+                return
+            await self._sleep(1)
 
 
 class Turn:
@@ -159,6 +230,7 @@ class Turn:
         Raises:
             RefusalError: the charge is over.
         """
+        self._refuse_if_delivered()
         self.charge = await self._book.store.get(self._id)
         if self.charge is not None:
             self.may_own = self.charge.owner == self._book.owner
@@ -178,7 +250,11 @@ class Turn:
             PendingError: another process is at it, still after `PATIENCE_SECONDS`.
         """
         book = self._book
-        await book.beat()
+        self._refuse_if_delivered()
+        if len(book._unnoted) + len(book._abandoned) >= MOST_UNFINISHED:  # noqa: SLF001
+            raise StoreUnavailableError("Too much waits to be written.")
+        if not (book.heart.is_beating() and book.heart.is_sure()):
+            await book.heart.start()
         fresh = Charge(
             id=self._id,
             credential=credential,
@@ -186,8 +262,8 @@ class Turn:
             keep_until=keep_until,
             owner=book.owner,
         )
-        give_up = book.clock() + PATIENCE_SECONDS
         self.may_own = True
+        waited = 0.0
         while True:
             claim = await book.store.claim(fresh, proofs, now=int(book.clock()))
             if claim.outcome in (Outcome.NEW, Outcome.TAKEN) and claim.charge is not None:
@@ -199,9 +275,30 @@ class Turn:
                 raise RefusalError(
                     problems.INVALID_CHALLENGE.because("This challenge or payment was used before.")
                 )
-            if book.clock() >= give_up:
+            if waited >= PATIENCE_SECONDS:
                 raise PendingError
-            await book._sleep(0.2)  # noqa: SLF001 # the book's own clockwork
+            await book._sleep(POLL_SECONDS)  # noqa: SLF001 # the book's own clockwork
+            waited += POLL_SECONDS
+
+    def is_held(self) -> bool:
+        """Whether it is certain that the charge is still ours. Costs a look at the clock."""
+        return self._book.heart.is_sure()
+
+    async def hold(self) -> None:
+        """Make certain that the charge is still ours, after a silence in which we may have been
+        taken for dead. To be done before anything of a response leaves, unless `is_held`.
+
+        Raises:
+            OwnershipLostError: it is another process's by now.
+            StoreUnavailableError: it cannot be made certain.
+        """
+        for _ in range(HOLD_ATTEMPTS):
+            # In this order: whoever took the charge, did so before they heard us.
+            await self._book.heart.beat()
+            await self._write()
+            if self.is_held():
+                return
+        raise StoreUnavailableError("The store takes too long.")
 
     async def submitted(
         self, *, reference: str, envelope: str, valid_until: int, payer: str, proofs: Sequence[str]
@@ -250,38 +347,20 @@ class Turn:
         self._over()
 
     async def delivered(self) -> None:
-        """Write down that the response left; ends the turn. Keeps trying if the store fails, and
-        survives cancellation."""
-        try:
-            await self._deliver()
-        except asyncio.CancelledError:
-            self._book.spawn(self._deliver())  # it has left all the same; writing it twice is once
-            raise
-
-    async def _deliver(self) -> None:
+        """Write down that the response left; ends the turn. What cannot be written now is written
+        later, and known here until then. Survives cancellation."""
+        book = self._book
         try:
             await self._write(state=State.DELIVERED, owner=None)
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
-            self._book.spawn(self._deliver_later())
+            book._note_later(self._id)  # noqa: SLF001
         except OwnershipLostError:
             log.error("charge %s was taken over, or over, when its response had left", self._id)
-            self._over()
-        else:
-            self._over()
-
-    async def _deliver_later(self) -> None:
-        try:
-            for attempt in range(DELIVERY_ATTEMPTS):
-                await self._book._sleep(0.5 * 2**attempt)  # noqa: SLF001
-                try:
-                    await self._write(state=State.DELIVERED, owner=None)
-                except StoreUnavailableError:
-                    continue
-                return
-            log.critical("charge %s was delivered but could not be written down", self._id)
-        except OwnershipLostError:
-            log.error("charge %s was taken over before its delivery was written", self._id)
+            book._note_later(self._id)  # noqa: SLF001
+        except asyncio.CancelledError:
+            book._note_later(self._id)  # noqa: SLF001
+            raise
         finally:
             self._over()
 
@@ -317,6 +396,10 @@ class Turn:
             self._ended = True
             self._book._next(self._id)  # noqa: SLF001
 
+    def _refuse_if_delivered(self) -> None:
+        if self._id in self._book._unnoted:  # noqa: SLF001
+            raise _delivered_before()
+
     async def _write(self, proofs: Sequence[str] = (), /, **changes: Any) -> None:
         if self.charge is None:
             raise OwnershipLostError(self._id)
@@ -327,12 +410,14 @@ class Turn:
 
 def _refuse_if_over(charge: Charge) -> None:
     if charge.state is State.DELIVERED:
-        raise RefusalError(
-            problems.INVALID_CHALLENGE.because(
-                "This challenge was used before; its resource was sent."
-            )
-        )
+        raise _delivered_before()
     if charge.state is State.FAILED:
         raise RefusalError(
             problems.SETTLEMENT_FAILED.because("This payment failed; pay with a new challenge.")
         )
+
+
+def _delivered_before() -> RefusalError:
+    return RefusalError(
+        problems.INVALID_CHALLENGE.because("This challenge was used before; its resource was sent.")
+    )

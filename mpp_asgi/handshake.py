@@ -42,6 +42,7 @@ class Handshake(Visit):
                 if self.stage is Stage.PRICED:
                     await self._pay(toll)
                 await toll.settle()  # once the connection is open there is nothing to hold back
+                await toll.hold()
             except OwedError as owed:
                 self._turn_away(owed)
                 raise

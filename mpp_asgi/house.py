@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import multiprocessing
 import os
 import secrets
 import tempfile
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -71,21 +70,17 @@ class House:
         self._store = store
         self._rpc = rpc
         self._book = book
-        self._heart: asyncio.Task[None] | None = None
 
     def keep_alive(self) -> None:
-        """Tell the other processes that this one lives, for as long as the loop runs."""
-        self._heart = asyncio.get_running_loop().create_task(self._book.beat_forever())
+        """Tell the other processes that this one lives, until it is closed."""
+        self._book.heart.keep()
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
-        await self._book.drain()
-        if self._heart is not None:
-            self._heart.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._heart
-        await self._rpc.aclose()
-        await self._store.close()
+        async with AsyncExitStack() as finally_:
+            finally_.push_async_callback(self._store.close)
+            finally_.push_async_callback(self._rpc.aclose)
+            await self._book.close()
 
 
 async def open_house(

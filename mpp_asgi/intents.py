@@ -52,6 +52,20 @@ class Admission(Protocol):
         """
         ...
 
+    def is_held(self) -> bool:
+        """Whether it is certain that nobody else has taken the payment up meanwhile. Asked before
+        each part of the response, so it costs nothing."""
+        ...
+
+    async def hold(self) -> None:
+        """Make certain of it, where it is not.
+
+        Raises:
+            OwnershipLostError, StoreUnavailableError: it is not ours, or cannot be told; nothing
+                of the response may leave.
+        """
+        ...
+
     async def delivered(self) -> None:
         """The response left whole: the credential is used up."""
         ...

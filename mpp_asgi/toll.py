@@ -237,6 +237,16 @@ class Toll:
         except (RefusalError, PendingError, FaultError) as error:
             await self.fail(error)
 
+    async def hold(self) -> None:
+        """See that the admitted payment is still this request's, before more of a response goes
+        out. Once it has started, what fails cuts it off."""
+        try:
+            if self.admission is not None and not self.admission.is_held():
+                with faults:
+                    await self.admission.hold()
+        except (PendingError, FaultError) as error:
+            await self.fail(error)
+
     async def fail(self, error: RefusalError | PendingError | FaultError) -> None:
         """Turn the request away for what went wrong."""
         if isinstance(error, RefusalError):

@@ -249,6 +249,8 @@ class Visit:
             await self.insist(tariff)
 
     async def _start(self, message: Message) -> None:
+        if self._is_in_doubt():
+            await self._end_doubt()
         self._started = True
         payment = self.payment
         if self._status < 400 and payment is not None and payment.receipt_value is not None:
@@ -282,14 +284,34 @@ class Visit:
 
     async def _send_rest(self, message: Message) -> None:
         if not _is_last(message):
+            if self._is_in_doubt():
+                await self._end_doubt()
             await self._send(message)
             return
         # Afterwards is too late: once all is sent, servers call every connection closed.
         await self.body.look_for_disconnect()
         was_there = not self.body.disconnected
+        if self._is_in_doubt():
+            await self._end_doubt()
         await self._send(message)
         if was_there:
             await self._conclude()
+
+    def _is_in_doubt(self) -> bool:
+        """Whether another process may be answering for this payment by now; our errors may go."""
+        admission = self._toll.admission if self._toll is not None else None
+        if admission is None or admission.is_held():
+            return False
+        return self._status < 500 and not self._delivered
+
+    async def _end_doubt(self) -> None:
+        """Let nothing out that another process may be sending as well."""
+        try:
+            if self._toll is not None:
+                await self._toll.hold()
+        except OwedError as owed:
+            self._turn_away(owed)
+            raise
 
     async def _conclude(self) -> None:
         """The response left whole: if it was one, the credential is used up."""

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mpp_asgi import Settings, client
-from mpp_asgi.charges import LIFE_SECONDS
+from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.cli.parser import build_parser
 from mpp_asgi.config import ENVIRONMENT_PREFIX
 from mpp_asgi.protocol import problems

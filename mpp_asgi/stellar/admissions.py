@@ -183,6 +183,14 @@ class ChargeAdmission(ABC):
             raise RuntimeError("a charge is settled once it was claimed")
         return self._turn.charge
 
+    def is_held(self) -> bool:
+        """See `Admission.is_held`."""
+        return self._turn.is_held()
+
+    async def hold(self) -> None:
+        """See `Admission.hold`."""
+        await self._turn.hold()
+
     async def delivered(self) -> None:
         """See `Admission.delivered`."""
         await self._turn.delivered()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mpp_asgi.charges import LIFE_SECONDS, ChargeBook
+from mpp_asgi.charges import ChargeBook
+from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar import sponsor as sponsoring

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from mpp_asgi import charges
+from mpp_asgi import charges, heart
 from mpp_asgi.charges import ChargeBook, Turn
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.stores.contract import Charge, OwnershipLostError, State, StoreUnavailableError
@@ -124,7 +123,7 @@ async def test_a_charge_that_was_taken_over_is_left_alone(
     book: ChargeBook, elsewhere: ChargeBook, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     turn = await claimed(book)
-    time.now += charges.LIFE_SECONDS
+    time.now += heart.LIFE_SECONDS
     await claimed(elsewhere)
     with pytest.raises(OwnershipLostError):
         await turn.submitted(reference="r", envelope="e", valid_until=9, payer="p", proofs=())
@@ -212,98 +211,154 @@ async def test_a_delivery_is_written_as_soon_as_the_store_can(
     turn = await settled(book)
     fail_from_now_on(store, times=4)
     await turn.delivered()
-    waiting = asyncio.create_task(book.turn(ID))
-    await asyncio.sleep(0)
-    assert not waiting.done()  # or it would be granted again
     await book.drain()
     charge = await record(book)
     assert charge is not None
     assert (charge.state, charge.owner) == (State.DELIVERED, None)
-    await (await waiting).end()
     assert [entry.levelno for entry in caplog.records] == [logging.ERROR]
+
+
+async def test_what_was_delivered_is_not_granted_again_while_the_store_does_not_know(
+    book: ChargeBook, store: FailingStore
+) -> None:
+    turn = await settled(book)
+    waiting = asyncio.create_task(book.turn(ID))
+    fail_from_now_on(store)
+    await turn.delivered()
+    await book.drain()  # tried again some times, in vain
+    for ask in (lambda turn: turn.find(), lambda turn: turn.claim("c", (), keep_until=0)):
+        refused_turn = await waiting
+        with pytest.raises(RefusalError) as refused:
+            await ask(refused_turn)
+        assert refused.value.problem.slug == "invalid-challenge"
+        waiting = asyncio.create_task(book.turn(ID))
+        await refused_turn.end()
+    await (await waiting).end()
+
+
+async def test_it_is_written_by_a_later_heartbeat(
+    book: ChargeBook, elsewhere: ChargeBook, store: FailingStore, time: Time
+) -> None:
+    turn = await settled(book)
+    fail_from_now_on(store)
+    await turn.delivered()
+    await book.drain()
+    store.fail_at = range(0)
+    await book.tidy()
+    charge = await record(book)
+    assert charge is not None
+    assert (charge.state, charge.owner) == (State.DELIVERED, None)
+    with pytest.raises(RefusalError):
+        await (await elsewhere.turn(ID)).find()
+    with pytest.raises(RefusalError):  # the store says so now
+        await (await book.turn(ID)).find()
+
+
+async def test_a_process_that_ends_writes_what_it_can(
+    book: ChargeBook, store: FailingStore, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn = await settled(book)
+    fail_from_now_on(store, times=8)
+    await turn.delivered()
+    await book.close()
+    charge = await record(book)
+    assert charge is not None
+    assert charge.state is State.DELIVERED
+    assert logging.CRITICAL not in {entry.levelno for entry in caplog.records}
 
 
 async def test_one_that_can_never_be_written_is_said_loudly(
     book: ChargeBook, store: FailingStore, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     turn = await settled(book)
-    before = time.now
     fail_from_now_on(store)
     await turn.delivered()
     await book.drain()
-    assert caplog.records[-1].levelno == logging.CRITICAL
-    assert ID in caplog.records[-1].getMessage()
-    assert time.now - before == sum(0.5 * 2**n for n in range(charges.DELIVERY_ATTEMPTS))
+    before = time.now
+    await book.close()
+    [loud] = [entry for entry in caplog.records if entry.levelno == logging.CRITICAL]
+    assert ID in loud.getMessage()
+    assert time.now - before == charges.DRAIN_SECONDS
     assert book._queues == {}
 
 
-async def test_one_that_was_taken_over_meanwhile_is_said_too(
+async def test_one_that_was_taken_over_meanwhile_is_said_and_written_when_it_is_free(
     book: ChargeBook,
     elsewhere: ChargeBook,
     store: FailingStore,
     time: Time,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for times in (0, 2):
-        turn = await settled(book)
-        time.now += 100
-        usurper = await elsewhere.turn(ID)
-        await usurper.claim("c", (), keep_until=int(time.now) + 1000)
-        fail_from_now_on(store, times=times)
-        await turn.delivered()
-        await book.drain()
-        assert "taken over" in caplog.records[-1].getMessage()
-        assert caplog.records[-1].levelno == logging.ERROR
-        await usurper.end()
-        await store.purge(now=int(time.now) + 5000, limit=10)
+    turn = await settled(book)
+    time.now += 100
+    usurper = await elsewhere.turn(ID)
+    await usurper.claim("c", (), keep_until=int(time.now) + 1000)
+    await turn.delivered()
+    assert "taken over" in caplog.records[-1].getMessage()
+    assert caplog.records[-1].levelno == logging.ERROR
+    await book.drain()
+    charge = await record(book)
+    assert charge is not None
+    assert (charge.state, charge.owner) == (State.SETTLED, "elsewhere")
+    await usurper.end()  # its response did not leave
+    await book.tidy()
+    with pytest.raises(RefusalError):
+        await (await elsewhere.turn(ID)).find()
 
 
-# Heartbeats
-
-
-async def test_a_process_says_now_and_then_that_it_lives(
+async def test_what_is_gone_from_the_store_is_forgotten_here_too(
     book: ChargeBook, store: FailingStore, time: Time
 ) -> None:
-    for _ in range(10):
-        await book.beat()
-    assert store.calls == ["heartbeat"]
-    time.now += charges.HEARTBEAT_SECONDS
-    await book.beat()
-    assert store.calls == ["heartbeat"] * 2
-
-
-async def test_a_heartbeat_that_failed_is_due_still(book: ChargeBook, store: FailingStore) -> None:
-    fail_from_now_on(store, times=1)
-    with pytest.raises(StoreUnavailableError):
-        await book.beat()
-    await book.beat()
-    assert store.calls == ["heartbeat"] * 2
-
-
-@pytest.fixture
-async def beating(book: ChargeBook) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(book.beat_forever())
-    yield task
-    task.cancel()
-
-
-async def test_it_goes_on_when_the_store_fails_and_what_is_old_goes(
-    book: ChargeBook,
-    store: FailingStore,
-    time: Time,
-    beating: asyncio.Task[None],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
     turn = await settled(book)
+    fail_from_now_on(store)
     await turn.delivered()
-    fail_from_now_on(store, times=3)
-    for _ in range(500):
-        await asyncio.sleep(0)
-    assert time.now > 1_790_000_000 + 2000
-    assert not beating.done()
-    assert "heartbeat missed" in caplog.text
-    assert await record(book) is None
+    await book.drain()
+    store.fail_at = range(0)
+    await store.purge(now=int(time.now) + 5000, limit=10)
+    await book.tidy()
+    assert await (await book.turn(ID)).find() is None
 
 
-def test_heartbeats_come_well_before_a_process_counts_as_dead() -> None:
-    assert charges.HEARTBEAT_SECONDS * 2 < charges.LIFE_SECONDS < charges.PATIENCE_SECONDS
+async def test_nothing_is_begun_while_too_much_waits_for_the_store(
+    book: ChargeBook, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charges, "MOST_UNFINISHED", 1)
+    turn = await settled(book)
+    fail_from_now_on(store)
+    await turn.delivered()
+    await book.drain()
+    store.fail_at = range(0)
+    other = await book.turn("another challenge")
+    with pytest.raises(StoreUnavailableError):
+        await other.claim("c", (), keep_until=int(book.clock()) + 1000)
+    await other.end()
+    await book.tidy()
+    await (await book.turn("another challenge")).claim("c", (), keep_until=0)
+
+
+async def test_a_charge_that_could_not_be_let_go_of_is_let_go_of_later(
+    book: ChargeBook,
+    elsewhere: ChargeBook,
+    store: FailingStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    turn = await settled(book)
+    fail_from_now_on(store)
+    await turn.end()
+    store.fail_at = range(0)
+    other = await elsewhere.turn(ID)
+    with pytest.raises(PendingError):
+        await other.claim("c", (), keep_until=0)
+    await book.tidy()
+    assert (await other.claim("c", (), keep_until=0)).state is State.SETTLED
+
+
+async def test_all_that_is_old_goes_at_once(book: ChargeBook, time: Time) -> None:
+    many = 2 * charges.PURGE_BATCH + 1
+    for n in range(many):
+        turn = await book.turn(f"challenge {n}")
+        await turn.claim("c", (), keep_until=int(time.now) + 1)
+    time.now += 1
+    await book.tidy()
+    assert await book.store.purge(now=int(time.now), limit=many) == 0

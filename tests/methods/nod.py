@@ -173,6 +173,14 @@ class NodAdmission:
         assert self._turn.charge is not None
         return self._turn.charge
 
+    def is_held(self) -> bool:
+        """See `Admission.is_held`."""
+        return self._turn.is_held()
+
+    async def hold(self) -> None:
+        """See `Admission.hold`."""
+        await self._turn.hold()
+
     async def delivered(self) -> None:
         """See `Admission.delivered`."""
         await self._turn.delivered()
