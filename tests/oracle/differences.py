@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.sandbox.host.events import Event, EventKind, describe_event
+from mpp_asgi.sandbox.wire.stream import Reader
+from mpp_asgi.sandbox.wire.values import Address, Val
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +43,27 @@ def _between(stage: str, expected: Outcome, found: Outcome) -> Iterator[str]:
         return
     for name in COMPARED:
         if expected.get(name) != found.get(name):
-            there, here = expected.get(name), found.get(name)
+            there, here = _readable(name, expected.get(name)), _readable(name, found.get(name))
             yield f"{stage}: {name}\n  network {there}\n  sandbox {here}"
 
 
 def _said(outcome: Outcome) -> Any:
     return outcome.get("error", "success")
+
+
+def _readable(name: str, part: Any) -> str:
+    if name == "diagnostics" and isinstance(part, list):
+        return "".join("\n    " + describe_diagnostic(b64decode(event)) for event in part)
+    return str(part)
+
+
+def describe_diagnostic(encoded: bytes) -> str:
+    """A ``DiagnosticEvent`` as the network prints it."""
+    reader = Reader(encoded)
+    succeeded = reader.boolean()
+    reader.extension()
+    contract = reader.optional(lambda: Address.contract(reader.fixed(32)))
+    kind = EventKind(reader.u32())
+    reader.u32()
+    topics = reader.array(lambda: Val.read(reader))
+    return describe_event(Event(kind, contract, topics, Val.read(reader)), failed=not succeeded)

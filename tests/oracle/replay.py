@@ -181,7 +181,7 @@ class Stage:
             "instructions": host.budget.spent,
             "rent": soroban.rent(found, self.network.settings, self.sequence),
         }
-        return outcome if outcome["events"] else _without(outcome, "events")
+        return _telling(outcome)
 
     def _is_archived(self, key: bytes) -> bool:
         if not has_ttl(key) or is_temporary(key) or self.state.stored(key) is None:
@@ -206,11 +206,12 @@ def _function(call: Call) -> Any:
 
 def _failure(host: Host, problem: HostError) -> Outcome:
     name = str(problem).removeprefix("Error(").split(",", 1)[0]
-    return {
+    outcome: Outcome = {
         "error": [name, int(problem.code)],
         "diagnostics": _diagnostics(host),
         "instructions": host.budget.spent,
     }
+    return _telling(outcome)
 
 
 def _sorted_access(storage: Storage) -> tuple[list[bytes], list[bytes]]:
@@ -254,8 +255,9 @@ def _diagnostics(host: Host) -> list[str]:
     return [_text(event.diagnostic_xdr(succeeded=not failed)) for event, failed in host.events]
 
 
-def _without(outcome: Outcome, name: str) -> Outcome:
-    return {key: item for key, item in outcome.items() if key != name}
+def _telling(outcome: Outcome) -> Outcome:
+    """Without lists that are empty, as the host writes it."""
+    return {name: item for name, item in outcome.items() if item != []}
 
 
 def _text(data: bytes) -> str:

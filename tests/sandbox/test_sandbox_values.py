@@ -44,8 +44,8 @@ SYMBOL = scval.to_symbol
 
 NEVER = [
     pytest.param(SYMBOL("what?"), "Error(Value, InvalidInput)", id="symbol of other characters"),
-    pytest.param(sdk.SCVal(sdk.SCValType.SCV_VEC), "Error(Value, InvalidInput)", id="no vector"),
-    pytest.param(sdk.SCVal(sdk.SCValType.SCV_MAP), "Error(Value, InvalidInput)", id="no map"),
+    pytest.param(sdk.SCVal(sdk.SCValType.SCV_VEC), "Error(Value, UnexpectedType)", id="no vector"),
+    pytest.param(sdk.SCVal(sdk.SCValType.SCV_MAP), "Error(Value, UnexpectedType)", id="no map"),
     pytest.param(
         map_of((U32(2), U32(0)), (U32(1), U32(0))), "Error(Object, InvalidInput)", id="unsorted map"
     ),
@@ -59,7 +59,7 @@ NEVER = [
     ),
     pytest.param(
         sdk.SCVal(sdk.SCValType.SCV_LEDGER_KEY_CONTRACT_INSTANCE),
-        "Error(Value, InternalError)",
+        "Error(Value, UnexpectedType)",
         id="key of an instance",
     ),
     pytest.param(pool(), "Error(Object, UnexpectedType)", id="address of a pool"),
@@ -109,7 +109,7 @@ def test_how_many_values_a_function_is_given(stage: Stage, args: list[sdk.SCVal]
 def test_names_of_functions(stage: Stage) -> None:
     address = scval.to_address(SOMEBODY)
     assert error_of(stage, address, function="balance!") == "Error(Value, InvalidInput)"
-    assert error_of(stage, address, function="unheard_of") == "Error(Context, MissingValue)"
+    assert error_of(stage, address, function="unheard_of") == "Error(Value, InvalidInput)"
     assert error_of(stage, address, function="__constructor") == "Error(Context, InvalidAction)"
 
 

@@ -55,6 +55,24 @@ class Function:
     """Called with the host (what stands for a Wasm: with a guest's view of it) and one Python
     value per parameter.
     """
+    names: tuple[str, ...] = ()
+    """What the parameters are called, for those who read interfaces."""
+    gives: Parameter | None = None
+    """What it returns; ``None``: nothing."""
+    fails: bool = False
+    """Whether it returns errors of the contract's own instead."""
+
+    @classmethod
+    def of(
+        cls,
+        takes: Mapping[str, Parameter],
+        run: Callable[..., Val],
+        gives: Parameter | None = None,
+        *,
+        fails: bool = False,
+    ) -> Function:
+        """A function whose parameters have names."""
+        return cls(tuple(takes.values()), run, tuple(takes), gives, fails)
 
     def call(self, host: Host, name: str, args: Sequence[Val]) -> Val:
         if len(args) != len(self.parameters):

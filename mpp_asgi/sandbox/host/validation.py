@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SYMBOL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _LEDGER_ONLY = frozenset({Kind.INSTANCE, Kind.LEDGER_KEY_INSTANCE, Kind.LEDGER_KEY_NONCE})
+_SMALL_SYMBOL = 9
+"""Symbols up to this long are kept otherwise, and complained of with fewer words."""
 _CONTAINERS = frozenset({Kind.VEC, Kind.MAP})
 
 MAX_DEPTH = 100
@@ -76,8 +78,7 @@ def _check(host: Host, value: Val, depth: int) -> None:
         raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
     match value.kind:
         case Kind.SYMBOL:
-            if not _SYMBOL_CHARACTERS.issuperset(value.value):
-                raise HostError(ErrorType.VALUE, ErrorCode.INVALID_INPUT)
+            _check_symbol(host, value.value)
         case Kind.VEC:
             for item in value.value:
                 check_value(host, item, depth + 1)
@@ -89,6 +90,13 @@ def _check(host: Host, value: Val, depth: int) -> None:
                 raise host.error(ErrorType.OBJECT, ErrorCode.UNEXPECTED_TYPE, text)
         case _:
             return
+
+
+def _check_symbol(host: Host, symbol: str) -> None:
+    if len(symbol) > _SMALL_SYMBOL:
+        check_name(host, symbol)
+    elif not _SYMBOL_CHARACTERS.issuperset(symbol):
+        raise HostError(ErrorType.VALUE, ErrorCode.INVALID_INPUT)
 
 
 def _check_map(host: Host, value: Val, depth: int) -> None:

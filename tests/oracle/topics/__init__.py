@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.oracle.topics import transfers
+from tests.oracle.topics import administration, allowances, arguments, transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,4 +14,7 @@ if TYPE_CHECKING:
 
 TOPICS: dict[str, Callable[[Random], Iterator[Scenario]]] = {
     "transfers": transfers.scenarios,
+    "allowances": allowances.scenarios,
+    "administration": administration.scenarios,
+    "arguments": arguments.scenarios,
 }

@@ -131,7 +131,9 @@ impl Stage<'_> {
         let result = match answer {
             Ok(result) => result,
             Err(problem) => {
-                return Ok((nothing(), failure(&problem, &budget, &diagnostics)?));
+                let mut outcome = failure(&problem, &budget, &diagnostics)?;
+                outcome.footprint = Some(Footprint::default());
+                return Ok((nothing(), outcome));
             }
         };
         let resources = result.resources.clone();

@@ -128,7 +128,7 @@ pub struct Outcome {
     pub rent: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 pub struct Footprint {
     pub read_only: Vec<String>,
     pub read_write: Vec<String>,
