@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Stage
-    from stellar_sdk import TransactionEnvelope
+    from stellar_sdk import Keypair, TransactionEnvelope
 
     Change = Callable[[sdk.SorobanTransactionData], None]
 
@@ -223,3 +223,18 @@ def test_a_simulated_fee_is_enough_for_what_is_applied(stage: Stage) -> None:
     stage.sandbox.close_ledger(10)
     found = bill(envelope, stage.apply(envelope))
     assert found.charged <= found.bid
+
+
+@pytest.mark.parametrize("transfers", [1, 2])
+def test_accounts_that_never_did_anything_are_read_as_large_as_they_will_be(
+    stage: Stage, person: Callable[[str], Keypair], transfers: int
+) -> None:
+    """Using its first sequence number makes an account larger, and that counts as read."""
+    owner, receiver = person("a newcomer"), person("another")
+    for who in (owner, receiver):
+        stage.sandbox.friendbot(who.public_key)
+    for _ in range(transfers):
+        envelope = stage.ready_transfer(
+            5, source=owner, owner=owner, to=receiver, contract=stage.sandbox.xlm
+        )
+        assert stage.apply(envelope)["status"] == "SUCCESS"

@@ -1,19 +1,29 @@
-"""What stands on the ledger as the code of a native contract: a Wasm module with nothing to run."""
+"""What stands on the ledger as the code of a native contract: a Wasm module with nothing to run.
+
+It carries the contract's interface, as a real one would.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mpp_asgi.sandbox.contracts.interface import environment_meta, interface
 
+if TYPE_CHECKING:
+    from enum import IntEnum
+
+    from mpp_asgi.sandbox.host.native import Contract
+
+_PROTOCOL = 25
+"""What the contracts' sources are made for."""
 _HEADER = b"\0asm\1\0\0\0"
 _CUSTOM_SECTION = b"\0"
 
 
-def module(sections: Mapping[str, bytes]) -> bytes:
-    """A module of custom sections, by name."""
-    return _HEADER + b"".join(_section(name, content) for name, content in sections.items())
+def module(contract: Contract, errors: type[IntEnum] | None = None) -> bytes:
+    """A module with a contract's interface in it."""
+    environment = _section("contractenvmetav0", environment_meta(_PROTOCOL))
+    return _HEADER + environment + _section("contractspecv0", interface(contract, errors))
 
 
 def _section(name: str, content: bytes) -> bytes:

@@ -14,12 +14,13 @@ from typing import Final
 from mpp_asgi.sandbox.contracts.asset.contract import FUNCTIONS as ASSET
 from mpp_asgi.sandbox.contracts.channel.contract import FUNCTIONS as CHANNEL
 from mpp_asgi.sandbox.contracts.channel.contract import PUBLISHED_FUNCTIONS as PUBLISHED_CHANNEL
+from mpp_asgi.sandbox.contracts.channel.errors import ChannelError
 from mpp_asgi.sandbox.contracts.factory.contract import FUNCTIONS as FACTORY
 from mpp_asgi.sandbox.contracts.module import module
 from mpp_asgi.sandbox.host.environment import Contracts
 
-_CHANNEL_CODE = module({"name": b"one-way channel"})
-_FACTORY_CODE = module({"name": b"channel factory"})
+_CHANNEL_CODE = module(CHANNEL, ChannelError)
+_FACTORY_CODE = module(FACTORY)
 
 CHANNEL_WASM_HASH: Final = sha256(_CHANNEL_CODE).digest()
 """The one-way channel, as its current source has it."""
@@ -33,6 +34,8 @@ PUBLISHED_CHANNEL_WASM_HASH: Final = bytes.fromhex(
 CONTRACTS: Final = (
     Contracts(asset=ASSET, by_wasm={})
     .with_wasm(CHANNEL_WASM_HASH, CHANNEL, _CHANNEL_CODE)
-    .with_wasm(PUBLISHED_CHANNEL_WASM_HASH, PUBLISHED_CHANNEL, _CHANNEL_CODE)
+    .with_wasm(
+        PUBLISHED_CHANNEL_WASM_HASH, PUBLISHED_CHANNEL, module(PUBLISHED_CHANNEL, ChannelError)
+    )
     .with_wasm(FACTORY_WASM_HASH, FACTORY, _FACTORY_CODE)
 )

@@ -233,28 +233,35 @@ def _announce(guest: Guest, name: str, data: Mapping[str, Val]) -> None:
     guest.emit([symbol_val(name)], map_val(data))
 
 
-_A = Parameter.ADDRESS
-_I = Parameter.I128
-_KEY = Parameter.BYTES_32
-_SIGNATURE = Parameter.BYTES_64
+_ADDRESS = Parameter.ADDRESS
+_AMOUNT = Parameter.I128
+_TERMS = {
+    "token": _ADDRESS,
+    "from": _ADDRESS,
+    "commitment_key": Parameter.BYTES_32,
+    "to": _ADDRESS,
+    "amount": _AMOUNT,
+    "refund_waiting_period": Parameter.U32,
+}
+_COMMITMENT = {"amount": _AMOUNT, "sig": Parameter.BYTES_64}
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
-    "__constructor": Function((_A, _A, _KEY, _A, _I, Parameter.U32), _constructor),
-    "balance": Function((), _balance),
-    "close": Function((_I, _SIGNATURE), _close),
-    "close_start": Function((), _close_start),
-    "deposited": Function((), _deposited),
-    "from": Function((), _from),
-    "prepare_commitment": Function((_I,), _prepare_commitment),
-    "refund": Function((), _refund),
-    "refund_waiting_period": Function((), _refund_waiting_period),
-    "settle": Function((_I, _SIGNATURE), _settle),
-    "to": Function((), _to),
-    "token": Function((), _token),
-    "top_up": Function((_I,), _top_up),
-    "withdrawn": Function((), _withdrawn),
+    "__constructor": Function.of(_TERMS, _constructor),
+    "balance": Function.of({}, _balance, _AMOUNT),
+    "close": Function.of(_COMMITMENT, _close),
+    "close_start": Function.of({}, _close_start, fails=True),
+    "deposited": Function.of({}, _deposited, _AMOUNT),
+    "from": Function.of({}, _from, _ADDRESS),
+    "prepare_commitment": Function.of({"amount": _AMOUNT}, _prepare_commitment, Parameter.BYTES),
+    "refund": Function.of({}, _refund, fails=True),
+    "refund_waiting_period": Function.of({}, _refund_waiting_period, Parameter.U32),
+    "settle": Function.of(_COMMITMENT, _settle),
+    "to": Function.of({}, _to, _ADDRESS),
+    "token": Function.of({}, _token, _ADDRESS),
+    "top_up": Function.of({"amount": _AMOUNT}, _top_up),
+    "withdrawn": Function.of({}, _withdrawn, _AMOUNT),
 }
 PUBLISHED_FUNCTIONS: Final[Mapping[str, Function]] = {
     **FUNCTIONS,
-    "close": Function((_I, _SIGNATURE), _close_once),
+    "close": Function.of(_COMMITMENT, _close_once, fails=True),
 }

@@ -84,13 +84,22 @@ def _stored(guest: Guest, key: Val) -> Val:
     return value
 
 
-_A = Parameter.ADDRESS
-_HASH = Parameter.BYTES_32
+_ADDRESS = Parameter.ADDRESS
+_HASH = {"wasm_hash": Parameter.BYTES_32}
+_OPENING = {
+    "salt": Parameter.BYTES_32,
+    "token": _ADDRESS,
+    "from": _ADDRESS,
+    "commitment_key": Parameter.BYTES_32,
+    "to": _ADDRESS,
+    "amount": Parameter.I128,
+    "refund_waiting_period": Parameter.U32,
+}
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
-    "__constructor": Function((_A, _HASH), _constructor),
-    "admin": Function((), _admin),
-    "open": Function((_HASH, _A, _A, _HASH, _A, Parameter.I128, Parameter.U32), _open),
-    "set_wasm": Function((_HASH,), _set_wasm),
-    "wasm_hash": Function((), _wasm_hash),
+    "__constructor": Function.of({"admin": _ADDRESS, **_HASH}, _constructor),
+    "admin": Function.of({}, _admin, _ADDRESS),
+    "open": Function.of(_OPENING, _open, _ADDRESS),
+    "set_wasm": Function.of(_HASH, _set_wasm),
+    "wasm_hash": Function.of({}, _wasm_hash, Parameter.BYTES_32),
 }
