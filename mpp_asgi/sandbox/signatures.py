@@ -49,6 +49,17 @@ def _verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+_PRIME = 2**255 - 19
+_D = -121665 * pow(121666, -1, _PRIME) % _PRIME
+
+
+def is_curve_point(public_key: bytes) -> bool:
+    """Whether 32 bytes stand for a point of the curve at all (RFC 8032, section 5.1.3)."""
+    y_squared = (int.from_bytes(public_key, "little") % 2**255) ** 2 % _PRIME
+    x_squared = (y_squared - 1) * pow(_D * y_squared + 1, -1, _PRIME) % _PRIME
+    return pow(x_squared, (_PRIME - 1) // 2, _PRIME) in {0, 1}
+
+
 class SignatureChecker:
     """The signatures of one envelope; remembers which of them were needed for something."""
 

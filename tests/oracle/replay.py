@@ -150,7 +150,7 @@ class Stage:
     ) -> Outcome:
         access = {b64decode(key): False for key in footprint["read_only"]}
         access |= {b64decode(key): True for key in footprint["read_write"]}
-        access |= dict.fromkeys(map(b64decode, call.read_only), False)
+        access |= dict.fromkeys(access.keys() & map(b64decode, call.read_only), False)
         for key in call.without:
             access.pop(b64decode(key), None)
         read_write = footprint["read_write"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 AUTHENTICATION_ERROR = 5
 _MAX_SIGNATURES = 20
+_FIELDS = (symbol_val("public_key"), symbol_val("signature"))
 
 
 def authenticate_account(host: Host, address: Address, payload: bytes, signature: Val) -> None:
@@ -41,7 +42,7 @@ def authenticate_account(host: Host, address: Address, payload: bytes, signature
     weight = 0
     previous: bytes | None = None
     for item in signatures:
-        public_key, proof = _parts(item)
+        public_key, proof = _parts(host, item)
         if previous is not None and previous >= public_key:
             keys = (bytes_val(previous), bytes_val(public_key))
             raise _refuse(host, "public keys are not ordered", *keys)
@@ -56,16 +57,28 @@ def authenticate_account(host: Host, address: Address, payload: bytes, signature
         raise _refuse(host, "signature weight is lower than threshold", *weights)
 
 
-def _parts(value: Val) -> tuple[bytes, bytes]:
+def _parts(host: Host, value: Val) -> tuple[bytes, bytes]:
     """Public key and signature of one element: a map of exactly these two."""
-    if value.kind is Kind.MAP and value.value is not None and len(value.value) == 2:
-        (first, public_key), (second, proof) = value.value
-        names = (first.kind, first.value, second.kind, second.value)
-        wanted = (Kind.SYMBOL, "public_key", Kind.SYMBOL, "signature")
-        sizes = public_key.kind is proof.kind is Kind.BYTES
-        if names == wanted and sizes and len(public_key.value) == 32 and len(proof.value) == 64:
-            return public_key.value, proof.value
-    raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
+    if value.kind is not Kind.MAP or value.value is None:
+        raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
+    if len(value.value) != len(_FIELDS):
+        text = "differing map and output slice lengths when unpacking map"
+        raise host.error(ErrorType.OBJECT, ErrorCode.UNEXPECTED_SIZE, text)
+    (first, public_key), (second, proof) = value.value
+    if (first, second) != _FIELDS:
+        text = "key not found in map when unpacking map"
+        raise host.error(ErrorType.OBJECT, ErrorCode.INVALID_INPUT, text)
+    return _bytes(host, public_key, 32), _bytes(host, proof, 64)
+
+
+def _bytes(host: Host, value: Val, size: int) -> bytes:
+    if value.kind is not Kind.BYTES:
+        raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
+    raw: bytes = value.value
+    if len(raw) != size:
+        text, args = "Bytes had unexpected size", [u32_val(len(raw))]
+        raise host.error(ErrorType.VALUE, ErrorCode.UNEXPECTED_SIZE, text, args)
+    return raw
 
 
 def _refuse(host: Host, text: str, *args: Val) -> HostError:

@@ -14,6 +14,7 @@ from mpp_asgi.sandbox.host.events import EventLog, message
 from mpp_asgi.sandbox.host.native import call_native
 from mpp_asgi.sandbox.host.validation import MAX_DEPTH
 from mpp_asgi.sandbox.host.wasm import call_wasm, find_wasm
+from mpp_asgi.sandbox.signatures import is_curve_point
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction
 from mpp_asgi.sandbox.wire.entries import Account, ContractCode, ContractData, Entry
 from mpp_asgi.sandbox.wire.keys import (
@@ -34,6 +35,7 @@ from mpp_asgi.sandbox.wire.values import (
     Val,
     address_val,
     bytes_val,
+    error_val,
     i64_val,
     instance_val,
     nonce_key_val,
@@ -253,6 +255,7 @@ class Host:
         try:
             used = self.storage.get(key) is not None
         except HostError:
+            self._outside_footprint("nonce", [*subject, i64_val(nonce)])
             raise self.error(
                 ErrorType.STORAGE,
                 ErrorCode.EXCEEDED_LIMIT,
@@ -274,6 +277,12 @@ class Host:
         """Check an ed25519 signature; raises when it is not good."""
         self.budget.charge(cost.SIGNATURE)
         if not self.environment.verify(public_key, text, signature):
+            if not is_curve_point(public_key):
+                # The network means to show the key and fails to.
+                args = [error_val(ErrorType.EVENTS, ErrorCode.INTERNAL_ERROR)]
+                raise self.error(
+                    ErrorType.CRYPTO, ErrorCode.INVALID_INPUT, "invalid ed25519 public key", args
+                )
             raise self.error(
                 ErrorType.CRYPTO, ErrorCode.INVALID_INPUT, "failed ED25519 verification"
             )

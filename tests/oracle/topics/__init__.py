@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.oracle.topics import administration, allowances, arguments, transfers
+from tests.oracle.topics import (
+    administration,
+    allowances,
+    arguments,
+    authorizations,
+    footprints,
+    lifetimes,
+    transfers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,8 +21,11 @@ if TYPE_CHECKING:
     from tests.oracle.scenario import Scenario
 
 TOPICS: dict[str, Callable[[Random], Iterator[Scenario]]] = {
-    "transfers": transfers.scenarios,
-    "allowances": allowances.scenarios,
     "administration": administration.scenarios,
+    "allowances": allowances.scenarios,
     "arguments": arguments.scenarios,
+    "authorizations": authorizations.scenarios,
+    "footprints": footprints.scenarios,
+    "lifetimes": lifetimes.scenarios,
+    "transfers": transfers.scenarios,
 }

@@ -1,0 +1,98 @@
+"""Entries that grow old: extended when used, archived when not, restored when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.oracle import entries
+from tests.oracle.entries import ALICE, BOB, ISSUER, NATIVE, USD, XLM, contract_named
+from tests.oracle.story import START, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+    from tests.oracle.scenario import Scenario
+
+SAFE = contract_named("safe")
+_DAY = 17_280
+_INSTANCE = 7 * _DAY
+_BALANCE = 30 * _DAY
+
+
+def scenarios(rng: Random) -> Iterator[Scenario]:
+    yield from _instances()
+    yield from _balances()
+    yield from _archived()
+    yield from _series(rng)
+
+
+def _instances() -> Iterator[Scenario]:
+    for left in (0, 1, _DAY, _INSTANCE - _DAY - 1, _INSTANCE - _DAY, _INSTANCE - _DAY + 1):
+        for function in ("balance", "transfer", "allowance", "decimals", "name", "admin"):
+            args = {"balance": (ALICE,), "transfer": (ALICE, BOB, 1), "allowance": (ALICE, BOB)}
+            story = Story(f"lifetimes/instance-left-{left}-{function}")
+            story.put(entries.token_instance(USD), START + left)
+            by = ALICE if function == "transfer" else None
+            story.call(USD, function, *args.get(function, ()), by=by)
+            yield story.jump(1).call(USD, function, *args.get(function, ()), by=by).told()
+    for left in (_INSTANCE - 1, _INSTANCE, _INSTANCE + 1):
+        story = Story(f"lifetimes/instance-left-{left}")
+        story.put(entries.token_instance(USD), START + left)
+        story.call(USD, "balance", ALICE).jump(_DAY).call(USD, "balance", ALICE)
+        yield story.jump(1).call(USD, "balance", ALICE).told()
+
+
+def _balances() -> Iterator[Scenario]:
+    for left in (0, 1, _BALANCE - _DAY - 1, _BALANCE - _DAY, _BALANCE - _DAY + 1, _BALANCE):
+        story = Story(f"lifetimes/balance-left-{left}")
+        story.put(entries.balance_of(SAFE, USD, 50), START + left)
+        story.call(USD, "balance", SAFE).jump(1)
+        story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE)
+        yield story.jump(_DAY + 1).call(USD, "balance", SAFE).told()
+
+
+def _archived() -> Iterator[Scenario]:
+    for unrestored in (False, True):
+        mark = "left" if unrestored else "restored"
+        story = Story(f"lifetimes/archived-balance-{mark}")
+        story.put(entries.balance_of(SAFE, USD, 50), START - 1)
+        story.call(USD, "balance", SAFE, unrestored=unrestored)
+        story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE, unrestored=unrestored)
+        yield story.call(USD, "authorized", SAFE, unrestored=unrestored).told()
+        story = Story(f"lifetimes/archived-instance-{mark}")
+        story.put(entries.token_instance(USD), START - 1)
+        story.call(USD, "name", unrestored=unrestored)
+        yield story.call(USD, "transfer", ALICE, BOB, 5, by=ALICE, unrestored=unrestored).told()
+        story = Story(f"lifetimes/archived-both-{mark}")
+        story.put(entries.token_instance(USD), START - 1)
+        story.put(entries.balance_of(SAFE, USD, 50), START - 1)
+        options = {"by": ALICE, "unrestored": unrestored}
+        story.call(USD, "transfer", ALICE, SAFE, 10**15, **options)
+        story.call(USD, "transfer", ALICE, SAFE, 5, **options)
+        yield story.call(USD, "balance", SAFE).told()
+    story = Story("lifetimes/archived-after-long")
+    story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE).jump(200_000)
+    story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE).jump(600_000)
+    story.call(USD, "balance", SAFE)
+    yield story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE).told()
+
+
+def _series(rng: Random) -> Iterator[Scenario]:
+    for number in range(25):
+        story = Story(f"lifetimes/series-{number}")
+        asset = rng.choice((USD, NATIVE))
+        story.put(entries.token_instance(asset), START + rng.randrange(200_000))
+        story.put(entries.balance_of(SAFE, asset, XLM), START + rng.randrange(300_000))
+        for _ in range(8):
+            story.jump(rng.choice((1, 10, _DAY, 100_000, 600_000)))
+            match rng.randrange(4):
+                case 0:
+                    story.call(asset, "balance", rng.choice((SAFE, ALICE)))
+                case 1:
+                    story.call(asset, "transfer", ALICE, SAFE, rng.randrange(9), by=ALICE)
+                case 2:
+                    story.call(asset, "transfer", ALICE, BOB, rng.randrange(9), by=ALICE)
+                case _:
+                    story.call(asset, "clawback", SAFE, rng.randrange(9), by=ISSUER)
+        yield story.told()
