@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import copy
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -152,27 +154,63 @@ VALUES = st.recursive(
 )
 
 
-@st.composite
-def respelled(draw: st.DrawFn, text: str) -> str:
-    """Much like the text."""
-    at = draw(st.integers(0, len(text)))
-    kind = draw(st.integers(0, 6))
-    if kind == 0:
-        return text[:at]
-    if kind == 1:
-        return text[at:]
-    if kind == 2:
-        return text[:at] + draw(st.characters()) + text[at:]
-    if kind == 3:
-        return text[:at] + draw(st.characters(max_codepoint=127)) + text[at + 1 :]
-    if kind == 4:
-        return text.swapcase()
-    if kind == 5:
-        return text + draw(st.sampled_from(["=", " ", "\n", "\0", text]))
-    return text[::-1]
+# What is drawn must not depend on a credential: each has another challenge, so that a failure could
+# not be shown again. So changes are drawn first, places in a text as fractions of its length.
 
+PLACES = st.integers(0, 1_000)
+
+
+def at(place: int, length: int) -> int:
+    """The place in something that is so long; 0 is its start, 1,000 its end."""
+    return place * length // 1_000
+
+
+@dataclass(frozen=True)
+class Respelling:
+    """Makes a text into one much like it."""
+
+    kind: int
+    place: int
+    inserted: str
+    appended: str | None
+
+    def of(self, text: str) -> str:
+        here = at(self.place, len(text))
+        match self.kind:
+            case 0:
+                return text[:here]
+            case 1:
+                return text[here:]
+            case 2:
+                return text[:here] + self.inserted + text[here:]
+            case 3:
+                return text[:here] + self.inserted + text[here + 1 :]
+            case 4:
+                return text.swapcase()
+            case 5:
+                return text + (text if self.appended is None else self.appended)
+        return text[::-1]
+
+
+RESPELLINGS = st.builds(
+    Respelling,
+    kind=st.integers(0, 6),
+    place=PLACES,
+    inserted=st.characters() | st.characters(max_codepoint=127),
+    appended=st.sampled_from(["=", " ", "\n", "\0", None]),
+)
 
 ECHO = ("id", "realm", "method", "intent", "request", "expires", "digest", "description", "opaque")
+TERMS = (
+    "amount",
+    "currency",
+    "recipient",
+    "methodDetails",
+    "network",
+    "feePayer",
+    "credentialTypes",
+    "externalId",
+)
 PAYLOAD = ("type", "transaction", "hash", "sourceSignature")
 FIELDS: list[tuple[str, ...]] = [
     *(("challenge", name) for name in (*ECHO, "header", "unheard-of")),
@@ -183,23 +221,40 @@ FIELDS: list[tuple[str, ...]] = [
 ]
 
 
-@st.composite
-def changed_body(draw: st.DrawFn, body: dict[str, Json]) -> Json:
-    """The credential with another value in one or two places, or without them."""
-    for path in draw(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=2)):
-        *parents, name = path
+@dataclass(frozen=True)
+class Change:
+    """Another value in one place of a credential, or none."""
+
+    path: tuple[str, ...]
+    respelling: Respelling | None
+    """What becomes of a text."""
+    value: Json
+    """What takes the place of everything else."""
+    removes: bool
+
+    def make(self, body: dict[str, Json]) -> None:
+        *parents, name = self.path
         place = body
         for parent in parents:
             place = place.get(parent, {}) if isinstance(place, dict) else {}
         if not isinstance(place, dict):
-            continue
-        if draw(st.booleans()) and isinstance(place.get(name), str):
-            place[name] = draw(respelled(place[name]))
-        elif draw(st.integers(0, 5)) == 0:
+            return
+        text = place.get(name)
+        if self.respelling is not None and isinstance(text, str):
+            place[name] = self.respelling.of(text)
+        elif self.removes:
             place.pop(name, None)
         else:
-            place[name] = draw(VALUES)
-    return body
+            place[name] = copy.deepcopy(self.value)
+
+
+CHANGES = st.builds(
+    Change,
+    path=st.sampled_from(FIELDS),
+    respelling=st.none() | RESPELLINGS,
+    value=VALUES,
+    removes=st.integers(0, 5).map(lambda number: number == 0),
+)
 
 
 # --- tests ----------------------------------------------------------------------------------------
@@ -207,24 +262,27 @@ def changed_body(draw: st.DrawFn, body: dict[str, Json]) -> Json:
 
 @pytest.mark.parametrize("mode", MODES)
 @INPUTS
-@given(data=st.data())
+@given(changes=st.lists(CHANGES, min_size=1, max_size=2))
 async def test_any_field_of_a_credential(
-    stands: dict[str, Stand], mode: str, data: st.DataObject
+    stands: dict[str, Stand], mode: str, changes: list[Change]
 ) -> None:
     stand = stands[mode]
-    await stand.show(data.draw(changed_body(stand.body)))
+    body = stand.body
+    for change in changes:
+        change.make(body)
+    await stand.show(body)
 
 
 @pytest.mark.parametrize("mode", PULLS)
 @INPUTS
-@given(data=st.data())
+@given(bits=st.lists(st.tuples(PLACES, st.integers(0, 7)), min_size=1, max_size=3))
 async def test_any_bits_of_a_transaction(
-    stands: dict[str, Stand], mode: str, data: st.DataObject
+    stands: dict[str, Stand], mode: str, bits: list[tuple[int, int]]
 ) -> None:
     stand = stands[mode]
     raw = bytearray(base64.b64decode(transaction_in(stand.credential)))
-    for _ in range(data.draw(st.integers(1, 3))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    for place, bit in bits:
+        raw[at(place, len(raw) - 1)] ^= 1 << bit
     body = stand.body
     body["payload"]["transaction"] = base64.b64encode(raw).decode()
     await stand.show(body)
@@ -232,14 +290,16 @@ async def test_any_bits_of_a_transaction(
 
 @pytest.mark.parametrize("mode", PULLS)
 @INPUTS
-@given(data=st.data())
+@given(
+    places=st.tuples(PLACES, PLACES),
+    filling=st.binary(max_size=64) | st.sampled_from([b"\xff" * 8, b"\0" * 400]),
+)
 async def test_a_transaction_cut_and_filled(
-    stands: dict[str, Stand], mode: str, data: st.DataObject
+    stands: dict[str, Stand], mode: str, places: tuple[int, int], filling: bytes
 ) -> None:
     stand = stands[mode]
     raw = base64.b64decode(transaction_in(stand.credential))
-    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(raw))] * 2)))
-    filling = data.draw(st.binary(max_size=64) | st.sampled_from([b"\xff" * 8, b"\0" * 400]))
+    start, end = sorted(at(place, len(raw)) for place in places)
     body = stand.body
     body["payload"]["transaction"] = base64.b64encode(raw[:start] + filling + raw[end:]).decode()
     await stand.show(body)
@@ -247,17 +307,17 @@ async def test_a_transaction_cut_and_filled(
 
 @pytest.mark.parametrize("mode", MODES)
 @INPUTS
-@given(data=st.data())
+@given(name=st.sampled_from(TERMS), value=VALUES)
 async def test_any_term_of_the_echoed_request(
-    stands: dict[str, Stand], mode: str, data: st.DataObject
+    stands: dict[str, Stand], mode: str, name: str, value: Json
 ) -> None:
     """What is not ours is not believed, however it reads."""
     stand = stands[mode]
     body = stand.body
     request = json.loads(b64url_decode(body["challenge"]["request"]))
-    name = data.draw(st.sampled_from([*request, *request["methodDetails"], "externalId"]))
+    assert {*request, *request["methodDetails"]} <= set(TERMS)
     place = request["methodDetails"] if name in request["methodDetails"] else request
-    place[name] = data.draw(VALUES)
+    place[name] = value
     text = json.dumps(request)
     body["challenge"]["request"] = b64url_encode(text.encode())
     await stand.show(body)

@@ -162,12 +162,14 @@ async def test_any_octets_as_a_credential(text: str) -> None:
 
 
 @quick
-@given(st.data())
-async def test_a_credential_that_was_cut_or_flipped_anywhere(data: st.DataObject) -> None:
+@given(place=st.integers(0, 999), shift=st.integers(1, 254))
+async def test_a_credential_that_was_cut_or_flipped_anywhere(place: int, shift: int) -> None:
+    """No two challenges are the same, so what is drawn does not depend on one."""
     counter = Counter()
     value = credential(await counter.challenge()).to_header()
-    at = data.draw(st.integers(len("Payment "), len(value) - 1))
-    octet = data.draw(st.sampled_from([chr(n) for n in range(1, 256) if chr(n) != value[at]]))
+    start = len("Payment ")
+    at = start + place * (len(value) - start) // 1000
+    octet = chr((ord(value[at]) - 1 + shift) % 255 + 1)  # any other one but NUL
     for broken in (value[:at], value[:at] + octet + value[at + 1 :]):
         answer = await counter.show(broken)
         assert answer.status in {200, 400, 402}, (broken, answer)
