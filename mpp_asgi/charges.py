@@ -130,7 +130,9 @@ class ChargeBook:
 
     async def _let_go_of_abandoned(self) -> None:
         """Other processes cannot take what is abandoned while we live."""
-        for charge_id in self._abandoned.difference(self._queues):
+        for charge_id in tuple(self._abandoned):
+            if charge_id in self._queues:  # somebody came for it and will let go of it
+                continue
             self._abandoned.discard(charge_id)
             turn = await self.turn(charge_id)
             turn.may_own = True

@@ -88,9 +88,10 @@ class ChargeAdmission(ABC):
             RefusalError, PendingError, FaultError: as `Intent.verify`.
         """
         found = await self._turn.find()
-        is_new = found is None or found.state is State.CLAIMED
-        charge = await (self._begin() if is_new else self._claim(()))
-        if charge.state is State.CLAIMED and not is_new:  # withdrawn since it was found
+        # What somebody has begun is first waited for: it may be paid for all that we know, and then
+        # it must not be refused, whatever has lapsed since.
+        charge = await (self._begin() if found is None else self._claim(()))
+        if charge.state is State.CLAIMED and found is not None:
             charge = await self._begin()
         if charge.state is State.CLAIMED:  # else another process has brought it further
             await self._check()

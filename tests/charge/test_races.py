@@ -15,7 +15,7 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar import sponsor as sponsoring
-from mpp_asgi.stores.contract import OwnershipLostError
+from mpp_asgi.stores.contract import OwnershipLostError, State
 from mpp_asgi.stores.memory import MemoryStore
 from tests.charge.bad_line import SUBMITTING, BadLine, Plan
 from tests.charge.mortal import Process
@@ -164,6 +164,36 @@ async def test_who_waits_begins_anew_where_the_other_gave_up(
             answer = await waiting
             assert answer.status_code == 200, answer.text
             assert (other.earned(), sponsor_transactions(other)) == (PRICE, 1)
+
+
+@pytest.mark.parametrize("mode", ["sponsored", "unsponsored"])
+async def test_what_another_process_has_begun_in_time_is_not_refused_as_too_late(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """The payer would pay again, and the first payment goes through all the same."""
+    time = Time()
+    sandbox = Sandbox(clock=time, close_interval=0.1)
+    store = MemoryStore()
+    slow = Process()
+    slow.run_by(monkeypatch, lambda: store)
+    async with open_shop(sandbox=sandbox, time=time) as one:
+        credential = one.payer().in_mode(mode, await one.challenges())
+        slow.stop_at(3, "before", killed=False)  # after it was looked for and claimed
+        paying = asyncio.create_task(one.show(credential))
+        await slow.hangs.wait()
+        begun = await store.get(credential.challenge.id)
+        assert begun is not None
+        assert begun.state is State.CLAIMED
+        assert begun.owner is not None
+        time.now = Payer.expires(credential.challenge) - 1
+        await store.heartbeat(begun.owner, alive_until=int(time.now) + 100)
+        Process().run_by(monkeypatch, lambda: store)
+        async with open_shop(sandbox=sandbox, time=time) as other:
+            time.now += 1
+            assert (await other.show(credential)).status_code == 409
+            paying.cancel()
+            await asyncio.wait([paying])
+            assert (await other.show(credential)).status_code == 402  # nothing was paid
 
 
 async def test_who_lost_a_charge_does_not_refuse_it() -> None:

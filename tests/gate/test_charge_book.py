@@ -354,6 +354,29 @@ async def test_a_charge_that_could_not_be_let_go_of_is_let_go_of_later(
     assert (await other.claim("c", (), keep_until=0)).state is State.SETTLED
 
 
+async def test_letting_go_waits_for_nobody(book: ChargeBook, store: FailingStore) -> None:
+    """Somebody comes for a charge just as another one is let go of."""
+    turns = [await book.turn(f"challenge {n}") for n in range(3)]
+    for turn in turns:
+        await turn.claim("c", (), keep_until=int(book.clock()) + 1000)
+    fail_from_now_on(store)
+    for turn in turns:
+        await turn.end()
+    store.fail_at = range(0)
+    tidying = asyncio.create_task(book.tidy())
+    await asyncio.sleep(0)
+    at_work = {name: await book.turn(name) for name in map("challenge {}".format, range(3))
+               if name not in book._queues}  # fmt: skip
+    assert at_work
+    async with asyncio.timeout(1):
+        await tidying
+    for turn in at_work.values():
+        await turn.claim("c", (), keep_until=int(book.clock()) + 1000)
+        await turn.end()
+    await book.tidy()
+    assert [await store.get(f"challenge {n}") for n in range(3)] == [None] * 3
+
+
 async def test_all_that_is_old_goes_at_once(book: ChargeBook, time: Time) -> None:
     many = 2 * charges.PURGE_BATCH + 1
     for n in range(many):
