@@ -425,3 +425,17 @@ def test_a_contract_pays_by_code_that_checks(stage: Stage, relay: str) -> None:
     repeated: Any = again.transaction.operations[0]
     repeated.auth = [entry]
     assert error_of(stage, again) == "Error(Auth, ExistingValue)"
+
+
+def test_the_code_that_will_check_is_foreseen(stage: Stage, relay: str) -> None:
+    """Recording does not run the contract's code, and yet what running it takes is declared."""
+    endow(stage, relay)
+    values = (*map(address, (relay, stage.seller)), scval.to_int128(30))
+    result = stage.simulate(stage.call(stage.sponsor, "transfer", *values))
+    data = sdk.SorobanTransactionData.from_xdr(result["transactionData"])
+    codes = [
+        key.contract_code.hash.hash
+        for key in data.resources.footprint.read_only
+        if key.contract_code is not None
+    ]
+    assert codes == [sha256(WASM).digest()]

@@ -11,7 +11,7 @@ from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
 BASE = 80_000
 """Setting the host up, decoding what it is given, encoding what it gives back."""
 CALL = 17_000
-WASM = 320_000
+WASM = 360_000
 """Making a Wasm ready to be called, and what a small one does itself."""
 ENTRY = 9_000
 """Looking at one ledger entry, or writing one."""

@@ -90,8 +90,9 @@ class Guest:
     @_host_function("call")
     def call(self, contract: Address, name: str, args: Sequence[Val]) -> Val:
         """Call another contract and fail with it."""
+        callee = self._callee(contract)
         try:
-            return self.host.call(self._callee(contract), name, args)
+            return self.host.call(callee, name, args)
         except HostError as problem:
             self._note(problem, "contract call failed", name, args)
             raise

@@ -245,7 +245,14 @@ class Host:
                 self.storage.get(account_key(address.key))
                 self.budget.charge(cost.SIGNATURE)
             else:
-                self.storage.get(contract_data_key(address, INSTANCE_KEY, PERSISTENT))
+                self._emulate_contract(address)
+
+    def _emulate_contract(self, address: Address) -> None:
+        slot = self.storage.get(contract_data_key(address, INSTANCE_KEY, PERSISTENT))
+        if slot is not None and isinstance(slot.entry, ContractData):
+            wasm_hash = slot.entry.value.value.executable.wasm_hash
+            if wasm_hash is not None:
+                self.storage.get(contract_code_key(wasm_hash))
 
     def consume_nonce(self, address: Address, nonce: int, live_until: int) -> None:
         """Use a nonce up; it stays used for as long as the signature is good."""
