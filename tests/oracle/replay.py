@@ -10,7 +10,12 @@ from stellar_sdk import xdr
 
 from mpp_asgi.sandbox import soroban
 from mpp_asgi.sandbox.contract_operations import environment
-from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from mpp_asgi.sandbox.contracts.registry import (
+    CHANNEL_WASM_HASH,
+    CONTRACTS,
+    FACTORY_WASM_HASH,
+    PUBLISHED_CHANNEL_WASM_HASH,
+)
 from mpp_asgi.sandbox.host.errors import HostError
 from mpp_asgi.sandbox.host.execution import run
 from mpp_asgi.sandbox.host.invocation import Host
@@ -43,15 +48,20 @@ SECONDS_PER_LEDGER = 5
 NONCE = 0x2ECA69C5CE9DFC4A
 """The nonce the host draws from the oracle's seed; no contract here makes it draw another."""
 VERIFIER = Verifier()
+STANDS_FOR = {
+    "channel": CHANNEL_WASM_HASH,
+    "published-channel": PUBLISHED_CHANNEL_WASM_HASH,
+    "factory": FACTORY_WASM_HASH,
+}
+"""What of the sandbox answers for the codes that scenarios name."""
 
 
 def play(
     scenario: Scenario,
     codes: Mapping[str, bytes] | None = None,
-    contracts: Contracts = CONTRACTS,
 ) -> list[Answer]:
     """An answer for each call; ``codes`` are hashes of codes by the names scenarios call them."""
-    stage = Stage.of(scenario, codes or {}, contracts)
+    stage = Stage.of(scenario, codes or {})
     answers = []
     for step in scenario.steps:
         if isinstance(step, Jump):
@@ -72,9 +82,12 @@ class Stage:
     close_time: int
 
     @classmethod
-    def of(cls, scenario: Scenario, codes: Mapping[str, bytes], contracts: Contracts) -> Stage:
+    def of(cls, scenario: Scenario, codes: Mapping[str, bytes]) -> Stage:
         network = Network(
-            network_id=NETWORK_ID, settings=Settings(), contracts=contracts, verifier=VERIFIER
+            network_id=NETWORK_ID,
+            settings=Settings(),
+            contracts=_contracts(codes),
+            verifier=VERIFIER,
         )
         stage = cls(network, State(), scenario.sequence, scenario.timestamp)
         for encoded, until in scenario.entries:
@@ -195,6 +208,14 @@ class Stage:
             if stored is not None and (not has_ttl(key) or key in storage.restored):
                 read += soroban.entry_bytes(stored[0])
         return read
+
+
+def _contracts(codes: Mapping[str, bytes]) -> Contracts:
+    """The sandbox's contracts, which also stand for the codes that were compiled for the host."""
+    contracts = CONTRACTS
+    for name, wasm_hash in codes.items():
+        contracts = contracts.with_wasm(wasm_hash, CONTRACTS.by_wasm[STANDS_FOR[name]])
+    return contracts
 
 
 def _function(call: Call) -> Any:

@@ -9,13 +9,15 @@ from tests.oracle.topics import (
     allowances,
     arguments,
     authorizations,
+    channels,
+    factories,
     footprints,
     lifetimes,
     transfers,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from random import Random
 
     from tests.oracle.scenario import Scenario
@@ -29,3 +31,10 @@ TOPICS: dict[str, Callable[[Random], Iterator[Scenario]]] = {
     "lifetimes": lifetimes.scenarios,
     "transfers": transfers.scenarios,
 }
+
+WASM_TOPICS: dict[str, Callable[[Random, Mapping[str, bytes]], Iterator[Scenario]]] = {
+    "channels": channels.scenarios,
+    "published-channels": channels.published,
+    "factories": factories.scenarios,
+}
+"""About contracts that are Wasm: told with the hashes of their codes, by name."""
