@@ -20,7 +20,7 @@ from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
 from mpp_asgi.stores.memory import MemoryStore
 from tests.methods.nod import Till
 from tests.methods.stall import Exchange, Line, Selling, Time, Visitor, payment, running, scope_of
-from tests.methods.stores import FailingStore
+from tests.methods.stores import FailingStore, SlowStore
 
 TARGETS = ["/", "/after", "/stream", "/plain"]
 
@@ -113,8 +113,11 @@ class Worker:
 
     async def show(self, target: str, headers: dict[str, str]) -> Exchange:
         answer = await self.visitor.get(target, headers=headers)
-        await self._selling.books[-1].drain()  # a stream's end is noted once its client is gone
+        await self.drain()  # a stream's end is noted once its client is gone
         return answer
+
+    async def drain(self) -> None:
+        await self._selling.books[-1].drain()
 
 
 @dataclass
@@ -254,6 +257,59 @@ async def test_nothing_leaves_while_it_cannot_be_made_certain(
     again = [await worker.show(target, headers) for worker in (workers.here, workers.there)]
     assert granted(*again) == 1
     assert workers.till.moves.total() == 1
+
+
+@pytest.mark.parametrize("taken_over", [False, True], ids=["alone", "taken over"])
+@pytest.mark.parametrize("target", TARGETS)
+async def test_left_at_any_turn_after_a_silence(
+    monkeypatch: pytest.MonkeyPatch, target: str, taken_over: bool
+) -> None:
+    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    whole = 0
+    for at in range(100):
+        time, till, memory = Time(), Till(), SlowStore(MemoryStore())
+        settings = {"prices": {"/plain": "1"}, "keep": lambda _, memory=memory: Forgetful(memory)}
+        here, there = (Worker(time, till, settings) for _ in range(2))
+        workers = Workers(here, there, time, till)
+        await there.visitor.get("/")
+        headers = await bought(workers, target)
+        answers: list[Exchange] = []
+        silent = asyncio.Event()
+
+        async def fall_silent(
+            workers: Workers = workers,
+            headers: dict[str, str] = headers,
+            answers: list[Exchange] = answers,
+            silent: asyncio.Event = silent,
+        ) -> None:
+            if taken_over:
+                answers.append(await workers.there.show(target, headers))
+            silent.set()
+
+        blocked_by(workers, LIFE_SECONDS, fall_silent)
+        line = Line([b""], None)
+        line.leave_at_end = False
+        scope = scope_of("GET", target, headers=headers)
+        request = asyncio.ensure_future(here.app(scope, line.receive, line.send))
+        await silent.wait()
+        for _ in range(at):
+            await asyncio.sleep(0)
+        ended = request.done()
+        request.cancel()
+        await asyncio.wait([request])
+        for each in (here, there):
+            await each.drain()
+        answers.append(line.exchange)
+        whole += granted(line.exchange)
+        answers.extend([await each.show(target, headers) for each in (there, here)])
+        assert granted(*answers) == 1, (at, answers)
+        assert till.moves.total() == 1
+        for each in (here, there):
+            await each.app._close()
+        if ended:
+            break
+    assert at >= 4
+    assert (whole > 0) is not taken_over
 
 
 @pytest.mark.parametrize("target", TARGETS)
