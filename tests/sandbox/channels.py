@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 WAITING_PERIOD = 100
 DEPOSIT = 500
 
+NEGATIVE_AMOUNT = "Error(Contract, #1)"
+NOT_CLOSED = "Error(Contract, #2)"
+TOO_EARLY = "Error(Contract, #3)"
+ALREADY_CLOSED = "Error(Contract, #4)"
+NOT_ENOUGH = "Error(Contract, #10)"
+BAD_SIGNATURE = "Error(Crypto, InvalidInput)"
+PANIC = "Error(WasmVm, InvalidAction)"
+
 Event = tuple[str, dict[str, Any] | int]
 
 

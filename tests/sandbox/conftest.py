@@ -19,6 +19,7 @@ from stellar_sdk import xdr as sdk
 from stellar_sdk.auth import authorize_entry
 
 from mpp_asgi.sandbox import Sandbox
+from tests.sandbox.channels import Channels
 
 START = 1_800_000_000
 
@@ -239,3 +240,15 @@ def person() -> Any:
 def new_stage() -> Any:
     """Makes stages with options of their own."""
     return make_stage
+
+
+@pytest.fixture
+def channels(stage: Stage) -> Channels:
+    """What the stage's people do with channels."""
+    return Channels(stage)
+
+
+@pytest.fixture
+def channel(channels: Channels) -> str:
+    """A channel with 500 deposited and a hundred ledgers to wait."""
+    return channels.open()

@@ -4,54 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from stellar_sdk import Address, Keypair, TransactionBuilder, scval
 from stellar_sdk import xdr as sdk
 from stellar_sdk.auth import authorize_entry
-from stellar_sdk.client.base_async_client import BaseAsyncClient
-from stellar_sdk.client.response import Response
 from stellar_sdk.contract import ContractClientAsync
 from stellar_sdk.soroban_rpc import EventFilter, EventFilterType, GetTransactionStatus
 from stellar_sdk.soroban_server_async import SorobanServerAsync
 
 from tests.sandbox.channels import Channels, instance_key
+from tests.sandbox.in_process import InProcessClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
 
     from conftest import Stage
-
-
-class InProcessClient(BaseAsyncClient):
-    """Lets the SDK's asynchronous server talk to the sandbox without a socket."""
-
-    def __init__(self, app: Any) -> None:
-        transport = httpx.ASGITransport(app=app)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://sandbox")
-
-    async def get(self, url: str, params: dict[str, str] | None = None) -> Response:
-        return self._response(await self._client.get(url, params=params))
-
-    async def post(
-        self,
-        url: str,
-        data: dict[str, str] | None = None,
-        json_data: dict[str, Any] | None = None,
-    ) -> Response:
-        return self._response(await self._client.post(url, data=data, json=json_data))
-
-    @staticmethod
-    def _response(answer: httpx.Response) -> Response:
-        return Response(answer.status_code, answer.text, dict(answer.headers), str(answer.url))
-
-    def stream(
-        self, url: str, params: dict[str, str] | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
 
 @pytest.fixture

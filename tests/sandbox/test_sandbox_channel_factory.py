@@ -37,11 +37,6 @@ CONSTRUCTOR_FAILED = "Error(Context, InvalidAction)"
 UNAUTHORIZED = "Error(Auth, InvalidAction)"
 
 
-@pytest.fixture
-def channels(stage: Stage) -> Channels:
-    return Channels(stage)
-
-
 # Where
 
 

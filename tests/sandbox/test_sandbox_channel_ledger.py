@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from conftest import Stage
 
 
-@pytest.fixture
-def channels(stage: Stage) -> Channels:
-    return Channels(stage)
-
-
 def entry_of(stage: Stage, key: sdk.LedgerKey) -> dict[str, Any]:
     (entry,) = stage.rpc("getLedgerEntries", keys=[key.to_xdr()])["entries"]
     return entry

@@ -145,3 +145,15 @@ def test_any_sequence_of_calls(sequence: list[tuple[str, int, int]]) -> None:
         assert sum(held) == 2 * MONEY
         assert run.ask("withdrawn") == rules.withdrawn
         assert run.ask("deposited") == rules.withdrawn + rules.balance
+
+
+def test_more_than_can_be_counted() -> None:
+    """What was deposited in all may be more than a number holds; then asking for it traps."""
+    run = Run()
+    most = 2**127 - 1
+    run.host.call(run.host.usdc, "mint", address_val(run.channel), i128_val(most))
+    assert run.do("settle", MONEY) == ["transfer", "withdraw"]
+    assert run.ask("deposited") == most
+    run.host.call(run.host.usdc, "mint", address_val(run.channel), i128_val(1))
+    assert run.do("deposited", 0) == "Error(WasmVm, InvalidAction)"
+    assert run.do("settle", most) == "Error(Contract, #12)"  # more than the recipient can hold

@@ -15,6 +15,7 @@ from stellar_sdk import xdr as sdk
 from stellar_sdk.auth import authorize_entry
 
 from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType
 from mpp_asgi.sandbox.host.native import Function, Parameter
 from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction, Invocation
 from mpp_asgi.sandbox.wire.values import (
@@ -24,6 +25,7 @@ from mpp_asgi.sandbox.wire.values import (
     Val,
     address_val,
     bool_val,
+    error_val,
     i128_val,
     symbol_val,
     u32_val,
@@ -137,6 +139,14 @@ def _reserved(guest: Guest, other: Address) -> Val:
     return guest.call(other, "__check_auth", [])
 
 
+def _spoof(_guest: Guest) -> Val:
+    return error_val(ErrorType.BUDGET, ErrorCode.EXCEEDED_LIMIT)
+
+
+def _talkative_constructor(_guest: Guest) -> Val:
+    return u32_val(1)
+
+
 _A = Parameter.ADDRESS
 _I = Parameter.I128
 _U = Parameter.U32
@@ -157,7 +167,10 @@ RELAY = {
     "reenter": Function((_A,), _reenter),
     "add_to": Function((_A,), _add_to),
     "reserved": Function((_A,), _reserved),
+    "spoof": Function((), _spoof),
 }
+TALKATIVE = {"__constructor": Function((), _talkative_constructor)}
+TALKATIVE_HASH = b"\7" * 32
 
 # What the tests do with it
 
@@ -165,7 +178,8 @@ RELAY = {
 @pytest.fixture
 def stage(new_stage: Callable[..., Stage]) -> Stage:
     by_wasm = {**CONTRACTS.by_wasm, sha256(WASM).digest(): RELAY}
-    return new_stage(contracts=replace(CONTRACTS, by_wasm=by_wasm))
+    contracts = replace(CONTRACTS, by_wasm=by_wasm).with_wasm(TALKATIVE_HASH, TALKATIVE)
+    return new_stage(contracts=contracts)
 
 
 def perform(stage: Stage, envelope: TransactionEnvelope) -> Any:
@@ -235,6 +249,17 @@ def test_a_constructor_that_fails_leaves_no_contract(
         sha256(WASM).digest(), stage.sponsor.public_key, args, bytes(32)
     )
     assert error_of(stage, creation.build()) == "Error(Context, InvalidAction)"
+
+
+def test_a_constructor_has_nothing_to_say(stage: Stage) -> None:
+    builder = stage.builder(stage.sponsor)
+    creation = builder.append_create_contract_op(TALKATIVE_HASH, stage.sponsor.public_key)
+    assert error_of(stage, creation.build()) == "Error(Value, UnexpectedType)"
+
+
+def test_contracts_fail_with_errors_of_their_own_only(stage: Stage, relay: str) -> None:
+    """Not with the host's, which could not be caught by who calls them."""
+    assert error_of(stage, call(stage, relay, "spoof")) == "Error(Context, InvalidAction)"
 
 
 def test_code_must_be_there_and_known(stage: Stage) -> None:

@@ -14,48 +14,15 @@ import pytest
 import uvicorn
 from stellar_sdk import Account, Keypair, SorobanServer, TransactionBuilder, scval
 from stellar_sdk.auth import authorize_entry
-from stellar_sdk.client.base_async_client import BaseAsyncClient
-from stellar_sdk.client.response import Response
 from stellar_sdk.contract import ContractClient
 from stellar_sdk.soroban_rpc import GetTransactionStatus, SendTransactionStatus
 from stellar_sdk.soroban_server_async import SorobanServerAsync
 
 from mpp_asgi.sandbox import Sandbox
+from tests.sandbox.in_process import InProcessClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
-
-
-class InProcessClient(BaseAsyncClient):
-    """Lets the SDK's asynchronous server talk to an ASGI application without a socket."""
-
-    def __init__(self, app: Any) -> None:
-        transport = httpx.ASGITransport(app=app)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://sandbox")
-
-    async def get(self, url: str, params: dict[str, str] | None = None) -> Response:
-        return self._response(await self._client.get(url, params=params))
-
-    async def post(
-        self,
-        url: str,
-        data: dict[str, str] | None = None,
-        json_data: dict[str, Any] | None = None,
-    ) -> Response:
-        return self._response(await self._client.post(url, data=data, json=json_data))
-
-    @staticmethod
-    def _response(answer: httpx.Response) -> Response:
-        headers = dict(answer.headers)
-        return Response(answer.status_code, answer.text, headers, str(answer.url))
-
-    def stream(
-        self, url: str, params: dict[str, str] | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        await self._client.aclose()
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager

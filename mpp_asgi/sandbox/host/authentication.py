@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType, HostError
+from mpp_asgi.sandbox.wire.entries import ContractData
+from mpp_asgi.sandbox.wire.keys import (
+    PERSISTENT,
+    account_key,
+    contract_code_key,
+    contract_data_key,
+)
 from mpp_asgi.sandbox.wire.values import (
+    INSTANCE_KEY,
+    AddressKind,
     Kind,
     address_val,
     bytes_val,
@@ -21,6 +30,7 @@ from mpp_asgi.sandbox.wire.values import (
 
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.host.invocation import Host
+    from mpp_asgi.sandbox.host.storage import Storage
     from mpp_asgi.sandbox.wire.authorization import AuthorizedFunction, Invocation
     from mpp_asgi.sandbox.wire.values import Address, Val
 
@@ -83,6 +93,18 @@ def _bytes(host: Host, value: Val, size: int) -> bytes:
 
 def _refuse(host: Host, text: str, *args: Val) -> HostError:
     return host.error(ErrorType.CONTRACT, AUTHENTICATION_ERROR, text, args)
+
+
+def read_authenticator(storage: Storage, address: Address) -> None:
+    """Read what checking a signature of the address will read."""
+    if address.kind == AddressKind.ACCOUNT:
+        storage.get(account_key(address.key))
+        return
+    slot = storage.get(contract_data_key(address, INSTANCE_KEY, PERSISTENT))
+    if slot is not None and isinstance(slot.entry, ContractData):
+        wasm_hash = slot.entry.value.value.executable.wasm_hash
+        if wasm_hash is not None:
+            storage.get(contract_code_key(wasm_hash))
 
 
 def authentication_contexts(root: Invocation) -> Val:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.sandbox.host import budget as cost
-from mpp_asgi.sandbox.host.authentication import authenticate_account, authentication_contexts
+from mpp_asgi.sandbox.host.authentication import (
+    authenticate_account,
+    authentication_contexts,
+    read_authenticator,
+)
 from mpp_asgi.sandbox.host.authorization import Authorization
 from mpp_asgi.sandbox.host.budget import Budget
 from mpp_asgi.sandbox.host.calls import Call, Reentry
@@ -242,17 +246,8 @@ class Host:
                 continue
             self.budget.charge(cost.ENTRY)
             if address.kind == AddressKind.ACCOUNT:
-                self.storage.get(account_key(address.key))
                 self.budget.charge(cost.SIGNATURE)
-            else:
-                self._emulate_contract(address)
-
-    def _emulate_contract(self, address: Address) -> None:
-        slot = self.storage.get(contract_data_key(address, INSTANCE_KEY, PERSISTENT))
-        if slot is not None and isinstance(slot.entry, ContractData):
-            wasm_hash = slot.entry.value.value.executable.wasm_hash
-            if wasm_hash is not None:
-                self.storage.get(contract_code_key(wasm_hash))
+            read_authenticator(self.storage, address)
 
     def consume_nonce(self, address: Address, nonce: int, live_until: int) -> None:
         """Use a nonce up; it stays used for as long as the signature is good."""
