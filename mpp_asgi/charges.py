@@ -296,7 +296,7 @@ class Turn:
         """
         for _ in range(HOLD_ATTEMPTS):
             # In this order: whoever took the charge, did so before they heard us.
-            await self._book.heart.beat()
+            await self._book.heart.make_sure()
             await self._write()
             if self.is_held():
                 return

@@ -57,6 +57,8 @@ class Heart:
         self._chores = chores
         self._beat_at = -math.inf
         self._is_kept = False
+        # One at a time: a word that was long on its way would take back a later one.
+        self._saying = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -69,27 +71,45 @@ class Heart:
 
     def is_beating(self) -> bool:
         """Whether it beats, where this is called."""
-        return self._loop is asyncio.get_running_loop()
+        return self._timer is not None and self._loop is asyncio.get_running_loop()
 
     async def beat(self) -> None:
         """Say that this process lives.
 
         Raises:
-            StoreUnavailableError: nobody heard it.
+            StoreUnavailableError: nobody heard it, as far as we know.
         """
+        async with self._saying:
+            await self._beat()
+
+    async def make_sure(self) -> None:
+        """Beat, unless it is sure, if only since a moment ago.
+
+        Raises:
+            StoreUnavailableError: as `beat`.
+        """
+        async with self._saying:
+            if not self.is_sure():
+                await self._beat()
+
+    async def _beat(self) -> None:
         now = self._clock()
+        if now < self._beat_at:  # what we say takes back what we said, even if it seems to fail
+            self._beat_at = -math.inf
         await self._say(int(now) + LIFE_SECONDS)
         self._beat_at = now
 
     async def start(self) -> None:
-        """Beat now, and from now on for as long as it is needed.
+        """Be sure, and beat from now on for as long as it is needed.
 
         Raises:
-            StoreUnavailableError: nobody heard it.
+            StoreUnavailableError: as `beat`.
         """
-        if not self.is_beating():
+        if self.is_beating():
+            await self.make_sure()
+        else:
             self._set_timer()
-        await self.beat()
+            await self.beat()
 
     def keep(self) -> None:
         """Beat from now on until `stop`, whether it is needed or not."""
@@ -101,7 +121,7 @@ class Heart:
         self._is_kept = False
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop = None
+        self._timer = None
         for task in (self._beating, self._tidying):
             if task is not None and _is_under_way(task):
                 task.cancel()
@@ -115,9 +135,11 @@ class Heart:
             await self._say(int(self._clock()))
 
     def _set_timer(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._saying = loop, asyncio.Lock()
         # Not in the context of the request that happens to be the first.
-        self._timer = self._loop.call_later(
+        self._timer = loop.call_later(
             HEARTBEAT_SECONDS, self._fire_if_needed, context=contextvars.Context()
         )
 
@@ -127,7 +149,7 @@ class Heart:
         if self._is_kept or self._is_needed():
             self._fire()
         else:
-            self._timer = self._loop = None
+            self._timer = None
 
     def _fire(self) -> None:
         self._set_timer()

@@ -385,3 +385,61 @@ async def test_all_that_is_old_goes_at_once(book: ChargeBook, time: Time) -> Non
     time.now += 1
     await book.tidy()
     assert await book.store.purge(now=int(time.now), limit=many) == 0
+
+
+async def test_a_heartbeat_that_is_long_on_its_way_takes_nothing_back(
+    book: ChargeBook, store: FailingStore, time: Time
+) -> None:
+    """Two at once would come to the store in either order; what we believe must be what it has."""
+    real, first, said = store.heartbeat, asyncio.Event(), []
+
+    async def heartbeat(owner: str, *, alive_until: int) -> None:
+        if not said:
+            said.append(alive_until)
+            await first.wait()
+        else:
+            said.append(alive_until)
+        await real(owner, alive_until=alive_until)
+
+    store.heartbeat = heartbeat  # type: ignore[method-assign]
+    slow = asyncio.create_task(book.heart.beat())
+    await asyncio.sleep(0)
+    time.now += heart.LIFE_SECONDS
+    later = asyncio.create_task(book.heart.make_sure())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(said) == 1
+    first.set()
+    await asyncio.gather(slow, later)
+    assert said == sorted(said)
+    assert said[-1] == int(time.now) + heart.LIFE_SECONDS
+    assert book.heart.is_sure()
+
+
+async def test_a_heartbeat_by_a_clock_that_was_set_back_is_not_trusted_when_it_fails(
+    book: ChargeBook, store: FailingStore, time: Time
+) -> None:
+    await book.heart.beat()
+    time.now -= 3600
+    fail_from_now_on(store, times=1)
+    with pytest.raises(StoreUnavailableError):
+        await book.heart.beat()
+    time.now += 3600
+    assert not book.heart.is_sure()  # it may have been written all the same
+
+
+async def test_one_heartbeat_may_fail(book: ChargeBook, store: FailingStore, time: Time) -> None:
+    await book.heart.beat()
+    time.now += heart.HEARTBEAT_SECONDS
+    fail_from_now_on(store, times=1)
+    with pytest.raises(StoreUnavailableError):
+        await book.heart.beat()
+    assert book.heart.is_sure()
+    time.now += heart.HEARTBEAT_SECONDS
+    assert not book.heart.is_sure()
+
+
+def test_others_wait_longer_than_a_process_may_be_silent() -> None:
+    assert heart.HEARTBEAT_SECONDS * 2 <= heart.SURE_SECONDS
+    assert heart.SURE_SECONDS + 4 <= heart.LIFE_SECONDS - 1  # a second goes with rounding
+    assert heart.LIFE_SECONDS < charges.PATIENCE_SECONDS
