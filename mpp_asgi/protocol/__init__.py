@@ -22,7 +22,7 @@ from mpp_asgi.protocol.headers import payment_credentials
 from mpp_asgi.protocol.problems import Problem, ProblemType
 from mpp_asgi.protocol.receipt import Receipt
 from mpp_asgi.protocol.template import ChallengeTemplate, IssuedChallenge
-from mpp_asgi.protocol.timestamps import format_timestamp, parse_timestamp
+from mpp_asgi.protocol.timestamps import format_timestamp, parse_seconds, parse_timestamp
 
 __all__ = [
     "AcceptPayment",
@@ -46,6 +46,7 @@ __all__ = [
     "encode_object",
     "format_timestamp",
     "headers",
+    "parse_seconds",
     "parse_timestamp",
     "payment_credentials",
     "problems",

@@ -88,18 +88,28 @@ class Credential:
 
 
 def _echoed(echo: dict[str, Any]) -> Challenge:
-    given = [echo.get(name) for name in _PARAMETERS]
+    given: tuple[Any, ...] = tuple(map(echo.get, _PARAMETERS))
     if not _TEXTS.issuperset(map(type, given)):
         name = next(n for n in _PARAMETERS if type(echo.get(n)) not in _TEXTS)
         raise ProtocolError(
             f"The credential's challenge has a '{name}' that is not a text.", "credential"
         )
+    if not all(given[: len(REQUIRED)]):
+        raise _missing(next(name for name in REQUIRED if not echo.get(name)))
+    id_, realm, method, intent, request, description, digest, expires, header, opaque = given
     # The id cannot tell an empty parameter from an absent one, so nobody after it should.
-    named = {name: value for name, value in zip(_PARAMETERS, given, strict=True) if value}
-    for name in REQUIRED:
-        if name not in named:
-            raise _missing(name)
-    challenge = Challenge(**named)
+    challenge = Challenge(
+        id_,
+        realm,
+        method,
+        intent,
+        request,
+        expires or None,
+        digest or None,
+        description or None,
+        opaque or None,
+        header or None,
+    )
     _check_encodings(challenge)
     return challenge
 
@@ -118,8 +128,11 @@ def _missing(name: str) -> ProtocolError:
 
 
 def _check_encodings(challenge: Challenge) -> None:
-    for name, text in (("request", challenge.request), ("opaque", challenge.opaque)):
-        if text is not None and not is_b64url(text):
-            raise ProtocolError(
-                f"The {name} echoed is not base64url: echo it as it came.", "credential"
-            )
+    if not is_b64url(challenge.request):
+        raise _unreadable("request")
+    if challenge.opaque is not None and not is_b64url(challenge.opaque):
+        raise _unreadable("opaque")
+
+
+def _unreadable(name: str) -> ProtocolError:
+    return ProtocolError(f"The {name} echoed is not base64url: echo it as it came.", "credential")

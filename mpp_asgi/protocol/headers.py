@@ -33,12 +33,13 @@ def payment_credentials(values: Iterable[str]) -> list[str]:
     that carries more than one Payment credential is refused by its reader (core draft,
     "Multiple Payment Options").
     """
-    return [
-        element
-        for value in values
-        for element in (_elements(value) if "," in value else (value.strip(" \t"),))
-        if _SCHEME.match(element)
-    ]
+    found: list[str] = []
+    for value in values:
+        if "," in value:
+            found.extend(filter(_SCHEME.match, _elements(value)))
+        elif _SCHEME.match(element := value.strip(" \t")):
+            found.append(element)
+    return found
 
 
 def _elements(value: str) -> Iterator[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.protocol.encoding import b64url_encode, decode_object, encode_json
+from mpp_asgi.protocol.encoding import b64url_encode, decode_object, encode_json, json_string
 from mpp_asgi.protocol.errors import ProtocolError
-from mpp_asgi.protocol.timestamps import parse_timestamp
+from mpp_asgi.protocol.timestamps import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,21 +56,32 @@ class Receipt:
                 member is empty or unreadable, or `extra` would replace one.
         """
         self._check()
-        clash = _OWN_MEMBERS.intersection(self.extra)
-        if clash:
-            raise ProtocolError(
-                f"The receipt's extra members would replace {min(clash)!r}.", "receipt"
-            )
-        body: dict[str, Any] = {
-            "method": self.method,
-            "reference": self.reference,
-            "status": self.status,
-            "timestamp": self.timestamp,
-        }
+        further = self._further_members()
+        try:
+            text = (
+                f'{{"method":{json_string(self.method)},"reference":{json_string(self.reference)},'
+                f'"status":"success","timestamp":{json_string(self.timestamp)}{further}}}'
+            ).encode()
+        except UnicodeEncodeError:
+            raise ProtocolError("The receipt is not valid Unicode.", "receipt") from None
+        return b64url_encode(text)
+
+    def _further_members(self) -> str:
+        """What follows the members that every receipt has, as JSON."""
+        further: dict[str, Any] = {}
         if self.external_id is not None:
-            body["externalId"] = self.external_id
-        body.update((name, value) for name, value in self.extra.items() if value is not None)
-        return b64url_encode(encode_json(body, name="receipt", part="receipt"))
+            further["externalId"] = self.external_id
+        if self.extra:
+            clash = _OWN_MEMBERS.intersection(self.extra)
+            if clash:
+                raise ProtocolError(
+                    f"The receipt's extra members would replace {min(clash)!r}.", "receipt"
+                )
+            further.update((name, value) for name, value in self.extra.items() if value is not None)
+        if not further:
+            return ""
+        members = encode_json(further, name="receipt", part="receipt")[1:-1]
+        return f",{members.decode()}"
 
     def _check(self) -> None:
         if self.status != "success":
@@ -81,7 +92,7 @@ class Receipt:
         if not self.method or not self.reference:
             raise ProtocolError("The receipt's method or reference is empty.", "receipt")
         try:
-            parse_timestamp(self.timestamp)
+            parse_seconds(self.timestamp)
         except ProtocolError as error:
             raise ProtocolError(f"The receipt's timestamp: {error}", "receipt") from None
 

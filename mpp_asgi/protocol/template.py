@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mpp_asgi.protocol.auth_syntax import quoted
 from mpp_asgi.protocol.binding import Secrets, bound_slots
@@ -14,8 +14,7 @@ from mpp_asgi.protocol.headers import SCHEME, is_default_credential_header
 _PLAIN = re.compile(r"[ !#-\[\]-{}~]*")
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedChallenge:
+class IssuedChallenge(NamedTuple):
     """A challenge ready to send: its id, and the `WWW-Authenticate` field value."""
 
     id: str

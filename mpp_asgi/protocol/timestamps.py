@@ -17,6 +17,7 @@ _LONGEST_REMEMBERED = 40
 """Characters; a fraction can be of any length, memory not."""
 
 
+@functools.lru_cache(maxsize=64)
 def format_timestamp(unix_seconds: int) -> str:
     """Seconds since 1970 as ``2026-01-29T12:05:00Z``.
 
@@ -41,6 +42,20 @@ def parse_timestamp(text: str) -> datetime:
         ProtocolError: it is anything else, or a date that does not exist.
     """
     return _moment(text) if len(text) <= _LONGEST_REMEMBERED else _moment.__wrapped__(text)
+
+
+def parse_seconds(text: str) -> int:
+    """The Unix second in which the moment of an RFC 3339 date-time lies.
+
+    Raises:
+        ProtocolError: as `parse_timestamp`.
+    """
+    return _seconds(text) if len(text) <= _LONGEST_REMEMBERED else _seconds.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=512)
+def _seconds(text: str) -> int:
+    return int(parse_timestamp(text).timestamp())
 
 
 @functools.lru_cache(maxsize=512)
