@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mpp_asgi.heart import Heart
 from mpp_asgi.intents import PendingError, RefusalError
@@ -167,9 +167,8 @@ class ChargeBook:
         claim = await self.store.claim(ours, (), now=int(self.clock()))
         if claim.outcome is not Outcome.TAKEN or claim.charge is None:
             return claim.outcome is Outcome.OVER
-        delivered = claim.charge._replace(state=State.DELIVERED, owner=None)
         try:
-            await self.store.write(delivered, owner=self.owner)
+            await self.store.write(claim.charge.delivered(), owner=self.owner)
         except OwnershipLostError:
             return False
         return True
@@ -297,7 +296,7 @@ class Turn:
         for _ in range(HOLD_ATTEMPTS):
             # In this order: whoever took the charge, did so before they heard us.
             await self._book.heart.make_sure()
-            await self._write()
+            await self._write(self._record())
             if self.is_held():
                 return
         raise StoreUnavailableError("The store takes too long.")
@@ -312,14 +311,14 @@ class Turn:
             OwnershipLostError: another process is at it by now, and what it makes of it is open.
         """
         try:
-            await self._write(
-                proofs,
+            submitted = self._record()._replace(
                 state=State.SUBMITTED,
                 reference=reference,
                 envelope=envelope,
                 valid_until=valid_until,
                 payer=payer,
             )
+            await self._write(submitted, proofs)
         except OwnershipLostError:
             found = await self._book.store.get(self._id)
             if found is None or found.owner != self._book.owner:
@@ -331,21 +330,23 @@ class Turn:
     async def withdrawn(self) -> None:
         """Write down that what was submitted is not on the ledger and never will be, through no
         fault of the payer's: the charge may begin again."""
-        await self._write(state=State.CLAIMED, reference=None, envelope=None, valid_until=None)
+        await self._write(
+            self._record()._replace(
+                state=State.CLAIMED, reference=None, envelope=None, valid_until=None
+            )
+        )
 
     async def settled(self, *, receipt: str, payer: str, reference: str, keep_until: int) -> None:
         """Write down that the money moved."""
         await self._write(
-            state=State.SETTLED,
-            receipt=receipt,
-            payer=payer,
-            reference=reference,
-            keep_until=keep_until,
+            self._record().settled(
+                receipt=receipt, payer=payer, reference=reference, keep_until=keep_until
+            )
         )
 
     async def failed(self, slug: str) -> None:
         """Write down that no money moved and none will; ends the turn."""
-        await self._write(state=State.FAILED, problem=slug, owner=None)
+        await self._write(self._record()._replace(state=State.FAILED, problem=slug, owner=None))
         self._over()
 
     async def delivered(self) -> None:
@@ -353,7 +354,7 @@ class Turn:
         later, and known here until then. Survives cancellation."""
         book = self._book
         try:
-            await self._write(state=State.DELIVERED, owner=None)
+            await self._write(self._record().delivered())
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
             book._note_later(self._id)  # noqa: SLF001
@@ -402,10 +403,12 @@ class Turn:
         if self._id in self._book._unnoted:  # noqa: SLF001
             raise _delivered_before()
 
-    async def _write(self, proofs: Sequence[str] = (), /, **changes: Any) -> None:
+    def _record(self) -> Charge:
         if self.charge is None:
             raise OwnershipLostError(self._id)
-        changed = self.charge._replace(**changes)
+        return self.charge
+
+    async def _write(self, changed: Charge, proofs: Sequence[str] = ()) -> None:
         await self._book.store.write(changed, proofs, owner=self._book.owner)
         self.charge = changed
 

@@ -32,7 +32,7 @@ class State(StrEnum):
 class Charge(NamedTuple):
     """The record of one charge: one challenge, one credential, at most one settlement.
 
-    A named tuple, because every paid request makes several; always built by keyword.
+    A named tuple, because every paid request makes several.
     """
 
     id: str
@@ -55,6 +55,33 @@ class Charge(NamedTuple):
     """The ``Payment-Receipt`` value, once settled."""
     problem: str | None = None
     """Why it failed: the problem's slug."""
+
+    def settled(self, *, receipt: str, payer: str, reference: str, keep_until: int) -> Charge:
+        """It, once the money moved."""
+        return Charge(
+            self.id,
+            self.credential,
+            State.SETTLED,
+            keep_until,
+            self.owner,
+            reference,
+            self.envelope,
+            self.valid_until,
+            payer,
+            receipt,
+        )
+
+    def delivered(self) -> Charge:
+        """It, once its response left: nobody's, and with nothing that could be submitted again."""
+        return Charge(
+            self.id,
+            self.credential,
+            State.DELIVERED,
+            self.keep_until,
+            reference=self.reference,
+            payer=self.payer,
+            receipt=self.receipt,
+        )
 
 
 class Outcome(StrEnum):

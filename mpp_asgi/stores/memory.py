@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.stores.contract import Claim, Outcome, OwnershipLostError, State
-from mpp_asgi.stores.ruling import UNSETTLED, rule
+from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
+from mpp_asgi.stores.ruling import OVER, UNSETTLED, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from mpp_asgi.stores.contract import Charge
 
 
 class MemoryStore:
@@ -27,10 +25,10 @@ class MemoryStore:
     def __init__(self, *, new_secret: Callable[[int], str] = secrets.token_urlsafe) -> None:
         self._new_secret = new_secret
         self._secret: str | None = None
-        self._charges: dict[str, Charge] = {}
+        self._open: dict[str, Charge] = {}
+        self._over: dict[str, _Row] = {}
         self._proofs: dict[str, tuple[str, ...]] = {}
         self._challenge_of: dict[str, str] = {}
-        self._unsettled: set[str] = set()
         self._expiry = _Expiry()
         self._alive_until: dict[str, int] = {}
 
@@ -50,8 +48,9 @@ class MemoryStore:
         """As `Store.claim`."""
         if self._conflicts(charge.id, proofs):
             return Claim(Outcome.CONFLICT, None)
-        found = self._charges.get(charge.id)
+        found = self._find(charge.id)
         if found is None:
+            self._expiry.add(charge)
             self._put(charge, proofs)
             return Claim(Outcome.NEW, charge)
         outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
@@ -63,27 +62,28 @@ class MemoryStore:
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        found = self._charges.get(charge.id)
+        found = self._open.get(charge.id) or self._find(charge.id)
         if found is None or found.owner != owner or self._conflicts(charge.id, proofs):
             raise OwnershipLostError(charge.id)
         if found.keep_until != charge.keep_until:
             self._expiry.discard(found)
+            self._expiry.add(charge)
         self._put(charge, proofs)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
-        found = self._charges.get(charge_id)
+        found = self._open.get(charge_id)
         if found is not None and found.owner == owner and found.state is State.CLAIMED:
             self._expiry.discard(found)
             self._forget(charge_id)
 
     async def get(self, charge_id: str) -> Charge | None:
         """As `Store.get`."""
-        return self._charges.get(charge_id)
+        return self._find(charge_id)
 
     async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
         """As `Store.open_charges`; what would be purged first comes first."""
-        unsettled = (self._charges[charge_id] for charge_id in self._unsettled)
+        unsettled = (charge for charge in self._open.values() if charge.state in UNSETTLED)
         ownerless = (charge for charge in unsettled if not self._lives(charge.owner, now))
         return heapq.nsmallest(limit, ownerless, key=lambda charge: (charge.keep_until, charge.id))
 
@@ -109,14 +109,20 @@ class MemoryStore:
                 return True
         return False
 
+    def _find(self, charge_id: str) -> Charge | None:
+        found = self._open.get(charge_id)
+        if found is None and (row := self._over.get(charge_id)) is not None:
+            found = _from_row(row)
+        return found
+
     def _put(self, charge: Charge, proofs: Sequence[str]) -> None:
         charge_id = charge.id
-        self._charges[charge_id] = charge
-        self._expiry.add(charge)
-        if charge.state in UNSETTLED:
-            self._unsettled.add(charge_id)
+        if charge.state in OVER:
+            self._open.pop(charge_id, None)
+            self._over[charge_id] = _as_row(charge)
         else:
-            self._unsettled.discard(charge_id)
+            self._open[charge_id] = charge
+            self._over.pop(charge_id, None)
         if proofs:
             known = self._proofs.get(charge_id, ())
             self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
@@ -124,10 +130,27 @@ class MemoryStore:
                 self._challenge_of[proof] = charge_id
 
     def _forget(self, charge_id: str) -> None:
-        del self._charges[charge_id]
-        self._unsettled.discard(charge_id)
+        if self._open.pop(charge_id, None) is None:
+            del self._over[charge_id]
         for proof in self._proofs.pop(charge_id, ()):
             del self._challenge_of[proof]
+
+
+_Row = tuple[Any, ...]
+"""A charge that is over, in values that the garbage collector need not look at: there may be a
+million of them, and each of its full rounds would stop the event loop for as long as that takes."""
+
+
+def _as_row(charge: Charge) -> _Row:
+    return (*charge[:_STATE], charge.state.value, *charge[_STATE + 1 :])
+
+
+def _from_row(row: _Row) -> Charge:
+    charge = Charge._make(row)
+    return charge._replace(state=State(charge.state))
+
+
+_STATE = Charge._fields.index("state")
 
 
 class _Expiry:
