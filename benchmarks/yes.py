@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Quote, RefusalError
 from mpp_asgi.payment import Payment
-from mpp_asgi.protocol import Receipt, encode_object, format_timestamp
+from mpp_asgi.protocol import Receipt, format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +38,7 @@ class YesIntent:
             raise RefusalError(quote.lapsed)
         turn = await self._book.turn(quote.challenge_id)
         try:
-            fingerprint = encode_object(credential.payload)
-            await turn.claim(fingerprint, (), keep_until=quote.expires)
+            await turn.claim(str(credential.payload["type"]), (), keep_until=quote.expires)
         except BaseException:
             await turn.end()
             raise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from mpp_asgi.protocol import IssuedChallenge, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+_CONTENT_TYPE = (b"content-type", b"application/problem+json")
+_NO_STORE = (b"cache-control", b"no-store")
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+
+class Answer(NamedTuple):
     """A problem, with the challenges that the payer may take up."""
 
     problem: Problem
@@ -23,7 +27,7 @@ class Answer:
     """Seconds."""
     body: bytes | None = None
     """The problem's JSON, where it was made before."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_FIELDS
     """Further header fields."""
 
     def messages(self, kind: str = "http") -> list[Message]:
@@ -33,21 +37,15 @@ class Answer:
             kind: ``"http"``, or ``"websocket"`` for a denial response.
         """
         body = self.body or self.problem.to_json()
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
+        headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), _NO_STORE]
         headers += [
             (b"www-authenticate", challenge.header_value.encode("latin-1"))
             for challenge in self.challenges
         ]
         if self.retry_after is not None:
             headers.append((b"retry-after", str(self.retry_after).encode()))
-        headers += [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in self.headers.items()
-        ]
+        for name, value in self.headers.items():
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
         prefix = "websocket.http.response" if kind == "websocket" else "http.response"
         return [
             {"type": f"{prefix}.start", "status": self.problem.status, "headers": headers},

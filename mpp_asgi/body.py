@@ -33,6 +33,7 @@ class RequestBody:
     disconnected = False
     _digest: hashlib._Hash | None = None
     _size = 0
+    _may_exist: bool | None = None
     _ahead: list[Message] | None = None
     _given = 0
     _ended = False
@@ -109,7 +110,9 @@ class RequestBody:
     @property
     def is_complete(self) -> bool:
         """Whether all of it has passed, or there is none."""
-        return self._ended or not may_have_body(self._scope)
+        if self._may_exist is None:
+            self._may_exist = may_have_body(self._scope)
+        return self._ended or not self._may_exist
 
     def digest(self) -> str | None:
         """The RFC 9530 digest of a complete body; ``None`` if there was none."""

@@ -11,7 +11,7 @@ import functools
 import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpp_asgi.intents import FaultError, Intent, PendingError, Quote, RefusalError
 from mpp_asgi.pricing import Price, PriceError, Tariff
@@ -23,12 +23,11 @@ from mpp_asgi.protocol import (
     ProtocolError,
     Secrets,
     arrange,
-    b64url_decode,
     b64url_encode,
     digest_bytes,
     encode_object,
     format_timestamp,
-    parse_timestamp,
+    parse_seconds,
     problems,
     resource_binding,
 )
@@ -45,10 +44,12 @@ MOST_CACHED_OFFERS = 1024
 LONGEST_CACHED_RESOURCE = 256
 """Characters of path and query; longer ones come from few honest clients, and could fill memory."""
 NONCE_BYTES = 12
+_PREFIX_CHARACTERS = 15
+"""Of the nonce, the same for all challenges of a process; with ``{"n":"`` before them and as many
+digits after them they end where groups of base64 do, so that each part is encoded once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(NamedTuple):
     """What a challenge is good for: one request, told apart from every other."""
 
     realm: str
@@ -60,13 +61,19 @@ class Resource:
     vary: tuple[tuple[str, str], ...] = ()
     """The request headers that the price depends on, name and value."""
 
-    def binding(self) -> str:
+    def seal(self) -> str:
+        """How the ``opaque`` of each of its challenges ends: base64url of what follows the
+        nonce."""
         if self.vary or len(self.path) + len(self.query) > LONGEST_CACHED_RESOURCE:
-            return resource_binding(self.method, self.path, self.query, self.vary)
-        return _binding(self.method, self.path, self.query)
+            return _seal(self.method, self.path, self.query, self.vary)
+        return _remembered_seal(self.method, self.path, self.query)
 
 
-_binding = functools.lru_cache(maxsize=4096)(resource_binding)
+def _seal(method: str, path: str, query: bytes, vary: tuple[tuple[str, str], ...] = ()) -> str:
+    return b64url_encode(f'","r":"{resource_binding(method, path, query, vary)}"}}'.encode())
+
+
+_remembered_seal = functools.lru_cache(maxsize=4096)(_seal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +105,7 @@ class Offers:
         return next((way.request for way in self.ways if way.encoded == encoded), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(NamedTuple):
     """A credential that answers to an authentic challenge for this resource."""
 
     credential: Credential
@@ -136,7 +142,8 @@ class Gate:
         self._challenge_seconds = challenge_seconds
         self._currency = currency
         # A nonce must be unique among all processes, and need not be unpredictable.
-        self._nonce_prefix = b64url_encode(random_bytes(NONCE_BYTES))
+        prefix = b64url_encode(random_bytes(NONCE_BYTES))[:_PREFIX_CHARACTERS]
+        self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
         self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
         self._expires = (0, "")
@@ -191,9 +198,9 @@ class Gate:
         if accept is not None:
             offers = arrange(accept, offers, key=lambda offer: offer.kind)
         expires = self._expiry()
-        nonce = f"{self._nonce_prefix}{next(self._nonces):x}"
-        # As it is written here, it is JCS.
-        opaque = b64url_encode(f'{{"n":"{nonce}","r":"{resource.binding()}"}}'.encode())
+        # {"n":"<nonce>","r":"<binding>"}, which is JCS as it stands.
+        number = b64url_encode(b"%015x" % next(self._nonces))
+        opaque = f"{self._opaque_head}{number}{resource.seal()}"
         return [
             offer.template.issue(
                 self._secrets, expires=expires, digest=resource.digest, opaque=opaque
@@ -244,7 +251,7 @@ class Gate:
     def _quote(self, challenge: Challenge, offers: Offers | None) -> Quote:
         if challenge.expires is None:
             raise _invalid("This challenge has no expiry.", challenge)
-        expires = int(parse_timestamp(challenge.expires).timestamp())
+        expires = parse_seconds(challenge.expires)
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
         if offers is not None:
@@ -267,35 +274,24 @@ class Gate:
         Raises:
             RefusalError, PendingError, FaultError: as `Intent.verify`.
         """
-        with faults:
+        try:
             return await presented.intent.verify(presented.credential, presented.quote)
+        except (StoreUnavailableError, OwnershipLostError) as trouble:
+            raise fault(trouble) from trouble
 
 
-class _Faults:
-    """Names the store's troubles as what they are for the payer."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, traceback: object
-    ) -> Literal[False]:
-        if isinstance(error, StoreUnavailableError):
-            raise FaultError("The payment could not be recorded; nothing was lost.") from error
-        if isinstance(error, OwnershipLostError):
-            raise PendingError from error
-        return False
-
-
-faults = _Faults()
+def fault(trouble: StoreUnavailableError | OwnershipLostError) -> FaultError | PendingError:
+    """What the store's trouble is for the payer."""
+    if isinstance(trouble, OwnershipLostError):
+        return PendingError()
+    return FaultError("The payment could not be recorded; nothing was lost.")
 
 
 def _is_bound(challenge: Challenge, resource: Resource) -> bool:
+    # The opaque is authentic, so it was put together here.
+    if challenge.opaque is None or not challenge.opaque.endswith(resource.seal()):
+        return False
     try:
-        # The opaque is authentic, so it is ours and no other field of it can look like a binding.
-        opaque = b64url_decode(challenge.opaque or "")
-        if f'"r":"{resource.binding()}"'.encode() not in opaque:
-            return False
         if challenge.digest is None or resource.digest is None:
             return challenge.digest is resource.digest
         return digest_bytes(challenge.digest) == digest_bytes(resource.digest)

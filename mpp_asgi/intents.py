@@ -7,8 +7,7 @@ money. Another intent or another method is another implementation of `Intent`, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from mpp_asgi.protocol import Credential, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """The terms a credential answers to: an authentic challenge of ours for this very request."""
 
     challenge_id: str

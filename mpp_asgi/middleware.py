@@ -7,14 +7,16 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from mpp_asgi.body import may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.endpoints import current_visit, is_priced_by_name
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, World, open_house
+from mpp_asgi.passage import Passage
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 from mpp_asgi.routes import RouteTable
-from mpp_asgi.toll import is_local, quick_demand
+from mpp_asgi.toll import is_local, quick_demand, read_fields
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
@@ -96,23 +98,44 @@ class PaymentMiddleware:
         if house.sandbox is not None and _is_for_sandbox(scope):
             await house.sandbox.app(_mounted(scope, SANDBOX_PATH), receive, send)
             return
-        foreseen = None
+        foreseen, fields = None, None
         if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
             foreseen = self._routes.find(scope)
-            if foreseen is not None:
-                answer = quick_demand(house.gate, house.rules, foreseen.route, scope)
-                if answer is not None:
-                    await answer.send(send)
-                    return
-        if kind == "http":
-            visit = Visit(house.gate, house.rules, scope, receive, send)
-        else:
-            visit = Handshake(house.gate, house.rules, scope, receive, send)
+        if foreseen is not None:
+            fields = read_fields(scope["headers"])
+            answer = quick_demand(house.gate, house.rules, foreseen.route, scope, fields)
+            if answer is not None:
+                await answer.send(send)
+                return
+        elif kind == "http" and self._routes.sees_all and not may_have_body(scope):
+            as_sent = dict(scope)  # what stands further in may rewrite it
+            if await self._passes(scope, receive, send):
+                return
+            scope = as_sent
+        kind_of_visit = Visit if kind == "http" else Handshake
+        visit = kind_of_visit(house.gate, house.rules, scope, receive, send, fields=fields)
         entered = current_visit.set(visit)
         try:
             await visit.serve(self.app, foreseen)
         finally:
             current_visit.reset(entered)
+
+    async def _passes(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Let a request pass for which no price is foreseen and which has no body. If there is one
+        all the same, the request has to begin again, and no other one passes like that."""
+        passage = Passage()
+        entered = current_visit.set(passage)
+        try:
+            await self.app(scope, receive, send)
+        except BaseException:
+            if not passage.is_blocked:
+                raise
+            return False
+        finally:
+            current_visit.reset(entered)
+            if passage.is_blocked:
+                self._routes.sees_all = False
+        return True
 
     async def _open(self, scope: Scope) -> House:
         async with self._opening:

@@ -24,6 +24,7 @@ from starlette.routing import (
     Route,
     WebSocketRoute,
 )
+from starlette.staticfiles import StaticFiles
 
 from mpp_asgi.endpoints import is_priced_elsewhere, tariff_of, tariffs_of
 
@@ -86,11 +87,15 @@ class RouteTable:
         self._described: dict[tuple[int, Tariff], PricedRoute] = {}
         self._remembered: dict[tuple[str, str | None, str], Foreseen | None] = {}
         self._by_path_alone = False
+        self.sees_all = False
+        """Whether every endpoint is among the routes, so far as is known: then what is not foreseen
+        is free, unless something further in rewrites requests."""
 
     def look_at(self, *apps: object) -> None:
         """Take the routes of the first of these applications that lets them be seen."""
         self._router = next((router for app in apps if (router := _router_of(app))), None)
         self._read()
+        self.sees_all = self._router is not None and self._all_seen(self._routes, 0)
 
     def find(self, scope: Scope) -> Foreseen | None:
         """The priced route that would take the request, or ``None`` if none is foreseen."""
@@ -134,6 +139,17 @@ class RouteTable:
             if any(tariffs_of(endpoint))
         }
         self._may_cost = re.compile("|".join(sorted(patterns))) if patterns else None
+
+    def _all_seen(self, routes: Iterable[BaseRoute], depth: int) -> bool:
+        return depth <= _MOST_NESTING and all(self._is_seen(route, depth) for route in routes)
+
+    def _is_seen(self, route: BaseRoute, depth: int) -> bool:
+        if not isinstance(route, (Mount, Host)):
+            return any(True for _ in _leaves(route))
+        if isinstance(route.app, StaticFiles) or not self._governs(route.app):
+            return True
+        below = _router_of(route.app)
+        return below is not None and self._all_seen(below.routes, depth + 1)
 
     def _walk(
         self, routes: Iterable[BaseRoute], prefix: str, depth: int

@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 from mpp_asgi.answers import Answer
 from mpp_asgi.body import BodyTooLargeError, may_have_body
 from mpp_asgi.bound_request import BoundRequest
-from mpp_asgi.gate import Resource, faults
+from mpp_asgi.gate import Resource, fault
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
 from mpp_asgi.protocol import Problem, payment_credentials, problems
+from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import Scope
@@ -59,11 +60,22 @@ class HouseRules:
     """Bytes of response that are held back with ``settle="after"``."""
 
 
+class Fields(NamedTuple):
+    """The header fields that payment is about."""
+
+    host: bytes
+    accept: str | None
+    """``Accept-Payment``."""
+    credentials: list[str]
+    """Of the scheme Payment."""
+
+
 class Asked(NamedTuple):
     """The request as its client sent it: whatever stands further in may rewrite the scope."""
 
     scope: Scope
     body: RequestBody
+    fields: Fields
     method: str
     path: str
     query: bytes
@@ -81,23 +93,26 @@ class OwedError(BaseException):
         self.answer = answer
 
 
-def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, scope: Scope) -> Answer | None:
+def quick_demand(
+    gate: Gate, rules: HouseRules, route: PricedRoute, scope: Scope, fields: Fields
+) -> Answer | None:
     """The 402 for a request that shows no credential, where it takes no more than a look at the
     headers: the price is fixed and there is no body. ``None`` where it takes a `Toll`.
 
     Most of what a server of agents answers is this, so it comes without the rest.
     """
+    if fields.credentials or route.authenticates or scope["type"] != "http":
+        return None
     tariff = route.tariff
-    if tariff.is_bound_to_headers or route.authenticates or scope["type"] != "http":
+    if tariff.is_bound_to_headers or may_have_body(scope):
         return None
-    host, accept, credentials = _read_fields(scope["headers"])
-    if credentials or may_have_body(scope) or (not rules.allow_http and _is_insecure(scope)):
+    if not rules.allow_http and _is_insecure(scope):
         return None
-    realm = rules.realm or _realm(host)
+    realm = rules.realm or _realm(fields.host)
     resource = Resource(realm, scope["method"], scope["path"], scope["query_string"], None)
     offers = gate.offers(tariff, tariff.prices, realm=realm, header=route.header)
-    challenges = gate.challenge(offers.ways, resource, accept=accept)
-    return Answer(offers.required, challenges, body=offers.required_body)
+    challenges = gate.challenge(offers.ways, resource, accept=fields.accept)
+    return Answer(offers.required, challenges, None, offers.required_body)
 
 
 class Toll:
@@ -119,7 +134,7 @@ class Toll:
         self._gate = gate
         self._rules = rules
         self._asked = asked
-        self._host, self._accept, self._credentials = _read_fields(asked.scope["headers"])
+        self._fields = asked.fields
         if not rules.allow_http and _is_insecure(asked.scope):
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
@@ -127,7 +142,7 @@ class Toll:
 
     @property
     def has_credential(self) -> bool:
-        return bool(self._credentials)
+        return bool(self._fields.credentials)
 
     async def quote(self, path_params: Mapping[str, Any]) -> bool:
         """Find out what the resource costs; ``False`` if nothing this time."""
@@ -135,17 +150,20 @@ class Toll:
         if not self._asked.body.is_complete:
             await self._read_body()
         self._resource = Resource(
-            self._rules.realm or _realm(self._host),
+            self._rules.realm or _realm(self._fields.host),
             self._asked.method,
             self._asked.path,
             self._asked.query,
             self._asked.body.digest(),
             self._vary() if self.tariff.is_bound_to_headers else (),
         )
-        if self.tariff.quote is not None and self.has_credential:
+        if self.tariff.quote is None:
+            self._offers = self._offer(self._resource, self.tariff.prices)
+            return True
+        if self.has_credential:
             return True  # a quote is bound to all its price could read: it holds until it expires
-        offers = self._offers = await self._current_offers(self._resource)
-        return bool(offers.ways)
+        self._offers = await self._current_offers(self._resource)
+        return bool(self._offers.ways)
 
     async def _read_body(self) -> None:
         try:
@@ -169,7 +187,12 @@ class Toll:
         prices = tariff.prices
         if tariff.quote is not None:
             prices = await self._ask_price(tariff)
-        return self._gate.offers(tariff, prices, realm=resource.realm, header=self.route.header)
+        return self._offer(resource, prices)
+
+    def _offer(self, resource: Resource, prices: Sequence[Price]) -> Offers:
+        return self._gate.offers(
+            self.tariff, prices, realm=resource.realm, header=self.route.header
+        )
 
     async def _ask_price(self, tariff: Tariff) -> tuple[Price, ...]:
         """Ask a dynamic price, which may refuse the request as an endpoint does."""
@@ -200,7 +223,7 @@ class Toll:
             await self.fail(refusal)
 
     def _present(self) -> None:
-        credentials = self._credentials
+        credentials = self._fields.credentials
         if len(credentials) > 1:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
@@ -232,20 +255,22 @@ class Toll:
         """Make the admitted payment final."""
         try:
             if self.admission is not None:
-                with faults:
-                    self.payment = await self.admission.settle()
+                self.payment = await self.admission.settle()
         except (RefusalError, PendingError, FaultError) as error:
             await self.fail(error)
+        except (StoreUnavailableError, OwnershipLostError) as trouble:
+            await self.fail(fault(trouble))
 
     async def hold(self) -> None:
         """See that the admitted payment is still this request's, before more of a response goes
         out. Once it has started, what fails cuts it off."""
         try:
             if self.admission is not None and not self.admission.is_held():
-                with faults:
-                    await self.admission.hold()
+                await self.admission.hold()
         except (PendingError, FaultError) as error:
             await self.fail(error)
+        except (StoreUnavailableError, OwnershipLostError) as trouble:
+            await self.fail(fault(trouble))
 
     async def fail(self, error: RefusalError | PendingError | FaultError) -> None:
         """Turn the request away for what went wrong."""
@@ -275,7 +300,7 @@ class Toll:
             return Answer(problem, retry_after=retry_after, body=body)
         resource = self._quoted_resource()
         offers = self._offers = await self._current_offers(resource)
-        challenges = self._gate.challenge(offers.ways, resource, accept=self._accept)
+        challenges = self._gate.challenge(offers.ways, resource, accept=self._fields.accept)
         return Answer(problem, challenges, retry_after, body)
 
     def _quoted_resource(self) -> Resource:
@@ -284,18 +309,23 @@ class Toll:
         return self._resource
 
 
-def _read_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, str | None, list[str]]:
-    """The header fields that payment is about: host, Accept-Payment, Payment credentials."""
-    host, accept, authorizations = b"", None, []
+_NO_CREDENTIALS: list[str] = []
+
+
+def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """The header fields that payment is about, among those of an ASGI scope."""
+    host, accept = b"", None
+    authorizations: list[str] = []
     for name, value in headers:
         if name == b"host":
             host = value
-        elif name in (b"authorization", b"payment-authorization"):
+        elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
             authorizations.append(value.decode("latin-1"))
         elif name == b"accept-payment":
             text = value.decode("latin-1")
             accept = text if accept is None else f"{accept}, {text}"
-    return host, accept, payment_credentials(authorizations) if authorizations else []
+    credentials = payment_credentials(authorizations) if authorizations else _NO_CREDENTIALS
+    return Fields(host, accept, credentials)
 
 
 def _realm(host: bytes) -> str:

@@ -17,7 +17,7 @@ from mpp_asgi.answers import Answer
 from mpp_asgi.body import DisconnectedError, RequestBody
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
-from mpp_asgi.toll import Asked, HouseRules, OwedError, Toll
+from mpp_asgi.toll import Asked, Fields, HouseRules, OwedError, Toll, read_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,13 +66,21 @@ class Visit:
     _delivered = False
 
     def __init__(
-        self, gate: Gate, rules: HouseRules, scope: Scope, receive: Receive, send: Send
+        self,
+        gate: Gate,
+        rules: HouseRules,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        fields: Fields | None = None,
     ) -> None:
         self.scope = scope
         self._gate = gate
         self._rules = rules
         self._receive = receive
         self._send = send
+        self._fields = fields
         # What the client sent: whatever stands further in may rewrite the scope.
         self._method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
         self._path: str = scope["path"]
@@ -92,7 +100,8 @@ class Visit:
 
     @property
     def _asked(self) -> Asked:
-        return Asked(self.scope, self.body, self._method, self._path, self._query)
+        fields = self._fields or read_fields(self.scope["headers"])
+        return Asked(self.scope, self.body, fields, self._method, self._path, self._query)
 
     # The way in
 
@@ -346,8 +355,12 @@ def _paid_headers(
     headers: Iterable[tuple[bytes, bytes]], receipt: bytes
 ) -> list[tuple[bytes, bytes]]:
     """With the receipt, and never for a shared cache (core draft, Payment-Receipt)."""
-    paid = [(name, value) for name, value in headers if name.lower() != b"cache-control"]
-    said = [value for name, value in headers if name.lower() == b"cache-control"]
+    paid, said = [], []
+    for name, value in headers:
+        if name.lower() == b"cache-control":
+            said.append(value)
+        else:
+            paid.append((name, value))
     paid.append((b"payment-receipt", receipt))
     paid.append((b"cache-control", _made_private(b",".join(said)) if said else b"private"))
     return paid

@@ -14,9 +14,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from mpp_asgi import Settings, client
-from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.cli.parser import build_parser
 from mpp_asgi.config import ENVIRONMENT_PREFIX
+from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.admissions import RECORD_SECONDS
 

@@ -9,7 +9,6 @@ Three ways to show a payment, each an `Admission`:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Quote, RefusalError
@@ -93,7 +92,7 @@ class ChargeIntent:
         if token is None or terms.network != self._counter.network.name:
             raise RefusalError(changed)
         if terms.recipient != self._recipient:
-            quote = replace(quote, lapsed=changed)
+            quote = quote._replace(lapsed=changed)
         self._require_taken(shown, terms)
         kind: type[PullAdmission | PushAdmission | SponsoredAdmission]
         if shown.type != TRANSACTION:

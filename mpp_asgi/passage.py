@@ -1,0 +1,48 @@
+"""The way of a request that costs nothing, as far as the routes tell.
+
+Most requests are of this kind, so nothing is wrapped around them: the application gets ``receive``
+and ``send`` as the server gave them. Should a priced endpoint turn up all the same (a router that
+cannot be seen, a middleware that rewrites paths), it stumbles over the passage, and the request
+begins again as a visit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from mpp_asgi.payment import Payment
+    from mpp_asgi.pricing import Tariff
+
+
+class UnforeseenPriceError(BaseException):
+    """A price turned up where none was foreseen. Like a cancellation it unwinds the application and
+    is no error of its."""
+
+
+class Passage:
+    """What a priced endpoint meets where it should not have been reached."""
+
+    __slots__ = ("is_blocked",)
+
+    payment: Payment | None = None
+
+    def __init__(self) -> None:
+        self.is_blocked = False
+        """Whether a price turned up."""
+
+    def is_paid(self, tariff: Tariff) -> bool:  # see `endpoints.Visit`
+        return False
+
+    def enter(self, tariff: Tariff) -> bool:
+        return False
+
+    async def insist(self, tariff: Tariff) -> None:
+        self._block()
+
+    def expect(self, tariff: Tariff) -> None:
+        self._block()
+
+    def _block(self) -> NoReturn:
+        self.is_blocked = True
+        raise UnforeseenPriceError

@@ -1,0 +1,89 @@
+"""What costs nothing passes as if nobody stood there, and is no way to what costs something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+
+from mpp_asgi import price
+from tests.methods.stall import Selling, Visitor
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Watching:
+    """Notes what the application is given for each request, and may lead one elsewhere."""
+
+    def __init__(self, app: ASGIApp, seen: list[tuple[str, Any, Any]]) -> None:
+        self.app = app
+        self.seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.seen.append((scope["path"], receive, send))
+            scope["path"] = dict(scope["headers"]).get(b"x-go-to", scope["path"].encode()).decode()
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture
+def seen() -> list[tuple[str, Any, Any]]:
+    return []
+
+
+@pytest.fixture
+def app(seen: list[tuple[str, Any, Any]]) -> FastAPI:
+    app = FastAPI()
+    app.get("/free")(lambda: "free")
+    app.get("/paid")(price("1")(lambda: "content"))
+    app.add_middleware(Watching, seen=seen)
+    return app
+
+
+async def test_a_free_request_is_handed_on_untouched(
+    seen: list[tuple[str, Any, Any]],
+) -> None:
+    given: list[tuple[Any, Any]] = []
+
+    class Outermost:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            given.append((receive, send))
+            await self.app(scope, receive, send)
+
+    app = FastAPI()
+    app.get("/free")(lambda: "free")
+    app.add_middleware(Watching, seen=seen)
+    sold = Selling().to(app)
+    sold.add_middleware(Outermost)
+    assert (await Visitor(sold).get("/free")).json() == "free"
+    (_, receive, send), (outer_receive, outer_send) = seen[-1], given[-1]
+    assert (receive, send) == (outer_receive, outer_send)
+
+
+async def test_a_price_behind_a_rewrite_is_found_and_paid(
+    app: FastAPI, seen: list[tuple[str, Any, Any]]
+) -> None:
+    selling = Selling()
+    visitor = Visitor(selling.to(app))
+    elsewhere = {"x-go-to": "/paid"}
+    unpaid = await visitor.get("/free", headers=elsewhere)
+    assert unpaid.status == 402
+    assert [path for path, _, _ in seen] == ["/free", "/free"]  # begun again, as it was sent
+    paid = await visitor.buy("GET", "/free", headers=elsewhere)
+    assert paid.json() == "content"
+    assert "payment-receipt" in dict(paid.headers)
+
+
+async def test_only_the_first_of_them_is_begun_again(
+    app: FastAPI, seen: list[tuple[str, Any, Any]]
+) -> None:
+    visitor = Visitor(Selling().to(app))
+    for _ in range(3):
+        assert (await visitor.get("/free", headers={"x-go-to": "/paid"})).status == 402
+    assert len(seen) == 4
+    assert (await visitor.get("/free")).json() == "free"
