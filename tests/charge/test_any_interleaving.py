@@ -59,6 +59,7 @@ class Fate:
         self._decisions: Iterator[Decision] = iter(decisions)
         self._waiting: list[tuple[asyncio.Future[Decision], float]] = []
         self.now = float(START)
+        self._was_set_forward = False
         self.noting = 0
         """Processes that have sent a last byte and are writing that down. If they stand still
         then, nothing can be promised."""
@@ -86,11 +87,19 @@ class Fate:
             decision = next(self._decisions, NOTHING)
             comes, seconds = self._waiting.pop(decision.whose % len(self._waiting))
             if not self.noting:
-                self.now += seconds + decision.passes
+                self._pass(seconds, decision.passes)
             if decision.client_leaves and may_leave:
                 requests[decision.whose % len(requests)].cancel()
             if not comes.done():
                 comes.set_result(decision)
+
+    def _pass(self, sleeps: float, passes: int) -> None:
+        """Time, or the clock is set. One that is set forward and back to where it was would show a
+        process no sign of the silence that another one saw."""
+        if passes < 0 and self._was_set_forward:
+            return
+        self._was_set_forward |= passes > LIFE_SECONDS
+        self.now += sleeps + passes
 
     def has_decided(self) -> None:
         """From now on nothing goes wrong."""
