@@ -1,23 +1,23 @@
 """``python -m tests.oracle PROGRAM [NAME=CODE.wasm ...]``: record what the network answers.
 
-Makes every scenario from its seed, asks the host, writes the vectors, and asks the sandbox.
-Ends with 1 where the two differ.
+Makes every scenario from its seed, asks the host, writes the vectors, and asks the sandbox. Then
+makes calls at random, more than are written down, and asks both. Ends with 1 where they differ.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.oracle import vectors
 from tests.oracle.differences import differences
 from tests.oracle.host import Host, crate_version
 from tests.oracle.replay import play
-from tests.oracle.topics import TOPICS, WASM_TOPICS
+from tests.oracle.topics import TOPICS, WASM_TOPICS, wanderings
+from tests.oracle.topics.wanderings import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +33,8 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.oracle", description=__doc__)
     parser.add_argument("program", type=Path)
     parser.add_argument("codes", nargs="*", metavar="NAME=CODE.wasm")
+    parser.add_argument("--calls", type=int, default=10_000, help="how many calls at random")
+    parser.add_argument("--seed", default=str(SEED), help="what the calls at random begin with")
     options = parser.parse_args()
     codes = dict(code.split("=", 1) for code in options.codes)
     host = Host(options.program, {name: Path(path) for name, path in codes.items()})
@@ -53,14 +55,21 @@ def main() -> int:
         pairs = list(zip(scenarios, host.play(scenarios), strict=True))
         vectors.write(topic, pairs)
         wrong += _report(topic, pairs, hashes)
-    origin = {
+    random = Random(f"{options.seed} at random")
+    scenarios = list(wanderings.scenarios(random, host.hashes(), options.calls // CALLS))
+    answers = host.play(scenarios)
+    wrong += _report("at random", zip(scenarios, answers, strict=True), hashes)
+    vectors.write_origin(_origin(hashes))
+    return 1 if wrong else 0
+
+
+def _origin(hashes: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
         "soroban-env-host": crate_version("soroban-env-host"),
         "stellar-xdr": crate_version("stellar-xdr"),
         "seed": SEED,
         "codes": {name: digest.hex() for name, digest in hashes.items()},
     }
-    vectors.ORIGIN.write_text(json.dumps(origin, indent=2) + "\n")
-    return 1 if wrong else 0
 
 
 def _report(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 START = 1_000
 START_TIME = 1_800_000_000
-FAR = 3_000_000
+FAR = 4_000_000_000
 """A ledger no scenario reaches."""
 SIGNED_LEDGERS = 20
 """How long signatures are good."""

@@ -38,6 +38,10 @@ def read(topic: str) -> Iterator[tuple[Scenario, list[Answer]]]:
             yield from_json(written), written["answers"]
 
 
+def write_origin(origin: dict[str, Any]) -> None:
+    ORIGIN.write_text(json.dumps(origin, indent=2) + "\n")
+
+
 def codes() -> dict[str, bytes]:
     """The hashes of the codes the scenarios name."""
     origin: dict[str, Any] = json.loads(ORIGIN.read_text())

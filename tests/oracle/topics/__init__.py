@@ -14,6 +14,7 @@ from tests.oracle.topics import (
     footprints,
     lifetimes,
     transfers,
+    wanderings,
 )
 
 if TYPE_CHECKING:
@@ -36,5 +37,6 @@ WASM_TOPICS: dict[str, Callable[[Random, Mapping[str, bytes]], Iterator[Scenario
     "channels": channels.scenarios,
     "published-channels": channels.published,
     "factories": factories.scenarios,
+    "wanderings": wanderings.scenarios,
 }
 """About contracts that are Wasm: told with the hashes of their codes, by name."""

@@ -133,6 +133,10 @@ def _reserves() -> Iterator[Scenario]:
     story.call(NATIVE, "transfer", ALICE, BOB, 1, by=ALICE)
     story.call(NATIVE, "transfer", ALICE, BOB, XLM // 2, by=ALICE)
     yield story.told()
+    story = _world("balance-below-the-reserve")
+    story.put(entries.account(BOB, XLM, subentries=1))
+    story.call(NATIVE, "balance", BOB)
+    yield story.call(NATIVE, "transfer", BOB, ALICE, 0, by=BOB).told()
     story = _world("full-account")
     story.put(entries.account(BOB, INT64_MAX - 10))
     story.call(NATIVE, "transfer", ALICE, BOB, 11, by=ALICE)
@@ -176,6 +180,7 @@ def _trustlines() -> Iterator[Scenario]:
         yield story.call(USD, "transfer", ISSUER, BOB, 5, by=ISSUER).told()
     story = _world("trustline-over-its-limit")
     story.put(entries.trustline(BOB, USD, 100, limit=90))
+    story.call(USD, "balance", BOB)
     story.call(USD, "transfer", BOB, ALICE, 5, by=BOB)
     yield story.call(USD, "transfer", BOB, ALICE, 50, by=BOB).told()
     for asset in (USD, EURO):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.contracts.asset.errors import AssetError, failure
 from mpp_asgi.sandbox.contracts.asset.metadata import asset_of
+from mpp_asgi.sandbox.host.errors import ErrorCode, ErrorType
 from mpp_asgi.sandbox.wire.entries import (
     AUTH_CLAWBACK_ENABLED,
     AUTH_REQUIRED,
@@ -35,6 +36,7 @@ from mpp_asgi.sandbox.wire.values import (
 )
 
 if TYPE_CHECKING:
+    from mpp_asgi.sandbox.host.errors import HostError
     from mpp_asgi.sandbox.host.invocation import Host
     from mpp_asgi.sandbox.wire.assets import Asset
 
@@ -58,10 +60,29 @@ def read_balance(host: Host, address: Address) -> int:
         return amount
     asset = asset_of(host)
     if asset.is_native:
-        return _account(host, address).balance
+        return _account_balance(host, address)
     if asset.is_issuer(address):
         return INT64_MAX
-    return _trustline(host, address, asset).balance
+    return _trustline_balance(host, address, asset)
+
+
+def _account_balance(host: Host, address: Address) -> int:
+    """What an account holds. Fees can take it below its reserve; the contract is not told then."""
+    account = _account(host, address)
+    if account.balance < account.minimum_balance(host.environment.base_reserve):
+        raise _impossible(host, "account has balance < minimum")
+    return account.balance
+
+
+def _trustline_balance(host: Host, address: Address, asset: Asset) -> int:
+    line = _trustline(host, address, asset)
+    if line.balance > line.limit:
+        raise _impossible(host, "trustline has balance > maximum")
+    return line.balance
+
+
+def _impossible(host: Host, text: str) -> HostError:
+    return host.error(ErrorType.STORAGE, ErrorCode.INTERNAL_ERROR, text)
 
 
 def is_authorized(host: Host, address: Address) -> bool:

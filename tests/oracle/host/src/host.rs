@@ -14,8 +14,9 @@ use soroban_env_host::xdr::{
     AccountId, DiagnosticEvent, HostFunction, LedgerEntry, LedgerEntryData, LedgerFootprint,
     LedgerKey, Limits, ReadXdr, SorobanAuthorizationEntry, SorobanResources, WriteXdr,
 };
-use soroban_env_host::{HostError, LedgerInfo};
+use soroban_env_host::{HostError, LedgerInfo, ModuleCache};
 
+use crate::compiler::compiled;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::scenario::{
@@ -41,15 +42,35 @@ pub fn uploaded(network: &Network, code: Vec<u8>) -> Fallible<LedgerEntryData> {
         &mut vec![],
     )?;
     result.invoke_result?;
-    let code = result.ledger_changes.into_iter().find_map(|change| change.encoded_new_value);
+    let code = result
+        .ledger_changes
+        .into_iter()
+        .find_map(|change| change.encoded_new_value);
     let entry = LedgerEntry::from_xdr(code.ok_or("no code was stored")?, Limits::none())?;
     Ok(entry.data)
+}
+
+/// All codes, ready to run.
+pub fn compile(
+    network: &Network,
+    codes: &BTreeMap<String, LedgerEntryData>,
+) -> Fallible<ModuleCache> {
+    let entries = codes.values().filter_map(|data| match data {
+        LedgerEntryData::ContractCode(code) => Some(code),
+        _ => None,
+    });
+    Ok(compiled(
+        entries,
+        network.budget()?,
+        network.protocol_version,
+    )?)
 }
 
 /// Plays a scenario's steps in order; an answer for each call.
 pub fn play(
     network: &Network,
     codes: &BTreeMap<String, LedgerEntryData>,
+    cache: &ModuleCache,
     scenario: &Scenario,
 ) -> Fallible<Vec<Answer>> {
     let mut ledger = Ledger::default();
@@ -57,11 +78,14 @@ pub fn play(
         ledger.put(parse(entry)?, *live_until)?;
     }
     for (name, live_until) in &scenario.codes {
-        let code = codes.get(name).ok_or_else(|| format!("no code of the name {name}"))?;
+        let code = codes
+            .get(name)
+            .ok_or_else(|| format!("no code of the name {name}"))?;
         ledger.put(code.clone(), Some(*live_until))?;
     }
     let mut stage = Stage {
         network,
+        cache,
         ledger,
         sequence: scenario.sequence,
         timestamp: scenario.timestamp,
@@ -81,6 +105,7 @@ pub fn play(
 
 struct Stage<'a> {
     network: &'a Network,
+    cache: &'a ModuleCache,
     ledger: Ledger,
     sequence: u32,
     timestamp: u64,
@@ -94,7 +119,10 @@ impl Stage<'_> {
             answer.record = Some(self.simulate(call, mode)?.1);
         }
         if let Some(encoded) = &call.auth {
-            let auth = encoded.iter().map(|entry| parse(entry)).collect::<Fallible<Vec<_>>>()?;
+            let auth = encoded
+                .iter()
+                .map(|entry| parse(entry))
+                .collect::<Fallible<Vec<_>>>()?;
             let mode = RecordingInvocationAuthMode::Enforcing(auth.clone());
             let (resources, simulated) = self.simulate(call, mode)?;
             let restored = simulated.footprint.as_ref().map(|f| f.restored.clone());
@@ -145,7 +173,11 @@ impl Stage<'_> {
         let mut outcome = self.success(&budget, &result.ledger_changes, &diagnostics)?;
         outcome.value = result.invoke_result.as_ref().ok().map(text).transpose()?;
         outcome.events = texts(&result.contract_events)?;
-        outcome.auth = if recording { texts(&result.auth)? } else { vec![] };
+        outcome.auth = if recording {
+            texts(&result.auth)?
+        } else {
+            vec![]
+        };
         outcome.footprint = Some(footprint(&result)?);
         outcome.disk_read_bytes = Some(resources.disk_read_bytes);
         outcome.write_bytes = Some(resources.write_bytes);
@@ -171,7 +203,11 @@ impl Stage<'_> {
             .collect();
         let budget = self.network.budget()?;
         let mut loaded = vec![];
-        let keys = resources.footprint.read_only.iter().chain(read_write.iter());
+        let keys = resources
+            .footprint
+            .read_only
+            .iter()
+            .chain(read_write.iter());
         for key in keys {
             let until = wanted
                 .contains(key)
@@ -179,7 +215,10 @@ impl Stage<'_> {
             let size = |entry: &LedgerEntry, size| entry_size_for_rent(&budget, entry, size);
             let Some(entry) = self.ledger.load(key, self.sequence, until, size)? else {
                 let error = Some(("archived".to_string(), 0));
-                return Ok(Outcome { error, ..Outcome::default() });
+                return Ok(Outcome {
+                    error,
+                    ..Outcome::default()
+                });
             };
             loaded.push(entry);
         }
@@ -199,7 +238,7 @@ impl Stage<'_> {
             SEED.to_vec(),
             &mut diagnostics,
             None,
-            None,
+            Some(self.cache.clone()),
         );
         let result = match answer {
             Ok(result) => result,
@@ -211,7 +250,11 @@ impl Stage<'_> {
         };
         let mut outcome = self.success(&budget, &result.ledger_changes, &diagnostics)?;
         outcome.value = Some(encode(value));
-        outcome.events = result.encoded_contract_events.iter().map(|e| encode(e)).collect();
+        outcome.events = result
+            .encoded_contract_events
+            .iter()
+            .map(|e| encode(e))
+            .collect();
         self.ledger.apply(&result.ledger_changes, self.sequence)?;
         Ok(outcome)
     }
@@ -227,7 +270,11 @@ impl Stage<'_> {
             changes: changes.iter().map(change).collect::<Fallible<_>>()?,
             diagnostics: texts(diagnostics)?,
             instructions: budget.get_cpu_insns_consumed()?,
-            rent: Some(compute_rent_fee(&rents, &self.network.rent(), self.sequence)),
+            rent: Some(compute_rent_fee(
+                &rents,
+                &self.network.rent(),
+                self.sequence,
+            )),
             ..Outcome::default()
         })
     }
@@ -261,14 +308,23 @@ fn narrowed(recorded: &LedgerFootprint, call: &Call) -> Fallible<LedgerFootprint
     let without = keys(&call.without)?;
     let demoted = keys(&call.read_only)?;
     let mut read_only: Vec<LedgerKey> = recorded.read_only.to_vec();
-    read_only.extend(recorded.read_write.iter().filter(|key| demoted.contains(key)).cloned());
+    read_only.extend(
+        recorded
+            .read_write
+            .iter()
+            .filter(|key| demoted.contains(key))
+            .cloned(),
+    );
     read_only.sort();
     let mut read_write: Vec<LedgerKey> = recorded.read_write.to_vec();
     read_write.retain(|key| !demoted.contains(key));
     for list in [&mut read_only, &mut read_write] {
         list.retain(|key| !without.contains(key));
     }
-    Ok(LedgerFootprint { read_only: read_only.try_into()?, read_write: read_write.try_into()? })
+    Ok(LedgerFootprint {
+        read_only: read_only.try_into()?,
+        read_write: read_write.try_into()?,
+    })
 }
 
 fn keys(encoded: &[String]) -> Fallible<Vec<LedgerKey>> {
@@ -289,7 +345,9 @@ fn change(change: &LedgerEntryChange) -> Fallible<Change> {
         None => None,
     };
     let lives = change.ttl_change.as_ref();
-    let lives = lives.map_or((0, 0), |ttl| (ttl.old_live_until_ledger, ttl.new_live_until_ledger));
+    let lives = lives.map_or((0, 0), |ttl| {
+        (ttl.old_live_until_ledger, ttl.new_live_until_ledger)
+    });
     Ok(Change(encode(&change.encoded_key), after, lives.0, lives.1))
 }
 

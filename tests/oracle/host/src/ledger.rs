@@ -25,8 +25,13 @@ pub type Loaded = (Option<Vec<u8>>, Option<TtlLedgerEntryMeta>);
 
 impl Ledger {
     pub fn put(&mut self, data: LedgerEntryData, live_until: Option<u32>) -> Fallible<()> {
-        let entry = LedgerEntry { last_modified_ledger_seq: 1, data, ext: LedgerEntryExt::V0 };
-        self.entries.insert(key_of(&entry.data)?, (Rc::new(entry), live_until));
+        let entry = LedgerEntry {
+            last_modified_ledger_seq: 1,
+            data,
+            ext: LedgerEntryExt::V0,
+        };
+        self.entries
+            .insert(key_of(&entry.data)?, (Rc::new(entry), live_until));
         Ok(())
     }
 
@@ -50,18 +55,26 @@ impl Ledger {
             if is_temporary(key) {
                 return Ok(Some((None, None)));
             }
-            let Some(until) = restored_until else { return Ok(None) };
+            let Some(until) = restored_until else {
+                return Ok(None);
+            };
             live_until_ledger = until;
         }
         let entry_size_for_rent = rent_size(entry, encoded.len() as u32)?;
-        let meta = TtlLedgerEntryMeta { live_until_ledger, entry_size_for_rent };
+        let meta = TtlLedgerEntryMeta {
+            live_until_ledger,
+            entry_size_for_rent,
+        };
         Ok(Some((Some(encoded), Some(meta))))
     }
 
     pub fn apply(&mut self, changes: &[LedgerEntryChange], sequence: u32) -> Fallible<()> {
         for change in changes {
             let key = LedgerKey::from_xdr(&change.encoded_key, Limits::none())?;
-            let until = change.ttl_change.as_ref().map(|ttl| ttl.new_live_until_ledger);
+            let until = change
+                .ttl_change
+                .as_ref()
+                .map(|ttl| ttl.new_live_until_ledger);
             if change.read_only {
                 if let Some((_, live_until)) = self.entries.get_mut(&key) {
                     *live_until = until;
@@ -101,9 +114,9 @@ fn is_temporary(key: &LedgerKey) -> bool {
 
 fn key_of(data: &LedgerEntryData) -> Fallible<LedgerKey> {
     Ok(match data {
-        LedgerEntryData::Account(account) => {
-            LedgerKey::Account(LedgerKeyAccount { account_id: account.account_id.clone() })
-        }
+        LedgerEntryData::Account(account) => LedgerKey::Account(LedgerKeyAccount {
+            account_id: account.account_id.clone(),
+        }),
         LedgerEntryData::Trustline(line) => LedgerKey::Trustline(LedgerKeyTrustLine {
             account_id: line.account_id.clone(),
             asset: line.asset.clone(),
@@ -113,9 +126,9 @@ fn key_of(data: &LedgerEntryData) -> Fallible<LedgerKey> {
             key: data.key.clone(),
             durability: data.durability,
         }),
-        LedgerEntryData::ContractCode(code) => {
-            LedgerKey::ContractCode(LedgerKeyContractCode { hash: code.hash.clone() })
-        }
+        LedgerEntryData::ContractCode(code) => LedgerKey::ContractCode(LedgerKeyContractCode {
+            hash: code.hash.clone(),
+        }),
         _ => return Err("scenarios have no entries of this kind".into()),
     })
 }

@@ -12,7 +12,7 @@ use crate::Fallible;
 #[derive(Deserialize)]
 pub struct Network {
     passphrase: String,
-    protocol_version: u32,
+    pub protocol_version: u32,
     base_reserve: u32,
     min_temporary_ttl: u32,
     pub min_persistent_ttl: u32,
@@ -76,5 +76,9 @@ fn costs(terms: &[(i64, i64)]) -> ContractCostParams {
             linear_term,
         })
         .collect();
-    ContractCostParams(entries.try_into().expect("there are fewer cost types than XDR allows"))
+    ContractCostParams(
+        entries
+            .try_into()
+            .expect("there are fewer cost types than XDR allows"),
+    )
 }
