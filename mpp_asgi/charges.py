@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mpp_asgi.heart import Heart
@@ -138,13 +139,17 @@ class ChargeBook:
             turn.may_own = True
             await turn.end()
 
-    def _note_later(self, charge_id: str) -> None:
+    def _note_later(self, charge: Charge) -> None:
         """A response left whole, and it is not certain that the store knows. Until it does, we do:
         the charge is not granted again here, and we try to write it down for as long as we live."""
-        self._unnoted.add(charge_id)
-        self.spawn(self._note_soon())
+        self._unnoted.add(charge.id)
+        self.spawn(self._note_soon(charge))
 
-    async def _note_soon(self) -> None:
+    async def _note_soon(self, charge: Charge) -> None:
+        with suppress(StoreUnavailableError, OwnershipLostError):
+            await self.store.write(charge.delivered(), owner=self.owner)
+            self._unnoted.discard(charge.id)
+            return
         for attempt in range(NOTE_ATTEMPTS):
             try:
                 await self._note_deliveries()
@@ -357,12 +362,12 @@ class Turn:
             await self._write(self._record().delivered())
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
-            book._note_later(self._id)  # noqa: SLF001
+            book._note_later(self._record())  # noqa: SLF001
         except OwnershipLostError:
             log.error("charge %s was taken over, or over, when its response had left", self._id)
-            book._note_later(self._id)  # noqa: SLF001
+            book._note_later(self._record())  # noqa: SLF001
         except asyncio.CancelledError:
-            book._note_later(self._id)  # noqa: SLF001
+            book._note_later(self._record())  # noqa: SLF001
             raise
         finally:
             self._over()
