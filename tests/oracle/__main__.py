@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.oracle import vectors
 from tests.oracle.differences import differences
 from tests.oracle.host import Host, crate_version
+from tests.oracle.metering import Metering
 from tests.oracle.replay import play
 from tests.oracle.topics import TOPICS, WASM_TOPICS, wanderings
 from tests.oracle.topics.wanderings import CALLS
@@ -49,16 +50,18 @@ def main() -> int:
     else:
         hashes = vectors.codes()
         print("no codes are given: what is recorded of", *WASM_TOPICS, "stays as it is")
+    metering = Metering()
     wrong = 0
     for topic, stories in told.items():
         scenarios = list(stories)
         pairs = list(zip(scenarios, host.play(scenarios), strict=True))
         vectors.write(topic, pairs)
-        wrong += _report(topic, pairs, hashes)
+        wrong += _report(topic, pairs, hashes, metering)
     random = Random(f"{options.seed} at random")
     scenarios = list(wanderings.scenarios(random, host.hashes(), options.calls // CALLS))
     answers = host.play(scenarios)
-    wrong += _report("at random", zip(scenarios, answers, strict=True), hashes)
+    wrong += _report("at random", zip(scenarios, answers, strict=True), hashes, metering)
+    metering.write()
     vectors.write_origin(_origin(hashes))
     return 1 if wrong else 0
 
@@ -73,7 +76,10 @@ def _origin(hashes: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _report(
-    topic: str, pairs: Iterable[tuple[Scenario, list[Answer]]], codes: Mapping[str, bytes]
+    topic: str,
+    pairs: Iterable[tuple[Scenario, list[Answer]]],
+    codes: Mapping[str, bytes],
+    metering: Metering,
 ) -> int:
     scenarios = calls = 0
     found = []
@@ -81,6 +87,8 @@ def _report(
         scenarios += 1
         calls += len(expected)
         here = play(scenario, codes)
+        for call, theirs, ours in zip(scenario.calls, expected, here, strict=True):
+            metering.add(call, theirs, ours)
         for number, (theirs, ours) in enumerate(zip(expected, here, strict=True)):
             found += [f"{scenario.name}, call {number}: {d}" for d in differences(theirs, ours)]
     print(f"{topic:16} {scenarios:5} scenarios {calls:6} calls {len(found):5} differences")
