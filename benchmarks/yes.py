@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.intents import Quote, RefusalError
+from mpp_asgi.intents import Quote, RefusalError, SingleUse
 from mpp_asgi.payment import Payment
 from mpp_asgi.protocol import Receipt, format_timestamp
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DECIMALS = 7
 
 
-class YesIntent:
+class YesIntent(SingleUse):
     """Claims, settles and delivers in the book as every intent does, and moves no money."""
 
     method = "yes"
@@ -86,6 +86,6 @@ class YesAdmission:
         """See `Admission.delivered`."""
         await self._turn.delivered()
 
-    async def undelivered(self) -> None:
+    async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""
         await self._turn.end()

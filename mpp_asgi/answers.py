@@ -18,6 +18,18 @@ _NO_STORE = (b"cache-control", b"no-store")
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
+class Acknowledgement(NamedTuple):
+    """What a credential gets that only did something about a session: 204 with its receipt."""
+
+    receipt: str
+
+    async def send(self, send: Send, kind: str = "http") -> None:
+        headers = [(b"payment-receipt", self.receipt.encode("ascii")), _NO_STORE]
+        prefix = "websocket.http.response" if kind == "websocket" else "http.response"
+        await send({"type": f"{prefix}.start", "status": 204, "headers": headers})
+        await send({"type": f"{prefix}.body", "body": b""})
+
+
 class Answer(NamedTuple):
     """A problem, with the challenges that the payer may take up."""
 

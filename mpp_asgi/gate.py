@@ -23,6 +23,7 @@ from mpp_asgi.protocol import (
     ProtocolError,
     Secrets,
     arrange,
+    decode_object,
     b64url_encode,
     digest_bytes,
     encode_object,
@@ -44,6 +45,10 @@ MOST_CACHED_OFFERS = 1024
 LONGEST_CACHED_RESOURCE = 256
 """Characters of path and query; longer ones come from few honest clients, and could fill memory."""
 NONCE_BYTES = 12
+RENEWAL_PART = 0.1
+"""Of its time, after which a reusable challenge is followed by a fresh one."""
+_UNBOUND = b64url_encode(b'"}')
+"""How the ``opaque`` of a reusable challenge ends: nothing but the nonce."""
 _PREFIX_CHARACTERS = 15
 """Of the nonce, the same for all challenges of a process; with ``{"n":"`` before them and as many
 digits after them they end where groups of base64 do, so that each part is encoded once."""
@@ -69,6 +74,9 @@ class Resource(NamedTuple):
         return _remembered_seal(self.method, self.path, self.query)
 
 
+_ANY_RESOURCE = Resource("", "", "", b"", None)
+
+
 def _seal(method: str, path: str, query: bytes, vary: tuple[tuple[str, str], ...] = ()) -> str:
     return b64url_encode(f'","r":"{resource_binding(method, path, query, vary)}"}}'.encode())
 
@@ -84,11 +92,18 @@ class Offer:
     request: Mapping[str, Any]
     encoded: str
     template: ChallengeTemplate
+    reusable_seconds: int | None
+    """As `Intent.reusable_seconds`."""
 
     @property
     def kind(self) -> tuple[str, str]:
         """Method and intent, as ``Accept-Payment`` tells offers apart."""
         return self.intent.method, self.intent.name
+
+    def with_request(self, request: Mapping[str, Any]) -> Offer:
+        """The same way, with other words for its terms."""
+        template = self.template.with_request(encode_object(request))
+        return Offer(self.intent, request, template.request, template, self.reusable_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,10 @@ class Offers:
         """The request object of the offer that reads so, if there is one."""
         return next((way.request for way in self.ways if way.encoded == encoded), None)
 
+    def way(self, intent: Intent, request: Mapping[str, Any]) -> Offer | None:
+        """The offer of this very request by this intent, if there is one."""
+        return next((w for w in self.ways if w.intent is intent and w.request == request), None)
+
 
 class Presented(NamedTuple):
     """A credential that answers to an authentic challenge for this resource."""
@@ -111,6 +130,12 @@ class Presented(NamedTuple):
     credential: Credential
     intent: Intent
     quote: Quote
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the challenge is good for requests of other costs, so that what this one costs
+        has to be asked."""
+        return self.intent.reusable_seconds is not None
 
 
 class Gate:
@@ -146,7 +171,6 @@ class Gate:
         self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
         self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
-        self._expires = (0, "")
 
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
@@ -182,11 +206,7 @@ class Gate:
             if not requests:
                 raise PriceError(f"no way to pay is configured that takes {price}")
             for intent, request in requests:
-                encoded = encode_object(request)
-                template = ChallengeTemplate(
-                    realm, intent.method, intent.name, encoded, header=header
-                )
-                ways.append(Offer(intent, request, encoded, template))
+                ways.append(_offer(intent, request, realm, header))
         cost = " or ".join(f"{p.amount:f} {p.currency or self._currency}" for p in prices)
         required = problems.PAYMENT_REQUIRED.because(f"This resource costs {cost}.")
         return Offers(tuple(ways), required, required.to_json())
@@ -197,29 +217,53 @@ class Gate:
         """Fresh challenges for the resource, as the payer's ``Accept-Payment`` prefers them."""
         if accept is not None:
             offers = arrange(accept, offers, key=lambda offer: offer.kind)
-        expires = self._expiry()
-        # {"n":"<nonce>","r":"<binding>"}, which is JCS as it stands.
+        now = int(self._clock())
         number = b64url_encode(b"%015x" % next(self._nonces))
-        opaque = f"{self._opaque_head}{number}{resource.seal()}"
+        # {"n":"<nonce>","r":"<binding>"}, which is JCS as it stands.
+        bound = f"{self._opaque_head}{number}{resource.seal()}"
+        expires = format_timestamp(now + self._challenge_seconds)
         return [
             offer.template.issue(
-                self._secrets, expires=expires, digest=resource.digest, opaque=opaque
+                self._secrets, expires=expires, digest=resource.digest, opaque=bound
+            )
+            if offer.reusable_seconds is None
+            else offer.template.issue(
+                self._secrets,
+                expires=format_timestamp(now + offer.reusable_seconds),
+                digest=None,
+                opaque=f"{self._opaque_head}{number}{_UNBOUND}",
             )
             for offer in offers
         ]
 
-    def _expiry(self) -> str:
-        now = int(self._clock())
-        if self._expires[0] != now:
-            self._expires = (now, format_timestamp(now + self._challenge_seconds))
-        return self._expires[1]
+    async def resumed(self, offers: Sequence[Offer], session: str) -> list[Offer]:
+        """The offers as they are for a payer who names a session.
+
+        Raises:
+            FaultError: it could not be looked up.
+        """
+        try:
+            return [await _resumed(offer, session) for offer in offers]
+        except StoreUnavailableError as trouble:
+            raise fault(trouble) from trouble
+
+    def renewal(self, presented: Presented, offers: Offers) -> IssuedChallenge | None:
+        """A fresh challenge for a payer whose reusable one ends soon."""
+        lasts = presented.intent.reusable_seconds
+        if lasts is None or presented.quote.expires - self._clock() > lasts * RENEWAL_PART:
+            return None
+        way = offers.way(presented.intent, presented.quote.request)
+        if way is None:
+            return None
+        return self.challenge([way], _ANY_RESOURCE, accept=None)[0]
 
     def examine(self, value: str, resource: Resource, offers: Offers | None) -> Presented:
         """Know our own challenge again in a credential, and that it is for this resource.
 
         Args:
             value: the credential header's value, scheme included.
-            offers: what the resource costs now, where that is known without asking a price.
+            offers: what the resource costs now, where that is known without asking a price. If the
+                challenge `is_reusable` it has to be asked, and is told by `requote`.
 
         Raises:
             RefusalError: the credential is none, or of another challenge, server or resource.
@@ -233,12 +277,6 @@ class Gate:
             raise _invalid("This challenge was not issued here, or was changed.", challenge)
         if challenge.realm != resource.realm:
             raise _invalid("This challenge is for another realm.", challenge)
-        if not _is_bound(challenge, resource):
-            raise _invalid(
-                "This challenge was issued for another request: "
-                "method, path, query and body must be the same.",
-                challenge,
-            )
         intent = self._by_name.get((challenge.method, challenge.intent))
         if intent is None:
             raise RefusalError(
@@ -246,9 +284,25 @@ class Gate:
                     "This way to pay is not taken here.", challenge_id=challenge.id
                 )
             )
-        return Presented(credential, intent, self._quote(challenge, offers))
+        if intent.reusable_seconds is None and not _is_bound(challenge, resource):
+            raise _invalid(
+                "This challenge was issued for another request: "
+                "method, path, query and body must be the same.",
+                challenge,
+            )
+        manages = intent.manages(credential, resource.method)
+        return Presented(credential, intent, self._quote(challenge, intent, offers, manages))
 
-    def _quote(self, challenge: Challenge, offers: Offers | None) -> Quote:
+    def requote(self, presented: Presented, offers: Offers) -> Presented:
+        """The same credential by what the resource costs now."""
+        challenge, quote = presented.credential.challenge, presented.quote
+        return presented._replace(
+            quote=self._quote(challenge, presented.intent, offers, quote.manages)
+        )
+
+    def _quote(
+        self, challenge: Challenge, intent: Intent, offers: Offers | None, manages: bool
+    ) -> Quote:
         if challenge.expires is None:
             raise _invalid("This challenge has no expiry.", challenge)
         expires = parse_seconds(challenge.expires)
@@ -256,6 +310,9 @@ class Gate:
         lapsed: Problem | None = None
         if offers is not None:
             request = offers.request_as(challenge.request)
+            if request is None and intent.reusable_seconds is not None:
+                way = offers.way(intent, intent.offered(_request_object(challenge)))
+                request = None if way is None else way.request
             if request is None:
                 lapsed = problems.INVALID_CHALLENGE.because(
                     "The price has changed since this challenge.", challenge_id=challenge.id
@@ -266,7 +323,7 @@ class Gate:
             )
         if request is None:
             request = challenge.request_object()
-        return Quote(challenge.id, request, expires, lapsed)
+        return Quote(challenge.id, request, expires, manages, lapsed)
 
     async def admit(self, presented: Presented) -> Admission:
         """Have the intent verify and claim the credential.
@@ -285,6 +342,27 @@ def fault(trouble: StoreUnavailableError | OwnershipLostError) -> FaultError | P
     if isinstance(trouble, OwnershipLostError):
         return PendingError()
     return FaultError("The payment could not be recorded; nothing was lost.")
+
+
+def _offer(intent: Intent, request: Mapping[str, Any], realm: str, header: str | None) -> Offer:
+    encoded = encode_object(request)
+    template = ChallengeTemplate(realm, intent.method, intent.name, encoded, header=header)
+    return Offer(intent, request, encoded, template, intent.reusable_seconds)
+
+
+async def _resumed(offer: Offer, session: str) -> Offer:
+    request = await offer.intent.resume(offer.request, session)
+    return offer if request is None else offer.with_request(request)
+
+
+def _request_object(challenge: Challenge) -> Mapping[str, Any]:
+    """Of an authentic challenge, which many requests show."""
+    return _remembered_request(challenge.request)
+
+
+@functools.lru_cache(maxsize=1024)
+def _remembered_request(encoded: str) -> Mapping[str, Any]:
+    return decode_object(encoded)
 
 
 def _is_bound(challenge: Challenge, resource: Resource) -> bool:

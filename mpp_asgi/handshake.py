@@ -14,7 +14,7 @@ from mpp_asgi.visit import Stage, Visit
 if TYPE_CHECKING:
     from starlette.types import Message
 
-    from mpp_asgi.answers import Answer
+    from mpp_asgi.answers import Acknowledgement, Answer
 
 DENIAL_RESPONSE = "websocket.http.response"
 POLICY_VIOLATION = 1008
@@ -55,7 +55,7 @@ class Handshake(Visit):
         await self._send(message)
         await self._conclude()
 
-    async def _give_answer(self, answer: Answer) -> None:
+    async def _give_answer(self, answer: Answer | Acknowledgement) -> None:
         if not self._started and DENIAL_RESPONSE in self.scope.get("extensions", {}):
             await answer.send(self._send, "websocket")
         else:

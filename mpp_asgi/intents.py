@@ -25,6 +25,8 @@ class Quote(NamedTuple):
     """The challenge's request object."""
     expires: int
     """Unix seconds."""
+    manages: bool = False
+    """The credential is no payment for a response: see `Intent.manages`."""
     lapsed: Problem | None = None
     """Why no payment may begin on these terms any more (expired, or the price changed). A payment
     that is under way or made is honoured all the same."""
@@ -68,9 +70,13 @@ class Admission(Protocol):
         """The response left whole: the credential is used up."""
         ...
 
-    async def undelivered(self) -> None:
-        """The payer got nothing: the same credential stays good, and if nothing was settled it is
-        as if it had never been shown."""
+    async def undelivered(self, *, begun: bool) -> None:
+        """The payer did not get the response: the same credential stays good, and if nothing was
+        settled it is as if it had never been shown.
+
+        Args:
+            begun: the payer got a part of it.
+        """
         ...
 
 
@@ -83,12 +89,37 @@ class Intent(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def reusable_seconds(self) -> int | None:
+        """How long one challenge is good for any number of requests that cost the same. ``None``:
+        it is good for one request only, and as long as the seller says."""
+        ...
+
     def requests(self, price: Price, *, description: str | None) -> Sequence[Mapping[str, Any]]:
         """The ``request`` objects this intent offers for a price, best first.
 
         Raises:
             PriceError: the price cannot be paid this way (unknown currency, too many digits).
         """
+        ...
+
+    async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
+        """What this intent offers a payer who names a session (``Payment-Session``), if it is more
+        than it offers everyone.
+
+        Args:
+            request: one of `requests`.
+            session: the header's value; the client's word.
+        """
+        ...
+
+    def offered(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What everyone is offered where this request was made: `resume` undone."""
+        ...
+
+    def manages(self, credential: Credential, http_method: str) -> bool:
+        """Whether the credential only does something about a session (opens, funds or closes it):
+        answered 204 with its receipt, without the application."""
         ...
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
@@ -100,6 +131,27 @@ class Intent(Protocol):
             FaultError: it could not be checked now; nothing was used up.
         """
         ...
+
+
+class SingleUse:
+    """What an intent says of sessions whose challenges are good for one request each."""
+
+    @property
+    def reusable_seconds(self) -> int | None:
+        """See `Intent.reusable_seconds`."""
+        return None
+
+    async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
+        """See `Intent.resume`."""
+        return None
+
+    def offered(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `Intent.offered`."""
+        return request
+
+    def manages(self, credential: Credential, http_method: str) -> bool:
+        """See `Intent.manages`."""
+        return False
 
 
 class RefusalError(Exception):

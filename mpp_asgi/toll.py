@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass, replace
 from http.client import responses
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from mpp_asgi.answers import Answer
+from mpp_asgi.answers import Acknowledgement, Answer
 from mpp_asgi.body import BodyTooLargeError, may_have_body
 from mpp_asgi.bound_request import BoundRequest
 from mpp_asgi.gate import Resource, fault
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from mpp_asgi.body import RequestBody
-    from mpp_asgi.gate import Gate, Offers, Presented
+    from mpp_asgi.gate import Gate, Offer, Offers, Presented
     from mpp_asgi.intents import Admission
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Price, Tariff
@@ -68,6 +68,8 @@ class Fields(NamedTuple):
     """``Accept-Payment``."""
     credentials: list[str]
     """Of the scheme Payment."""
+    session: str | None = None
+    """``Payment-Session``."""
 
 
 class Asked(NamedTuple):
@@ -88,8 +90,8 @@ class OwedError(BaseException):
     reports or swallows errors there is to meet it.
     """
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.problem.slug)
+    def __init__(self, answer: Answer | Acknowledgement) -> None:
+        super().__init__()
         self.answer = answer
 
 
@@ -101,7 +103,7 @@ def quick_demand(
 
     Most of what a server of agents answers is this, so it comes without the rest.
     """
-    if fields.credentials or route.authenticates or scope["type"] != "http":
+    if fields.credentials or fields.session or route.authenticates or scope["type"] != "http":
         return None
     tariff = route.tariff
     if tariff.is_bound_to_headers or may_have_body(scope):
@@ -218,18 +220,27 @@ class Toll:
     async def examine(self) -> None:
         """Read the credential, so far as that takes neither store nor ledger."""
         try:
-            self._present()
+            await self._present()
         except RefusalError as refusal:
             await self.fail(refusal)
 
-    def _present(self) -> None:
+    @property
+    def is_managing(self) -> bool:
+        """Whether the credential is no payment for the response: the application is not asked."""
+        return self._presented is not None and self._presented.quote.manages
+
+    async def _present(self) -> None:
         credentials = self._fields.credentials
         if len(credentials) > 1:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
             )
         offers = self._offers if self.tariff.quote is None else None
-        self._presented = self._gate.examine(credentials[0], self._quoted_resource(), offers)
+        presented = self._gate.examine(credentials[0], self._quoted_resource(), offers)
+        if offers is None and presented.is_reusable:
+            self._offers = await self._current_offers(self._quoted_resource())
+            presented = self._gate.requote(presented, self._offers)
+        self._presented = presented
 
     async def demand(self) -> None:
         """Turn an unpaid request away with fresh challenges."""
@@ -242,14 +253,29 @@ class Toll:
             if self._presented is None:
                 if not self.has_credential:
                     await self.demand()
-                self._present()
+                await self._present()
             if self.admission is None and self._presented is not None:
                 self.admission = await self._gate.admit(self._presented)
                 self.payment = self.admission.payment
+            if self.is_managing:
+                await self._acknowledge()
             if self.tariff.settle == "before":
                 await self.settle()
         except (RefusalError, PendingError, FaultError) as error:
             await self.fail(error)
+
+    async def _acknowledge(self) -> NoReturn:
+        """Do what the credential asks for, and answer with its receipt."""
+        await self.settle()
+        receipt = self.payment.receipt_value if self.payment is not None else None
+        raise OwedError(Acknowledgement(receipt or ""))
+
+    def renewal(self) -> bytes | None:
+        """The field value of a fresh challenge, for a payer whose reusable one ends soon."""
+        if self._presented is None or self._offers is None:
+            return None
+        issued = self._gate.renewal(self._presented, self._offers)
+        return None if issued is None else issued.header_value.encode("latin-1")
 
     async def settle(self) -> None:
         """Make the admitted payment final."""
@@ -300,7 +326,13 @@ class Toll:
             return Answer(problem, retry_after=retry_after, body=body)
         resource = self._quoted_resource()
         offers = self._offers = await self._current_offers(resource)
-        challenges = self._gate.challenge(offers.ways, resource, accept=self._fields.accept)
+        ways: Sequence[Offer] = offers.ways
+        if self._fields.session is not None:
+            try:
+                ways = await self._gate.resumed(ways, self._fields.session)
+            except FaultError as error:
+                log.warning("a session could not be looked up: %s", error)
+        challenges = self._gate.challenge(ways, resource, accept=self._fields.accept)
         return Answer(problem, challenges, retry_after, body)
 
     def _quoted_resource(self) -> Resource:
@@ -314,7 +346,7 @@ _NO_CREDENTIALS: list[str] = []
 
 def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
     """The header fields that payment is about, among those of an ASGI scope."""
-    host, accept = b"", None
+    host, accept, session = b"", None, None
     authorizations: list[str] = []
     for name, value in headers:
         if name == b"host":
@@ -324,8 +356,10 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
         elif name == b"accept-payment":
             text = value.decode("latin-1")
             accept = text if accept is None else f"{accept}, {text}"
+        elif name == b"payment-session":
+            session = value.decode("latin-1")
     credentials = payment_credentials(authorizations) if authorizations else _NO_CREDENTIALS
-    return Fields(host, accept, credentials)
+    return Fields(host, accept, credentials, session)
 
 
 def _realm(host: bytes) -> str:

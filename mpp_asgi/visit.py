@@ -13,7 +13,7 @@ import enum
 import logging
 from typing import TYPE_CHECKING, NoReturn
 
-from mpp_asgi.answers import Answer
+from mpp_asgi.answers import Acknowledgement, Answer
 from mpp_asgi.body import DisconnectedError, RequestBody
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
@@ -58,7 +58,7 @@ class Visit:
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
     _entered = False
-    _answer: Answer | None = None
+    _answer: Answer | Acknowledgement | None = None
     _held: list[Message] | None = None
     _held_size = 0
     _status = 0
@@ -134,7 +134,7 @@ class Visit:
         if not toll.has_credential:
             await toll.demand()
         await toll.examine()
-        if not foreseen.route.insists:
+        if not foreseen.route.insists or toll.is_managing:
             await self._pay(toll)
 
     async def _meet(self, route: PricedRoute, foreseen: Foreseen | None) -> Toll | None:
@@ -264,7 +264,11 @@ class Visit:
         payment = self.payment
         if self._status < 400 and payment is not None and payment.receipt_value is not None:
             receipt = payment.receipt_value.encode("ascii")
-            message = {**message, "headers": _paid_headers(message.get("headers", ()), receipt)}
+            headers = _paid_headers(message.get("headers", ()), receipt)
+            renewal = self._toll.renewal() if self._toll is not None else None
+            if renewal is not None:
+                headers.append((b"www-authenticate", renewal))
+            message = {**message, "headers": headers}
         await self._send(message)
 
     async def _hold(self, held: list[Message], message: Message) -> None:
@@ -327,22 +331,26 @@ class Visit:
         toll = self._toll
         if toll is None or toll.admission is None:
             return
-        failed = self._status >= 500 or self._status in _COME_BACK
-        if failed or (self._status >= 400 and toll.tariff.settle == "after"):
+        if self._has_failed() or (self._status >= 400 and toll.tariff.settle == "after"):
             return
         self._delivered = True
         await toll.admission.delivered()
 
     async def _leave(self, toll: Toll) -> None:
         if toll.admission is not None and not self._delivered:
-            await toll.admission.undelivered()
+            begun = self._started and not self._has_failed()
+            await toll.admission.undelivered(begun=begun)
+
+    def _has_failed(self) -> bool:
+        """Whether the response says that there will be another one for the same credential."""
+        return self._status >= 500 or self._status in _COME_BACK
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
         self._held = None
         self.stage = Stage.ANSWERED
 
-    async def _give_answer(self, answer: Answer) -> None:
+    async def _give_answer(self, answer: Answer | Acknowledgement) -> None:
         if not self._started:
             await answer.send(self._send)
 

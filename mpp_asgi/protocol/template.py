@@ -65,6 +65,22 @@ class ChallengeTemplate:
         )
         self._shown_header = "" if header is None else f', header="{header}"'
 
+    @property
+    def request(self) -> str:
+        """The request object, encoded."""
+        return self._offer[3]
+
+    def with_request(self, request: str) -> ChallengeTemplate:
+        """The same offer with another request object.
+
+        Raises:
+            ProtocolError: as the constructor.
+        """
+        realm, method, intent, _, description, header = self._offer
+        return ChallengeTemplate(
+            realm, method, intent, request, description=description, header=header
+        )
+
     def issue(
         self, secrets: Secrets, *, expires: str, digest: str | None, opaque: str | None
     ) -> IssuedChallenge:

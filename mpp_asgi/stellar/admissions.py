@@ -196,7 +196,7 @@ class ChargeAdmission(ABC):
         """See `Admission.delivered`."""
         await self._turn.delivered()
 
-    async def undelivered(self) -> None:
+    async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""
         await self._turn.end()
 

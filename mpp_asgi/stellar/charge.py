@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.intents import Quote, RefusalError
+from mpp_asgi.intents import Quote, RefusalError, SingleUse
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.admissions import Counter, ShownCharge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.network import Token
 
 
-class ChargeIntent:
+class ChargeIntent(SingleUse):
     """Sells for single transfers.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.intents import Admission, Quote, RefusalError
+from mpp_asgi.intents import Admission, Quote, RefusalError, SingleUse
 from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import Price, PriceError
 from mpp_asgi.protocol import Credential, Receipt, format_timestamp, problems
@@ -52,7 +52,7 @@ class Till:
         return [charge for charge, times in self.moves.items() if times > 1]
 
 
-class Nod:
+class Nod(SingleUse):
     """The intent ``nod/charge``, or another name.
 
     Args:
@@ -185,6 +185,6 @@ class NodAdmission:
         """See `Admission.delivered`."""
         await self._turn.delivered()
 
-    async def undelivered(self) -> None:
+    async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""
         await self._turn.end()
