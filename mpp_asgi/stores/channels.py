@@ -1,0 +1,261 @@
+"""What must survive a process of payment channels: one record each, and what every store does to it.
+
+A payer puts a deposit into a channel on the ledger once, then signs *vouchers*: each says how much
+of it the recipient may have **in total**. The highest one held is worth all before it.
+
+For any interleaving of calls, by any number of processes:
+
+- ``spent ≤ accepted``, ``settled ≤ accepted``; ``accepted`` never shrinks;
+- a voucher is accepted only up to what was ``deposited`` by then;
+- facts from the ledger are never replaced by those of an older ledger.
+
+All amounts are base units and as wide as the ledger's (128 bits). Times are Unix seconds and always
+passed in.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+class ChannelStatus(StrEnum):
+    """What may be done with a channel."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    """We are closing it: no vouchers and no spending any more."""
+    CLOSED = "closed"
+    """Final: the ledger says so."""
+
+
+class Channel(NamedTuple):
+    """What is known of one payment channel. A named tuple, because every paid request makes one."""
+
+    # What the ledger says once and for all.
+    id: str
+    """The contract's address, ``C…``. It is derived from the network's id, so it is unique over
+    networks."""
+    key: str
+    """The key that vouchers are signed with, 64 hex digits."""
+    funder: str
+    recipient: str
+    token: str
+    waiting_period: int
+    """Ledgers between the funder's wish to close and the refund."""
+
+    # What the ledger says as of ``seen_ledger``.
+    deposited: int
+    """Balance + withdrawn."""
+    settled: int
+    """Withdrawn by the recipient."""
+    seen_ledger: int
+    opened_at: int
+    """When the record was made."""
+    closes_at: int | None = None
+    """The ledger from which the funder may take what is left; ``None``: not asked for."""
+
+    # What was promised and what was served.
+    accepted: int = 0
+    """The highest voucher held."""
+    signature: str = ""
+    """Its signature, 128 hex digits; empty if none is held: ``accepted`` is 0 or was settled with a
+    voucher that nobody here remembers."""
+    spent: int = 0
+    """What was served, and what was settled beyond anything on record."""
+    units: int = 0
+    """Requests (or other units) served and paid."""
+    settled_units: int = 0
+    """``units`` when ``settled`` was last seen to grow."""
+
+    status: ChannelStatus = ChannelStatus.OPEN
+    closing_amount: int | None = None
+    """While it is closing or after: the voucher to close with; ``spent`` when that began, so it may
+    be lower than ``accepted``."""
+    closing_signature: str = ""
+    used_at: int = 0
+    """When it was last spent from, given a voucher, begun to be closed or found closed."""
+    settled_at: int = 0
+    """When ``settled`` was last seen to grow; 0: never."""
+
+    @property
+    def available(self) -> int:
+        """What can be spent without another voucher."""
+        return self.accepted - self.spent
+
+
+class SpendOutcome(StrEnum):
+    """What came of spending. Nothing was written unless it says so."""
+
+    SPENT = "spent"
+    """The voucher is accepted, the cost spent."""
+    UNKNOWN = "unknown"
+    """There is no such channel."""
+    CLOSED = "closed"
+    CLOSING = "closing"
+    """We are closing it, or the funder has asked for that on the ledger."""
+    LOWER = "lower"
+    """The voucher is lower than one that is held."""
+    DELTA_TOO_SMALL = "delta-too-small"
+    """The voucher raises the accepted amount, but by less than the minimum."""
+    EXCEEDS_DEPOSIT = "exceeds-deposit"
+    """The voucher is for more than was deposited, as far as is known."""
+    INSUFFICIENT = "insufficient"
+    """What is available does not cover the cost. A voucher higher than the one held was accepted
+    all the same, and that is written; nothing was spent."""
+
+
+class Spend(NamedTuple):
+    """The outcome, and the channel as it now stands (``None`` if there is none)."""
+
+    outcome: SpendOutcome
+    channel: Channel | None
+
+
+class CloseOutcome(StrEnum):
+    """What came of beginning to close."""
+
+    BEGUN = "begun"
+    """It is closing, with the voucher shown."""
+    UNKNOWN = "unknown"
+    """There is no such channel."""
+    CLOSED = "closed"
+    """It is closed already."""
+    NOT_SPENT = "not-spent"
+    """The voucher is not for exactly what was spent."""
+
+
+class Close(NamedTuple):
+    """The outcome, and the channel as it now stands (``None`` if there is none)."""
+
+    outcome: CloseOutcome
+    channel: Channel | None
+
+
+class ChannelStore(Protocol):
+    """What every backend guarantees of channels. Each call is atomic, and durable when it returns.
+
+    Every call raises `mpp_asgi.stores.contract.StoreUnavailableError` if the backend fails, having
+    changed nothing that the caller can rely on.
+    """
+
+    async def add_channel(self, channel: Channel) -> Channel:
+        """Keep it, unless it is there already; return what is kept.
+
+        If it is there, only its facts (``deposited``, ``settled``, ``closes_at``, whether
+        ``closed``) count, as in `observe`, at ``channel.opened_at``.
+
+        What was settled beyond ``accepted`` must have been settled with a voucher that is on no
+        record (of a store that was lost, or that forgot), for units served then: ``accepted`` and
+        ``spent`` grow by it, here and in `observe`, and no signature is held. So a voucher of
+        before buys nothing twice.
+        """
+        ...
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        """The record as it stands."""
+        ...
+
+    async def spend(
+        self,
+        channel_id: str,
+        *,
+        amount: int,
+        signature: str,
+        cost: int,
+        units: int,
+        min_delta: int,
+        now: int,
+    ) -> Spend:
+        """Accept a voucher and spend from the channel, in one atomic and durable step.
+
+        The first of these that applies decides; see `SpendOutcome`:
+
+        - no record: ``UNKNOWN``;
+        - closed: ``CLOSED``; closing, or the funder has asked to close (``closes_at``): ``CLOSING``;
+        - ``amount < accepted``: ``LOWER``;
+        - ``amount > accepted``, but by less than ``min_delta``: ``DELTA_TOO_SMALL``;
+        - ``amount > accepted`` and ``amount > deposited``: ``EXCEEDS_DEPOSIT``;
+        - the voucher is accepted if it is higher than the one held. ``cost`` is more than is
+          available then: ``INSUFFICIENT``;
+        - ``spent`` grows by ``cost`` and ``units`` by ``units``: ``SPENT``.
+
+        Args:
+            channel_id: which channel.
+            amount: of the voucher shown, in total; the caller has verified its signature.
+            signature: its signature, 128 hex digits.
+            cost: what to spend; 0 to accept a voucher only.
+            units: how many units that pays.
+            min_delta: by how much a higher voucher has to be higher.
+            now: the time.
+        """
+        ...
+
+    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+        """Undo a spend whose units were not delivered, whatever the channel's status by now.
+
+        Neither ``spent`` nor ``units`` falls below 0. ``spent`` may fall below ``settled``: then the
+        payer has paid for units still to be delivered.
+        """
+        ...
+
+    async def observe(
+        self,
+        channel_id: str,
+        *,
+        ledger: int,
+        deposited: int,
+        settled: int,
+        closes_at: int | None,
+        closed: bool,
+        now: int,
+    ) -> Channel | None:
+        """Take note of facts that hold as of ``ledger``; return what is kept, ``None`` if nothing.
+
+        Facts older than those kept change nothing. Others replace them; ``settled`` beyond
+        ``accepted`` as `add_channel` says; ``closed`` makes the channel ``CLOSED`` for good.
+        """
+        ...
+
+    async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
+        """Begin to close the channel with a voucher for exactly ``spent``: from now on it takes no
+        vouchers and nothing can be spent.
+
+        The voucher becomes ``closing_amount`` and ``closing_signature``; that is what to close with.
+        The highest voucher held stays as it is. May be repeated while it is closing.
+        """
+        ...
+
+    async def cancel_close(self, channel_id: str) -> None:
+        """The close has failed for good: a channel that is closing is open again."""
+        ...
+
+    async def channels(
+        self,
+        *,
+        limit: int,
+        after: str = "",
+        statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
+    ) -> Sequence[Channel]:
+        """At most ``limit`` channels of these statuses whose id is beyond ``after``, by id."""
+        ...
+
+    async def forget_channels(self, *, used_before: int, limit: int) -> int:
+        """Delete at most ``limit`` channels that are closed and were last used before then, the
+        longest unused first. Returns how many went."""
+        ...
+
+    async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
+        """Take a job for one process alone, until then: if it is free, lapsed (``until <= now``) or
+        ``owner``'s already, whose latest word counts. Whether ``owner`` has it now.
+
+        Nobody is told that a lease has lapsed: what is done under it has to be harmless twice.
+        """
+        ...
+
+    async def release_lease(self, name: str, *, owner: str) -> None:
+        """Let go of a job, if ``owner`` has it."""
+        ...
