@@ -226,6 +226,7 @@ class Turn:
         self._book = book
         self._id = charge_id
         self._ended = False
+        self._silences = -1
         self.may_own = False
         self.charge: Charge | None = None
         """The record, once it was found or claimed."""
@@ -268,6 +269,7 @@ class Turn:
             keep_until=keep_until,
             owner=book.owner,
         )
+        self._silences = book.heart.silences
         self.may_own = True
         waited = 0.0
         while True:
@@ -288,7 +290,8 @@ class Turn:
 
     def is_held(self) -> bool:
         """Whether it is certain that the charge is still ours. Costs a look at the clock."""
-        return self._book.heart.is_sure()
+        heart = self._book.heart
+        return self._silences == heart.silences and heart.is_sure()
 
     async def hold(self) -> None:
         """Make certain that the charge is still ours, after a silence in which we may have been
@@ -301,6 +304,7 @@ class Turn:
         for _ in range(HOLD_ATTEMPTS):
             # In this order: whoever took the charge, did so before they heard us.
             await self._book.heart.make_sure()
+            self._silences = self._book.heart.silences
             await self._write(self._record())
             if self.is_held():
                 return

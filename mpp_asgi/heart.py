@@ -56,6 +56,8 @@ class Heart:
         self._is_needed = is_needed
         self._chores = chores
         self._beat_at = -math.inf
+        self.silences = 0
+        """How often it was not sure until it beat again: what was taken then is not given back."""
         self._is_kept = False
         # One at a time: a word that was long on its way would take back a later one.
         self._saying = asyncio.Lock()
@@ -97,6 +99,8 @@ class Heart:
         if now < self._beat_at:  # what we say takes back what we said, even if it seems to fail
             self._beat_at = -math.inf
         await self._say(int(now) + LIFE_SECONDS)
+        if not self.is_sure():
+            self.silences += 1
         self._beat_at = now
 
     async def start(self) -> None:

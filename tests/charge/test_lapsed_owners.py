@@ -116,6 +116,9 @@ class Worker:
         await self.drain()  # a stream's end is noted once its client is gone
         return answer
 
+    async def beat(self) -> None:
+        await self._selling.books[-1].heart.beat()
+
     async def drain(self) -> None:
         await self._selling.books[-1].drain()
 
@@ -189,6 +192,21 @@ async def test_who_was_taken_for_dead_sends_nothing_more(workers: Workers, targe
     for worker in (workers.here, workers.there):
         assert (await worker.show(target, headers)).status == 402
     assert workers.till.moves.total() == 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_a_heartbeat_gives_nothing_back(workers: Workers, target: str) -> None:
+    """The timer is the first to wake up, and all seems well by then."""
+    headers = await bought(workers, target)
+    answers: list[Exchange] = []
+
+    async def take_over_and_beat() -> None:
+        answers.append(await workers.there.show(target, headers))
+        await workers.here.beat()
+
+    blocked_by(workers, LIFE_SECONDS, take_over_and_beat)
+    answers.append(await workers.here.show(target, headers))
+    assert granted(*answers) == 1
 
 
 @pytest.mark.parametrize("target", TARGETS)
