@@ -1,4 +1,4 @@
-"""What must survive a process of payment channels: one record each, and what every store does to it.
+"""What must survive a process of payment channels, and what every store does with it.
 
 A payer puts a deposit into a channel on the ledger once, then signs *vouchers*: each says how much
 of it the recipient may have **in total**. The highest one held is worth all before it.
@@ -175,7 +175,8 @@ class ChannelStore(Protocol):
         The first of these that applies decides; see `SpendOutcome`:
 
         - no record: ``UNKNOWN``;
-        - closed: ``CLOSED``; closing, or the funder has asked to close (``closes_at``): ``CLOSING``;
+        - closed: ``CLOSED``;
+        - closing, or the funder has asked for that (``closes_at``): ``CLOSING``;
         - ``amount < accepted``: ``LOWER``;
         - ``amount > accepted``, but by less than ``min_delta``: ``DELTA_TOO_SMALL``;
         - ``amount > accepted`` and ``amount > deposited``: ``EXCEEDS_DEPOSIT``;
@@ -197,8 +198,8 @@ class ChannelStore(Protocol):
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """Undo a spend whose units were not delivered, whatever the channel's status by now.
 
-        Neither ``spent`` nor ``units`` falls below 0. ``spent`` may fall below ``settled``: then the
-        payer has paid for units still to be delivered.
+        Neither ``spent`` nor ``units`` falls below 0. ``spent`` may fall below ``settled``, as it
+        may lie there since a voucher was settled before all of it was spent.
         """
         ...
 
@@ -224,8 +225,8 @@ class ChannelStore(Protocol):
         """Begin to close the channel with a voucher for exactly ``spent``: from now on it takes no
         vouchers and nothing can be spent.
 
-        The voucher becomes ``closing_amount`` and ``closing_signature``; that is what to close with.
-        The highest voucher held stays as it is. May be repeated while it is closing.
+        The voucher becomes ``closing_amount`` and ``closing_signature``: close with that one. The
+        highest voucher held stays as it is. May be repeated while it is closing.
         """
         ...
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mpp_asgi.stores.channels import ChannelStore
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -116,8 +118,9 @@ class OwnershipLostError(Exception):
     """The record belongs to another process by now, or is gone: stop working on it."""
 
 
-class Store(Protocol):
-    """What every backend guarantees. Each call is atomic, and durable when it returns.
+class Store(ChannelStore, Protocol):
+    """What every backend guarantees: of charges here, of channels in `ChannelStore`. Each call is
+    atomic, and durable when it returns.
 
     Every call raises `StoreUnavailableError` if the backend fails, having changed nothing that the
     caller can rely on. Times are Unix seconds and always passed in.

@@ -1,4 +1,4 @@
-"""Charges in the memory of one process: for tests, demos, and a single worker that may forget."""
+"""Everything in one process's memory: for tests, demos, and a single worker that may forget."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
+from mpp_asgi.stores.memory_channels import MemoryChannels
 from mpp_asgi.stores.ruling import OVER, UNSETTLED, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class MemoryStore:
+class MemoryStore(MemoryChannels):
     """A `Store` that lasts as long as the object does, closed or not.
 
-    No call awaits anything, so each one is atomic on its event loop. Memory is bounded by `purge`.
+    No call awaits anything, so each one is atomic on its event loop. Memory is bounded by `purge`
+    and `forget_channels`.
 
     Args:
         new_secret: makes a secret of so many random bytes, base64url.
     """
 
     def __init__(self, *, new_secret: Callable[[int], str] = secrets.token_urlsafe) -> None:
+        super().__init__()
         self._new_secret = new_secret
         self._secret: str | None = None
         self._open: dict[str, Charge] = {}

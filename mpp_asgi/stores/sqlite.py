@@ -1,4 +1,4 @@
-"""Charges in a SQLite file: the default. Safe for several processes of one host on one file."""
+"""Everything in a SQLite file: the default. Safe for several processes of one host on one file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import asyncio
 import secrets
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mpp_asgi.stores import sqlite_file, sqlite_records
+from mpp_asgi.stores import channel_ruling, sqlite_channels, sqlite_file, sqlite_records
+from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from mpp_asgi.stores.channels import Channel, Close, Spend
     from mpp_asgi.stores.contract import Charge, Claim
 
 _T = TypeVar("_T")
@@ -94,6 +97,96 @@ class SqliteStore:
     async def purge(self, *, now: int, limit: int) -> int:
         """As `Store.purge`, in one transaction: the limit bounds how long others wait."""
         return await self._write(lambda db: sqlite_records.purge(db, now, limit))
+
+    async def add_channel(self, channel: Channel) -> Channel:
+        """As `ChannelStore.add_channel`."""
+        return await self._write(lambda db: sqlite_channels.add(db, channel))
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        """As `ChannelStore.channel`."""
+        return await self._read(lambda db: sqlite_channels.find(db, channel_id))
+
+    async def spend(
+        self,
+        channel_id: str,
+        *,
+        amount: int,
+        signature: str,
+        cost: int,
+        units: int,
+        min_delta: int,
+        now: int,
+    ) -> Spend:
+        """As `ChannelStore.spend`."""
+        rule = partial(
+            channel_ruling.spend,
+            amount=amount,
+            signature=signature,
+            cost=cost,
+            units=units,
+            min_delta=min_delta,
+            now=now,
+        )
+        return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
+
+    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+        """As `ChannelStore.give_back`."""
+        await self._write(lambda db: sqlite_channels.give_back(db, channel_id, cost, units))
+
+    async def observe(
+        self,
+        channel_id: str,
+        *,
+        ledger: int,
+        deposited: int,
+        settled: int,
+        closes_at: int | None,
+        closed: bool,
+        now: int,
+    ) -> Channel | None:
+        """As `ChannelStore.observe`."""
+        rule = partial(
+            channel_ruling.observed,
+            ledger=ledger,
+            deposited=deposited,
+            settled=settled,
+            closes_at=closes_at,
+            closed=closed,
+            now=now,
+        )
+        return await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
+
+    async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
+        """As `ChannelStore.begin_close`."""
+        rule = partial(channel_ruling.begun_to_close, amount=amount, signature=signature, now=now)
+        return await self._write(lambda db: sqlite_channels.begin_close(db, channel_id, rule))
+
+    async def cancel_close(self, channel_id: str) -> None:
+        """As `ChannelStore.cancel_close`."""
+        rule = channel_ruling.reopened
+        await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
+
+    async def channels(
+        self,
+        *,
+        limit: int,
+        after: str = "",
+        statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
+    ) -> Sequence[Channel]:
+        """As `ChannelStore.channels`."""
+        return await self._read(lambda db: sqlite_channels.page(db, limit, after, statuses))
+
+    async def forget_channels(self, *, used_before: int, limit: int) -> int:
+        """As `ChannelStore.forget_channels`, in one transaction."""
+        return await self._write(lambda db: sqlite_channels.forget(db, used_before, limit))
+
+    async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
+        """As `ChannelStore.lease`."""
+        return await self._write(lambda db: sqlite_channels.lease(db, name, owner, until, now))
+
+    async def release_lease(self, name: str, *, owner: str) -> None:
+        """As `ChannelStore.release_lease`."""
+        await self._write(lambda db: sqlite_channels.release_lease(db, name, owner))
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         return await self._in_thread(lambda: self._transact("BEGIN IMMEDIATE", work))

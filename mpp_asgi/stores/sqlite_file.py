@@ -49,6 +49,43 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE heartbeat (owner TEXT PRIMARY KEY, alive_until INTEGER NOT NULL)",
         "CREATE TABLE secret (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL)",
     ),
+    (
+        # Amounts are text: they are wider than SQLite's integers, and never computed with in SQL.
+        """
+        CREATE TABLE channel (
+            id TEXT PRIMARY KEY,
+            key TEXT NOT NULL,
+            funder TEXT NOT NULL,
+            recipient TEXT NOT NULL,
+            token TEXT NOT NULL,
+            waiting_period INTEGER NOT NULL,
+            deposited TEXT NOT NULL,
+            settled TEXT NOT NULL,
+            seen_ledger INTEGER NOT NULL,
+            opened_at INTEGER NOT NULL,
+            closes_at INTEGER,
+            accepted TEXT NOT NULL,
+            signature TEXT NOT NULL,
+            spent TEXT NOT NULL,
+            units INTEGER NOT NULL,
+            settled_units INTEGER NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('open', 'closing', 'closed')),
+            closing_amount TEXT,
+            closing_signature TEXT NOT NULL,
+            used_at INTEGER NOT NULL,
+            settled_at INTEGER NOT NULL
+        )
+        """,
+        "CREATE INDEX channel_by_status ON channel (status, id)",
+        "CREATE INDEX channel_unused ON channel (used_at, id) WHERE status = 'closed'",
+        """
+        CREATE TABLE lease (
+            name TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            until INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 """What takes a file from each version (``PRAGMA user_version``) to the next. Only ever added to."""
 

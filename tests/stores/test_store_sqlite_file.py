@@ -112,7 +112,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(another_connection, file
         connection.execute("PRAGMA user_version = 99")
     before = file.read_bytes()
     sentence = await refusal(file)
-    assert "a newer mpp-asgi wrote it (schema 99, this one knows 1); upgrade mpp-asgi" in sentence
+    assert "a newer mpp-asgi wrote it (schema 99, this one knows 2); upgrade mpp-asgi" in sentence
     assert file.read_bytes() == before
 
 

@@ -1,0 +1,129 @@
+"""What each call of a `ChannelStore` makes of a record: its rules, for backends that decide in
+Python.
+
+Each function returns the very record it was given where there is nothing to write.
+"""
+
+from __future__ import annotations
+
+from mpp_asgi.stores.channels import (
+    Channel,
+    ChannelStatus,
+    Close,
+    CloseOutcome,
+    Spend,
+    SpendOutcome,
+)
+
+
+def spend(
+    found: Channel,
+    *,
+    amount: int,
+    signature: str,
+    cost: int,
+    units: int,
+    min_delta: int,
+    now: int,
+) -> Spend:
+    """As `ChannelStore.spend`."""
+    refusal = _refusal(found, amount, min_delta)
+    if refusal is not None:
+        return Spend(refusal, found)
+    if amount > found.accepted:
+        found = found._replace(accepted=amount, signature=signature, used_at=now)
+    if cost > found.available:
+        return Spend(SpendOutcome.INSUFFICIENT, found)
+    spent = found._replace(spent=found.spent + cost, units=found.units + units, used_at=now)
+    return Spend(SpendOutcome.SPENT, spent)
+
+
+def _refusal(found: Channel, amount: int, min_delta: int) -> SpendOutcome | None:
+    """Why the voucher is not taken."""
+    if found.status is ChannelStatus.CLOSED:
+        return SpendOutcome.CLOSED
+    if found.status is ChannelStatus.CLOSING or found.closes_at is not None:
+        return SpendOutcome.CLOSING
+    if amount < found.accepted:
+        return SpendOutcome.LOWER
+    if found.accepted < amount < found.accepted + min_delta:
+        return SpendOutcome.DELTA_TOO_SMALL
+    if amount > max(found.accepted, found.deposited):
+        return SpendOutcome.EXCEEDS_DEPOSIT
+    return None
+
+
+def given_back(found: Channel, *, cost: int, units: int) -> Channel:
+    """As `ChannelStore.give_back`."""
+    return found._replace(spent=max(0, found.spent - cost), units=max(0, found.units - units))
+
+
+def added(channel: Channel) -> Channel:
+    """A record that is new, as `ChannelStore.add_channel` keeps it."""
+    return _remember_settled(channel)
+
+
+def added_again(found: Channel, channel: Channel) -> Channel:
+    """A record that is there already, as `ChannelStore.add_channel` keeps it."""
+    return observed(
+        found,
+        ledger=channel.seen_ledger,
+        deposited=channel.deposited,
+        settled=channel.settled,
+        closes_at=channel.closes_at,
+        closed=channel.status is ChannelStatus.CLOSED,
+        now=channel.opened_at,
+    )
+
+
+def observed(
+    found: Channel,
+    *,
+    ledger: int,
+    deposited: int,
+    settled: int,
+    closes_at: int | None,
+    closed: bool,
+    now: int,
+) -> Channel:
+    """As `ChannelStore.observe`."""
+    if ledger < found.seen_ledger:
+        return found
+    seen = found._replace(
+        seen_ledger=ledger, deposited=deposited, settled=settled, closes_at=closes_at
+    )
+    if settled > found.settled:
+        seen = seen._replace(settled_at=now, settled_units=found.units)
+    if closed and found.status is not ChannelStatus.CLOSED:
+        seen = seen._replace(status=ChannelStatus.CLOSED, used_at=now)
+    return _remember_settled(seen)
+
+
+def begun_to_close(found: Channel, *, amount: int, signature: str, now: int) -> Close:
+    """As `ChannelStore.begin_close`."""
+    if found.status is ChannelStatus.CLOSED:
+        return Close(CloseOutcome.CLOSED, found)
+    if amount != found.spent:
+        return Close(CloseOutcome.NOT_SPENT, found)
+    closing = found._replace(
+        status=ChannelStatus.CLOSING,
+        closing_amount=amount,
+        closing_signature=signature,
+        used_at=now,
+    )
+    return Close(CloseOutcome.BEGUN, closing)
+
+
+def reopened(found: Channel) -> Channel:
+    """As `ChannelStore.cancel_close`."""
+    if found.status is not ChannelStatus.CLOSING:
+        return found
+    return found._replace(status=ChannelStatus.OPEN, closing_amount=None, closing_signature="")
+
+
+def _remember_settled(seen: Channel) -> Channel:
+    """Count what was settled with a voucher that is on no record as accepted and spent."""
+    unknown = seen.settled - seen.accepted
+    if unknown <= 0:
+        return seen
+    return seen._replace(accepted=seen.settled, signature="", spent=seen.spent + unknown)
