@@ -30,6 +30,7 @@ from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl, is_temporary
 from mpp_asgi.sandbox.wire.operations import InvokeHostFunction, OperationKind, read_operation
 from mpp_asgi.sandbox.wire.stream import ZERO, Reader, u32
 from mpp_asgi.sandbox.wire.values import Address
+from tests.oracle import relay
 from tests.oracle.entries import NETWORK_ID
 from tests.oracle.ledger_entries import parse_entry
 from tests.oracle.scenario import Call, Jump, Record, Scenario
@@ -45,13 +46,14 @@ Outcome = dict[str, Any]
 Answer = dict[str, Outcome]
 
 SECONDS_PER_LEDGER = 5
-NONCE = 0x2ECA69C5CE9DFC4A
-"""The nonce the host draws from the oracle's seed; no contract here makes it draw another."""
+NONCES = (0x2ECA69C5CE9DFC4A, 0x1196B066D60D64D4)
+"""What the host draws from the oracle's seed, in order; no scenario makes it draw more."""
 VERIFIER = Verifier()
 STANDS_FOR = {
-    "channel": CHANNEL_WASM_HASH,
-    "published-channel": PUBLISHED_CHANNEL_WASM_HASH,
-    "factory": FACTORY_WASM_HASH,
+    "channel": CONTRACTS.by_wasm[CHANNEL_WASM_HASH],
+    "published-channel": CONTRACTS.by_wasm[PUBLISHED_CHANNEL_WASM_HASH],
+    "factory": CONTRACTS.by_wasm[FACTORY_WASM_HASH],
+    "relay": relay.FUNCTIONS,
 }
 """What of the sandbox answers for the codes that scenarios name."""
 
@@ -121,6 +123,7 @@ class Stage:
         auth: list[AuthorizationEntry] | None,
         record: Record,
     ) -> Host:
+        nonces = iter(NONCES)
         source = Address.account(xdr.AccountID.from_xdr(call.source).account_id.ed25519.uint256)
         return Host(
             environment(self.network, Moment(self.sequence, self.close_time)),
@@ -130,7 +133,7 @@ class Stage:
             instructions=self.network.settings.max_instructions,
             allow_non_root=record.non_root,
             upgraded=record.upgraded,
-            new_nonce=lambda: NONCE,
+            new_nonce=lambda: next(nonces),
         )
 
     def _simulate(
@@ -214,7 +217,7 @@ def _contracts(codes: Mapping[str, bytes]) -> Contracts:
     """The sandbox's contracts, which also stand for the codes that were compiled for the host."""
     contracts = CONTRACTS
     for name, wasm_hash in codes.items():
-        contracts = contracts.with_wasm(wasm_hash, CONTRACTS.by_wasm[STANDS_FOR[name]])
+        contracts = contracts.with_wasm(wasm_hash, STANDS_FOR[name])
     return contracts
 
 

@@ -13,6 +13,7 @@ from tests.oracle.topics import (
     factories,
     footprints,
     lifetimes,
+    relays,
     transfers,
     wanderings,
 )
@@ -37,6 +38,7 @@ WASM_TOPICS: dict[str, Callable[[Random, Mapping[str, bytes]], Iterator[Scenario
     "channels": channels.scenarios,
     "published-channels": channels.published,
     "factories": factories.scenarios,
+    "relays": relays.scenarios,
     "wanderings": wanderings.scenarios,
 }
 """About contracts that are Wasm: told with the hashes of their codes, by name."""
