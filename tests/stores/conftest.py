@@ -1,4 +1,4 @@
-"""The backends every store test runs over, and what the tests build charges with.
+"""The backends every store test runs over, and what the tests build records with.
 
 Another backend joins by one more function in `BACKENDS`; no test changes.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from mpp_asgi.stores.channels import Channel
 from mpp_asgi.stores.contract import Charge, State, Store
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -95,6 +96,27 @@ def new_charge() -> Callable[..., Charge]:
     def make(charge_id: str = "challenge", **otherwise: Any) -> Charge:
         claimed = {"credential": "c" * 64, "state": State.CLAIMED, "keep_until": 1000, "owner": "w"}
         return Charge(id=charge_id, **(claimed | otherwise))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_channel() -> Callable[..., Channel]:
+    """Makes a channel as it is found on the ledger; anything may be said otherwise."""
+
+    def make(channel_id: str = "channel", **otherwise: Any) -> Channel:
+        found = {
+            "key": "ab" * 32,
+            "funder": "GF",
+            "recipient": "GR",
+            "token": "CT",
+            "waiting_period": 100,
+            "deposited": 1000,
+            "settled": 0,
+            "seen_ledger": 50,
+            "opened_at": 7,
+        }
+        return Channel(id=channel_id, **(found | otherwise))
 
     return make
 
