@@ -6,19 +6,25 @@ or a server sent.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stellar_sdk import scval, xdr
+from stellar_sdk import scval
 
-from mpp_asgi.stellar.address import address_to_xdr
-from mpp_asgi.stellar.envelope import NULL_ACCOUNT, network_id, unsigned_envelope
+from mpp_asgi.stellar.invocation import (
+    call_operation,
+    contract_call,
+    leave_of_source,
+    signed_leave,
+    sponsored_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stellar_sdk import Keypair
+    from stellar_sdk import Keypair, xdr
+
+    from mpp_asgi.stellar.invocation import Call
 
 TRANSFER: Final = "transfer"
 
@@ -48,25 +54,12 @@ def transfer_operation(
     Raises:
         TransferError: an address or the amount is impossible.
     """
-    host_function = xdr.HostFunction(
-        type=xdr.HostFunctionType.HOST_FUNCTION_TYPE_INVOKE_CONTRACT,
-        invoke_contract=_invocation(transfer),
-    )
-    body = xdr.OperationBody(
-        type=xdr.OperationType.INVOKE_HOST_FUNCTION,
-        invoke_host_function_op=xdr.InvokeHostFunctionOp(host_function, list(auth)),
-    )
-    return xdr.Operation(source_account=None, body=body).to_xdr_bytes()
+    return call_operation(transfer_call(transfer), auth)
 
 
 def source_authorization(transfer: Transfer) -> xdr.SorobanAuthorizationEntry:
     """The sender's leave, given by being the transaction's source and signing that."""
-    return xdr.SorobanAuthorizationEntry(
-        credentials=xdr.SorobanCredentials(
-            type=xdr.SorobanCredentialsType.SOROBAN_CREDENTIALS_SOURCE_ACCOUNT
-        ),
-        root_invocation=_root_invocation(transfer),
-    )
+    return leave_of_source(transfer_call(transfer))
 
 
 def signed_authorization(
@@ -92,28 +85,13 @@ def signed_authorization(
     Raises:
         TransferError: an address or the amount is impossible.
     """
-    invocation = _root_invocation(transfer)
-    preimage = xdr.HashIDPreimage(
-        type=xdr.EnvelopeType.ENVELOPE_TYPE_SOROBAN_AUTHORIZATION,
-        soroban_authorization=xdr.HashIDPreimageSorobanAuthorization(
-            network_id=xdr.Hash(network_id(passphrase)),
-            nonce=xdr.Int64(nonce),
-            signature_expiration_ledger=xdr.Uint32(expiration_ledger),
-            invocation=invocation,
-        ),
-    )
-    signature = signer.sign(hashlib.sha256(preimage.to_xdr_bytes()).digest())
-    credentials = xdr.SorobanAddressCredentials(
-        address=_address(transfer.sender),
-        nonce=xdr.Int64(nonce),
-        signature_expiration_ledger=xdr.Uint32(expiration_ledger),
-        signature=_account_signature(signer.raw_public_key(), signature),
-    )
-    return xdr.SorobanAuthorizationEntry(
-        credentials=xdr.SorobanCredentials(
-            type=xdr.SorobanCredentialsType.SOROBAN_CREDENTIALS_ADDRESS, address=credentials
-        ),
-        root_invocation=invocation,
+    return signed_leave(
+        transfer_call(transfer),
+        address=transfer.sender,
+        nonce=nonce,
+        expiration_ledger=expiration_ledger,
+        signer=signer,
+        passphrase=passphrase,
     )
 
 
@@ -131,54 +109,31 @@ def sponsored_envelope(
 
     Arguments and errors as `signed_authorization`; ``max_time`` in Unix seconds.
     """
-    entry = signed_authorization(
-        transfer,
+    return sponsored_call(
+        transfer_call(transfer),
+        address=transfer.sender,
         nonce=nonce,
         expiration_ledger=expiration_ledger,
+        max_time=max_time,
         signer=signer,
         passphrase=passphrase,
     )
-    return unsigned_envelope(
-        transfer_operation(transfer, [entry]), source=NULL_ACCOUNT, max_time=max_time
-    )
 
 
-def _root_invocation(transfer: Transfer) -> xdr.SorobanAuthorizedInvocation:
-    function = xdr.SorobanAuthorizedFunction(
-        type=xdr.SorobanAuthorizedFunctionType.SOROBAN_AUTHORIZED_FUNCTION_TYPE_CONTRACT_FN,
-        contract_fn=_invocation(transfer),
-    )
-    return xdr.SorobanAuthorizedInvocation(function=function, sub_invocations=[])
+def transfer_call(transfer: Transfer) -> Call:
+    """The call that is the transfer.
 
-
-def _invocation(transfer: Transfer) -> xdr.InvokeContractArgs:
+    Raises:
+        TransferError: an address or the amount is impossible.
+    """
     if not 0 <= transfer.amount <= _MAX_AMOUNT:
         raise TransferError(f"{transfer.amount} is no amount that can be transferred.")
-    token = _address(transfer.token)
-    if token.type != xdr.SCAddressType.SC_ADDRESS_TYPE_CONTRACT:
-        raise TransferError(f"{transfer.token!r} is not the address of a contract.")
-    return xdr.InvokeContractArgs(
-        contract_address=token,
-        function_name=xdr.SCSymbol(TRANSFER.encode("ascii")),
-        args=[
-            xdr.SCVal(xdr.SCValType.SCV_ADDRESS, address=_address(transfer.sender)),
-            xdr.SCVal(xdr.SCValType.SCV_ADDRESS, address=_address(transfer.recipient)),
-            scval.to_int128(transfer.amount),
-        ],
-    )
-
-
-def _address(address: str) -> xdr.SCAddress:
     try:
-        return address_to_xdr(address)
-    except ValueError:
-        raise TransferError(f"{address!r} is not the address of an account or contract.") from None
-
-
-def _account_signature(public_key: bytes, signature: bytes) -> xdr.SCVal:
-    """What an account's authorization looks like to the host: ``[{public_key, signature}]``."""
-    signed = {
-        scval.to_symbol("public_key"): scval.to_bytes(public_key),
-        scval.to_symbol("signature"): scval.to_bytes(signature),
-    }
-    return scval.to_vec([scval.to_map(signed)])
+        args = [
+            scval.to_address(transfer.sender),
+            scval.to_address(transfer.recipient),
+            scval.to_int128(transfer.amount),
+        ]
+        return contract_call(transfer.token, TRANSFER, args)
+    except ValueError as error:
+        raise TransferError(str(error)) from None
