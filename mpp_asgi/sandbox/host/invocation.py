@@ -228,6 +228,7 @@ class Host:
 
     def authenticate(self, entry: AuthorizationEntry, address: Address) -> None:
         """Raise unless the entry's signature proves that its address allows it."""
+        self._check_creations(entry)
         payload = entry.payload(self.environment.network_id)
         if address.kind == AddressKind.ACCOUNT:
             authenticate_account(self, address, payload, entry.signature)
@@ -237,6 +238,16 @@ class Host:
         result = self._call(address, _CHECK_AUTH, args, Reentry.SELF)
         if result.kind is not Kind.VOID:
             raise HostError(ErrorType.VALUE, ErrorCode.UNEXPECTED_TYPE)
+
+    def _check_creations(self, entry: AuthorizationEntry) -> None:
+        """Contracts of assets have no deployer, so nobody can be asked to allow them."""
+        for function in entry.root.functions():
+            if function.executable is not None and function.executable.wasm_hash is None:
+                text = (
+                    "StellarAsset executable is not allowed when authorizing create_contract "
+                    "host fn"
+                )
+                raise self.error(ErrorType.AUTH, ErrorCode.INVALID_INPUT, text)
 
     def emulate_authentication(self) -> None:
         """After recording: read what checking the signatures will read, and count its cost."""

@@ -184,13 +184,29 @@ def _init_asset(host: Host, encoded: bytes) -> Val:
         asset = Asset.read(Reader(encoded))
     except XdrError:
         raise HostError(ErrorType.VALUE, ErrorCode.INVALID_INPUT) from None
-    if not asset.is_valid:
-        raise HostError(ErrorType.VALUE, ErrorCode.INVALID_INPUT)
+    _check_code(host, asset)
     if asset.contract(host.environment.network_id) != host.contract:
         raise host.error(ErrorType.CONTEXT, ErrorCode.INTERNAL_ERROR, "bad id for asset contract")
     for name, value in asset_instance(asset).storage or ():
         host.put_instance_value(name, value)
     return VOID
+
+
+def _check_code(host: Host, asset: Asset) -> None:
+    if asset.is_valid:
+        return
+    trimmed = asset.code.rstrip(b"\0")
+    odd = next((byte for byte in trimmed if not chr(byte).isalnum() or byte > 0x7F), None)
+    args = []
+    if odd == 0:
+        text = "asset code can't have 0 character in the middle"
+    elif odd is not None:
+        text, args = "asset code has invalid character", [u32_val(odd)]
+    elif not trimmed:
+        text = "asset code doesn't have non-0 characters"
+    else:
+        text = "asset codes with 4 characters or less should have `CreditAlphanum4` type"
+    raise host.error(ErrorType.VALUE, ErrorCode.INVALID_INPUT, text, args)
 
 
 def _check_amount(host: Host, amount: int) -> None:
