@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import sqlite3
-import subprocess
-import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from mpp_asgi.stores.contract import Outcome, State
 from mpp_asgi.stores.sqlite import SqliteStore
+from tests.stores import racing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-SCRIPT = Path(__file__).with_name("store_process.py")
+processes = partial(racing.processes, Path(__file__).with_name("store_process.py"))
 ALIVE_UNTIL = 100  # as the script says
-
-
-@contextlib.contextmanager
-def processes(*commands: tuple[str | Path, ...]) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that start at one time, once all of them are ready."""
-    with contextlib.ExitStack() as stack:
-        started = []
-        for command in commands:
-            process = subprocess.Popen(
-                [sys.executable, SCRIPT, *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            started.append(process)
-        for process in started:
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        yield started
-
-
-def intact(file: Path) -> bool:
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        found = connection.execute("PRAGMA integrity_check").fetchall()
-        dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
-    return (found, dangling) == ([("ok",)], [])
 
 
 async def test_of_four_processes_one_wins_each_challenge_and_each_proof(file, new_charge):
     """They also create the file, all at once."""
     owners = ["w0", "w1", "w2", "w3"]
-    with processes(*(("race", file, owner) for owner in owners)) as racing:
-        results = [json.loads(process.communicate()[0]) for process in racing]
-        assert [process.returncode for process in racing] == [0] * 4
+    with processes(*(("race", file, owner) for owner in owners)) as racers:
+        results = [json.loads(process.communicate()[0]) for process in racers]
+        assert [process.returncode for process in racers] == [0] * 4
     assert len({result["secret"] for result in results}) == 1
     won = Counter(goal for result in results for goal in result["won"])
     assert won == {f"{kind}:{n}": 1 for kind in ("id", "proof") for n in range(40)}
@@ -75,7 +39,7 @@ async def test_of_four_processes_one_wins_each_challenge_and_each_proof(file, ne
                 assert claim.outcome is Outcome.CONFLICT
     assert await store.purge(now=1000, limit=1000) == 80
     await store.close()
-    assert intact(file)
+    assert racing.intact(file)
 
 
 async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told_is_kept(
@@ -112,7 +76,7 @@ async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told
             claim = await store.claim(new_charge("again"), [proof], now=ALIVE_UNTIL)
             assert claim.outcome is Outcome.CONFLICT
     await store.close()
-    assert intact(file)
+    assert racing.intact(file)
 
 
 @pytest.mark.parametrize("step", ["claim", "write", "secret"])
@@ -135,4 +99,4 @@ async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
         case "secret":
             assert await store.secret() == printed
     await store.close()
-    assert intact(file)
+    assert racing.intact(file)

@@ -1,0 +1,135 @@
+"""A process of its own with channels in a SQLite file, run by test_channel_processes.py.
+
+    python channel_process.py race FILE OWNER   spend from one channel with many clients' vouchers
+    python channel_process.py lease FILE OWNER  take the same leases as others do
+    python channel_process.py work FILE OWNER   spend for ever, naming each spend when it is kept
+    python channel_process.py hold FILE OWNER   stop with a spend written, but not committed
+    python channel_process.py die FILE OWNER    die by SIGKILL in the moment a spend is acknowledged
+
+It says "ready", then waits for a line on its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+import threading
+
+from mpp_asgi.stores.channels import Channel, SpendOutcome
+from mpp_asgi.stores.sqlite import SqliteStore
+
+CLIENTS = 8
+REQUESTS = 12
+LEASES = 30
+DEPOSITED = 2**70
+
+CHANNEL = Channel(
+    id="channel",
+    key="ab" * 32,
+    funder="GF",
+    recipient="GR",
+    token="CT",
+    waiting_period=100,
+    deposited=DEPOSITED,
+    settled=0,
+    seen_ledger=50,
+    opened_at=0,
+)
+
+
+async def race(store: SqliteStore, owner: str) -> None:
+    """Print what was granted and kept, how many units, and the highest voucher accepted."""
+    chance = random.Random(owner)
+    await store.add_channel(CHANNEL)
+    granted: list[int] = []
+    accepted = [0]
+
+    async def client() -> None:
+        for _ in range(REQUESTS):
+            kept = await store.channel(CHANNEL.id)
+            amount = kept.accepted + chance.choice([0, 0, 1, 3, 2**65])
+            cost = chance.randrange(8)
+            spend = await store.spend(
+                CHANNEL.id,
+                amount=amount,
+                signature=f"s{amount}",
+                cost=cost,
+                units=1,
+                min_delta=0,
+                now=1,
+            )
+            if spend.outcome in (SpendOutcome.SPENT, SpendOutcome.INSUFFICIENT):
+                accepted.append(amount)
+            if spend.outcome is SpendOutcome.SPENT:
+                if chance.random() < 0.2:
+                    await store.give_back(CHANNEL.id, cost=cost, units=1)
+                else:
+                    granted.append(cost)
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    said = {"granted": sum(granted), "units": len(granted), "accepted": max(accepted)}
+    print(json.dumps(said))
+
+
+async def lease(store: SqliteStore, owner: str) -> None:
+    """Print which leases were had."""
+    names = [f"settle:{n}" for n in range(LEASES)]
+    random.Random(owner).shuffle(names)
+    took = await asyncio.gather(
+        *(store.lease(name, owner=owner, until=10, now=0) for name in names)
+    )
+    print(json.dumps(list(itertools.compress(names, took))))
+
+
+async def spend_one(store: SqliteStore, amount: int, cost: int) -> None:
+    spend = await store.spend(
+        CHANNEL.id, amount=amount, signature=f"s{amount}", cost=cost, units=1, min_delta=0, now=1
+    )
+    assert spend.outcome is SpendOutcome.SPENT, spend
+
+
+async def work(store: SqliteStore, owner: str) -> None:
+    """With one great voucher, so that only the costs count."""
+    await store.add_channel(CHANNEL._replace(id=owner))
+    for number in itertools.count(1):
+        await store.spend(
+            owner, amount=2**69, signature="s", cost=1, units=1, min_delta=0, now=number
+        )
+        print(number, flush=True)
+
+
+async def hold(store: SqliteStore, owner: str) -> None:
+    await store.add_channel(CHANNEL)
+    await spend_one(store, 10, 4)
+    connection = sqlite3.connect(store.path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE channel SET spent = '10', accepted = '99', signature = 's99'")
+    print("holding", flush=True)
+    threading.Event().wait()
+
+
+async def die(store: SqliteStore, owner: str) -> None:
+    await store.add_channel(CHANNEL)
+    await spend_one(store, 10, 4)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main() -> None:
+    task, file, owner = sys.argv[1:]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    store = SqliteStore(file, busy_timeout=30)
+    await store.open()
+    tasks = {"race": race, "lease": lease, "work": work, "hold": hold, "die": die}
+    await tasks[task](store, owner)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
