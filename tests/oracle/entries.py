@@ -51,22 +51,47 @@ def account(
     subentries: int = 0,
     thresholds: bytes = b"\1\0\0\0",
     signers: Sequence[tuple[Keypair, int]] = (),
+    other_signers: Sequence[xdr.Signer] = (),
+    sequence_ledger: int | None = None,
 ) -> str:
-    """``balance`` in stroops; ``thresholds`` are master weight, low, medium and high."""
+    """``balance`` in stroops; ``thresholds`` are master weight, low, medium and high.
+
+    An account that was the source of a transaction knows in which ledger that was.
+    """
     keys = sorted(signers, key=lambda signer: signer[0].raw_public_key())
+    everyone = [*(_signer(key, weight) for key, weight in keys), *other_signers]
     entry = xdr.AccountEntry(
         account_id=who.xdr_account_id(),
         balance=xdr.Int64(balance),
         seq_num=xdr.SequenceNumber(xdr.Int64(7)),
-        num_sub_entries=xdr.Uint32(subentries + len(keys)),
+        num_sub_entries=xdr.Uint32(subentries + len(everyone)),
         inflation_dest=None,
         flags=xdr.Uint32(flags),
         home_domain=xdr.String32(b""),
         thresholds=xdr.Thresholds(thresholds),
-        signers=[_signer(key, weight) for key, weight in keys],
-        ext=xdr.AccountEntryExt(0),
+        signers=everyone,
+        ext=_extension(sequence_ledger, len(everyone)),
     )
     return xdr.LedgerEntryData(xdr.LedgerEntryType.ACCOUNT, account=entry).to_xdr()
+
+
+def _extension(sequence_ledger: int | None, signers: int) -> xdr.AccountEntryExt:
+    if sequence_ledger is None:
+        return xdr.AccountEntryExt(0)
+    sequence = xdr.AccountEntryExtensionV3(
+        xdr.ExtensionPoint(0),
+        xdr.Uint32(sequence_ledger),
+        xdr.TimePoint(xdr.Uint64(1_700_000_000)),
+    )
+    sponsors = xdr.AccountEntryExtensionV2(
+        num_sponsored=xdr.Uint32(0),
+        num_sponsoring=xdr.Uint32(0),
+        signer_sponsoring_i_ds=[xdr.SponsorshipDescriptor(None)] * signers,
+        ext=xdr.AccountEntryExtensionV2Ext(3, v3=sequence),
+    )
+    liabilities = xdr.Liabilities(xdr.Int64(0), xdr.Int64(0))
+    first = xdr.AccountEntryExtensionV1(liabilities, xdr.AccountEntryExtensionV1Ext(2, v2=sponsors))
+    return xdr.AccountEntryExt(1, v1=first)
 
 
 def _signer(key: Keypair, weight: int) -> xdr.Signer:
@@ -134,6 +159,7 @@ def token_instance(asset: Asset, administrator: str | None = None) -> str:
         info = scval.to_vec([scval.to_symbol("Native")])
         name, symbol, admin = b"native", b"native", None
     else:
+        assert asset.issuer is not None
         issuer = Keypair.from_public_key(asset.issuer).raw_public_key()
         size = 4 if len(asset.code) <= 4 else 12
         code = asset.code.encode().ljust(size, b"\0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.wire.assets import Asset
 from mpp_asgi.sandbox.wire.entries import Account, ContractData, Signer, SignerKey, Trustline
@@ -13,6 +13,8 @@ from mpp_asgi.sandbox.wire.values import Address, Val
 
 if TYPE_CHECKING:
     from mpp_asgi.sandbox.wire.entries import Entry
+
+_LIABILITIES = 16
 
 
 def parse_entry(data: bytes) -> Entry:
@@ -34,19 +36,23 @@ def parse_entry(data: bytes) -> Entry:
 
 
 def _account(reader: Reader) -> Entry:
-    account = Account(
-        public_key=read_account(reader),
-        balance=reader.i64(),
-        sequence=reader.i64(),
-        subentries=reader.u32(),
-        inflation_destination=reader.optional(lambda: read_account(reader)),
-        flags=reader.u32(),
-        home_domain=reader.opaque(),
-        thresholds=reader.fixed(4),
-        signers=reader.array(lambda: Signer(SignerKey.read(reader), reader.u32())),
-    )
-    reader.extension()
-    return account
+    parts: dict[str, Any] = {
+        "public_key": read_account(reader),
+        "balance": reader.i64(),
+        "sequence": reader.i64(),
+        "subentries": reader.u32(),
+        "inflation_destination": reader.optional(lambda: read_account(reader)),
+        "flags": reader.u32(),
+        "home_domain": reader.opaque(),
+        "thresholds": reader.fixed(4),
+        "signers": reader.array(lambda: Signer(SignerKey.read(reader), reader.u32())),
+    }
+    if reader.boolean():
+        reader.fixed(_LIABILITIES + 4 + 8)
+        reader.array(reader.u32)
+        reader.fixed(8)
+        parts |= {"sequence_ledger": reader.u32(), "sequence_time": reader.u64()}
+    return Account(**parts)
 
 
 def _trustline(reader: Reader) -> Entry:

@@ -6,8 +6,6 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stellar_sdk import xdr
-
 from mpp_asgi.sandbox import soroban
 from mpp_asgi.sandbox.contract_operations import environment
 from mpp_asgi.sandbox.contracts.registry import (
@@ -27,7 +25,12 @@ from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
 from mpp_asgi.sandbox.wire.entries import ContractCode, Ttl
 from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl, is_temporary
-from mpp_asgi.sandbox.wire.operations import InvokeHostFunction, OperationKind, read_operation
+from mpp_asgi.sandbox.wire.operations import (
+    InvokeHostFunction,
+    OperationKind,
+    read_account,
+    read_operation,
+)
 from mpp_asgi.sandbox.wire.stream import ZERO, Reader, u32
 from mpp_asgi.sandbox.wire.values import Address
 from tests.oracle import relay
@@ -124,7 +127,7 @@ class Stage:
         record: Record,
     ) -> Host:
         nonces = iter(NONCES)
-        source = Address.account(xdr.AccountID.from_xdr(call.source).account_id.ed25519.uint256)
+        source = Address.account(read_account(Reader(b64decode(call.source))))
         return Host(
             environment(self.network, Moment(self.sequence, self.close_time)),
             storage,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from stellar_sdk import Address, Asset, Keypair, scval, xdr
 
@@ -78,16 +78,16 @@ class Story:
         for asset in (NATIVE, USD):
             self.put(entries.token_instance(asset), FAR)
 
-    def put(self, entry: str, live_until: int | None = None) -> Story:
+    def put(self, entry: str, live_until: int | None = None) -> Self:
         """An entry of the first ledger; the last one of a key counts."""
         self._entries.append((entry, live_until))
         return self
 
-    def code(self, name: str, live_until: int = FAR) -> Story:
+    def code(self, name: str, live_until: int = FAR) -> Self:
         self._codes.append((name, live_until))
         return self
 
-    def jump(self, ledgers: int) -> Story:
+    def jump(self, ledgers: int) -> Self:
         self.sequence += ledgers
         self._steps.append(Jump(ledgers))
         return self
@@ -125,7 +125,7 @@ class Story:
         below: Sequence[Invocation] = (),
         auth: Sequence[str] | None = None,
         **options: Any,
-    ) -> Story:
+    ) -> Self:
         """Call a function; ``by`` allows it, by a signature of its own unless it is the source."""
         address = token(contract) if isinstance(contract, Asset) else contract
         values = [value(arg) for arg in args]
@@ -147,7 +147,7 @@ class Story:
         without: Sequence[str] = (),
         read_only: Sequence[str] = (),
         unrestored: bool = False,
-    ) -> Story:
+    ) -> Self:
         self._steps.append(
             Call(
                 function=function.to_xdr(),

@@ -17,6 +17,7 @@ from tests.oracle.entries import (
     STRANGER,
     USD,
     XLM,
+    address_of,
     contract_named,
 )
 from tests.oracle.story import FAR, START, Story
@@ -135,7 +136,7 @@ def _spending() -> Iterator[Scenario]:
         spend(story, asset, BOB, ALICE, CAROL, 10**14)
         yield story.call(asset, "allowance", ALICE, BOB).told()
     for receiver in (STRANGER, SAFE, ISSUER, ALICE, BOB):
-        story = Story(f"allowances/to-{receiver if receiver is SAFE else receiver.public_key}")
+        story = Story(f"allowances/to-{address_of(receiver)}")
         approve(story, USD, ALICE, BOB, 90, START + 1_000)
         approve(story, NATIVE, ALICE, BOB, 2 * XLM, START + 1_000)
         spend(story, USD, BOB, ALICE, receiver, 30)

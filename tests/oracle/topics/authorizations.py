@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stellar_sdk import Keypair, scval, xdr
 
@@ -54,6 +54,7 @@ def scenarios(rng: Random) -> Iterator[Scenario]:
     yield from _nonces()
     yield from _shapes()
     yield from _signers()
+    yield from _other_signers()
     yield from _thresholds(rng)
     yield from _trees()
     yield from _several_entries()
@@ -91,7 +92,7 @@ def _credentials() -> Iterator[Scenario]:
 
 
 def _wrong_payloads() -> Iterator[Scenario]:
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "network": {"network_id": bytes(32)},
         "arguments": {"signed": _transfer(6)},
         "receiver": {"signed": _transfer(to=CAROL)},
@@ -105,7 +106,7 @@ def _wrong_payloads() -> Iterator[Scenario]:
     for name, options in wrong.items():
         for kind_name in ("v1", "v2"):
             story = Story(f"authorizations/wrong-{name}-{kind_name}")
-            signing = Signing(kind=KINDS[kind_name], **options)  # type: ignore[arg-type]
+            signing = Signing(kind=KINDS[kind_name], **options)
             yield _try(story, story.signed(ALICE, _transfer(), signing=signing)).told()
 
 
@@ -224,6 +225,27 @@ def _signers() -> Iterator[Scenario]:
             given = sorted(keys, key=lambda key: key.raw_public_key(), reverse=True)
             signing = Signing(sorted_keys=arranged)
             yield _try(story, story.signed(ALICE, _transfer(), given, signing=signing)).told()
+
+
+def _other_signers() -> Iterator[Scenario]:
+    """Signers that are no keys do not sign inside the host, whatever they weigh."""
+    helper = person("helper")
+    raw = xdr.Uint256(helper.raw_public_key())
+    kinds = xdr.SignerKeyType
+    payload_signer = xdr.SignerKeyEd25519SignedPayload(raw, b"1234")
+    keys = {
+        "hash-x": xdr.SignerKey(kinds.SIGNER_KEY_TYPE_HASH_X, hash_x=raw),
+        "pre-auth": xdr.SignerKey(kinds.SIGNER_KEY_TYPE_PRE_AUTH_TX, pre_auth_tx=raw),
+        "payload": xdr.SignerKey(
+            kinds.SIGNER_KEY_TYPE_ED25519_SIGNED_PAYLOAD, ed25519_signed_payload=payload_signer
+        ),
+    }
+    for name, key in keys.items():
+        story = Story(f"authorizations/signer-{name}")
+        signer = xdr.Signer(key, xdr.Uint32(9))
+        story.put(entries.account(ALICE, thresholds=b"\1\1\1\1", other_signers=[signer]))
+        _try(story, story.signed(ALICE, _transfer(), [helper]))
+        yield _try(story, story.signed(ALICE, _transfer())).told()
 
 
 def _thresholds(rng: Random) -> Iterator[Scenario]:
@@ -365,7 +387,7 @@ def _recording() -> Iterator[Scenario]:
                 mark = f"{'v2' if upgraded else 'v1'}-{'any' if non_root else 'root'}"
                 story = Story(f"authorizations/recorded-{mark}-{who}")
                 record = Record(non_root=non_root, upgraded=upgraded)
-                options = {"source": source, "auth": (), "record": record}
+                options: dict[str, Any] = {"source": source, "auth": (), "record": record}
                 story.call(USD, "transfer", ALICE, BOB, 5, **options)
                 story.call(USD, "transfer", STRANGER, BOB, 0, **options)
                 story.call(NATIVE, "transfer", ALICE, _SAFE, 5, **options)

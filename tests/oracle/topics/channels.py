@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from stellar_sdk import Keypair, scval, xdr
 
@@ -60,7 +60,7 @@ class ChannelStory(Story):
         self.channel = channel
         self.hash = codes[code]
 
-    def opened(self, live_until: int = FAR, **stored: xdr.SCVal) -> ChannelStory:
+    def opened(self, live_until: int = FAR, **stored: xdr.SCVal) -> Self:
         """The channel is there from the start, with its deposit."""
         channel = self.channel
         self.put(channel.instance(self.hash, **stored), live_until)
@@ -69,7 +69,7 @@ class ChannelStory(Story):
             self.put(entries.balance_of(channel.address, asset, channel.amount), live_until)
         return self
 
-    def create(self, auth: list[str] | None = None, **options: Any) -> ChannelStory:
+    def create(self, auth: list[str] | None = None, **options: Any) -> Self:
         channel = self.channel
         if auth is None:
             auth = self.creation_auth()
@@ -87,36 +87,36 @@ class ChannelStory(Story):
         found = [self.signed(channel.deployer, bare)]
         return found + [self.signed(channel.funder, tree) for tree in below]
 
-    def ask(self, function: str, *args: Value, **options: Any) -> ChannelStory:
+    def ask(self, function: str, *args: Value, **options: Any) -> Self:
         self.call(self.channel.address, function, *args, **options)
         return self
 
-    def look(self) -> ChannelStory:
+    def look(self) -> Self:
         for getter in GETTERS:
             self.ask(getter)
         return self
 
-    def top_up(self, amount: int, **options: Any) -> ChannelStory:
+    def top_up(self, amount: int, **options: Any) -> Self:
         options.setdefault("by", self.channel.funder)
         return self.ask("top_up", amount, below=[self.channel.deposit(amount)], **options)
 
-    def settle(self, amount: int, **options: Any) -> ChannelStory:
+    def settle(self, amount: int, **options: Any) -> Self:
         return self.take("settle", amount, **options)
 
-    def close(self, amount: int, **options: Any) -> ChannelStory:
+    def close(self, amount: int, **options: Any) -> Self:
         return self.take("close", amount, **options)
 
     def take(
         self, function: str, amount: int, signature: xdr.SCVal | None = None, **options: Any
-    ) -> ChannelStory:
+    ) -> Self:
         options.setdefault("by", self.channel.recipient)
         return self.ask(function, amount, signature or self.channel.signature(amount), **options)
 
-    def close_start(self, **options: Any) -> ChannelStory:
+    def close_start(self, **options: Any) -> Self:
         options.setdefault("by", self.channel.funder)
         return self.ask("close_start", **options)
 
-    def refund(self, **options: Any) -> ChannelStory:
+    def refund(self, **options: Any) -> Self:
         options.setdefault("by", self.channel.funder)
         return self.ask("refund", **options)
 
@@ -388,8 +388,8 @@ def _arguments(story: Tell) -> Iterator[ChannelStory]:
             terms = [*USUAL.terms]
             terms[place] = odd
             tree = creating(ALICE, bytes(32), told.hash, terms)
-            function = creation(ALICE, bytes(32), told.hash, terms)
-            told.invoke(function, auth=[told.signed(ALICE, tree)], record=None)
+            making = creation(ALICE, bytes(32), told.hash, terms)
+            told.invoke(making, auth=[told.signed(ALICE, tree)], record=None)
     yield told
 
 
@@ -488,7 +488,10 @@ def _lives(story: Tell, rng: Random, lives: int) -> Iterator[ChannelStory]:
         channel = rng.choice((USUAL, IN_XLM, replace(USUAL, amount=0)))
         unit = XLM // 10 if channel.token == token(NATIVE) else 1
         told = story(f"life-{number}", channel)
-        told = told.create() if rng.random() < 0.5 else told.opened()
+        if rng.random() < 0.5:
+            told.create()
+        else:
+            told.opened()
         for _ in range(14):
             amount = rng.choice((0, 10, 100, 200, 400, 500, 700, rng.randrange(1_000))) * unit
             match rng.randrange(9):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from stellar_sdk import scval
 
@@ -33,7 +33,7 @@ class FactoryStory(Story):
         self.code("channel").code("factory")
         self.codes = codes
 
-    def deployed(self, live_until: int = FAR, code: bytes | None = None) -> FactoryStory:
+    def deployed(self, live_until: int = FAR, code: bytes | None = None) -> Self:
         stored = {
             "Admin": scval.to_address(ADMIN.public_key),
             "WasmHash": scval.to_bytes(self.codes["channel"] if code is None else code),
@@ -42,7 +42,7 @@ class FactoryStory(Story):
         self.put(entries.contract_data(FACTORY, INSTANCE_KEY, value), live_until)
         return self
 
-    def ask(self, function: str, *args: Any, **options: Any) -> FactoryStory:
+    def ask(self, function: str, *args: Any, **options: Any) -> Self:
         self.call(FACTORY, function, *args, **options)
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stellar_sdk import Keypair, scval
 
@@ -73,7 +73,7 @@ def scenarios(_rng: Random) -> Iterator[Scenario]:
                 if by is not None:
                     allowed = calling(token(asset), function, [value(arg) for arg in args])
                     auth = [story.signed(by, allowed, nonce=_NONCE)]
-                options = {restriction: [key], "auth": auth, "record": None}
+                options: dict[str, Any] = {restriction: [key], "auth": auth, "record": None}
                 story.call(asset, function, *args, **options)
                 # The nonce is forgotten until the next key is tried.
                 story.jump(1_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.oracle import entries
 from tests.oracle.entries import ALICE, BOB, ISSUER, NATIVE, USD, XLM, contract_named
@@ -67,7 +67,7 @@ def _archived() -> Iterator[Scenario]:
         story = Story(f"lifetimes/archived-both-{mark}")
         story.put(entries.token_instance(USD), START - 1)
         story.put(entries.balance_of(SAFE, USD, 50), START - 1)
-        options = {"by": ALICE, "unrestored": unrestored}
+        options: dict[str, Any] = {"by": ALICE, "unrestored": unrestored}
         story.call(USD, "transfer", ALICE, SAFE, 10**15, **options)
         story.call(USD, "transfer", ALICE, SAFE, 5, **options)
         yield story.call(USD, "balance", SAFE).told()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from stellar_sdk import Keypair, scval, xdr
 
@@ -58,7 +58,7 @@ class RelayStory(Story):
             self.put(entries.contract_data(relay, INSTANCE_KEY, value_of), FAR)
             self.put(entries.balance_of(relay, USD, 50), FAR)
 
-    def ask(self, relay: str, function: str, *args: Value, **options: Any) -> RelayStory:
+    def ask(self, relay: str, function: str, *args: Value, **options: Any) -> Self:
         self.call(relay, function, *args, **options)
         return self
 
@@ -192,7 +192,7 @@ def _own(codes: Mapping[str, bytes]) -> Iterator[RelayStory]:
     for allowed in (True, False):
         for other in (SECOND, FIRST, contract_named("nobody"), ALICE.public_key, token(USD)):
             story = RelayStory(f"had-paid-by-{other}-{allowed}", codes)
-            args = [other, token(USD), BOB, 5, allowed]
+            args: list[Value] = [other, token(USD), BOB, 5, allowed]
             for non_root in (False, True):
                 record = Record(non_root=non_root)
                 story.ask(FIRST, "have_it_paid", *args, record=record)

@@ -133,6 +133,12 @@ def _reserves() -> Iterator[Scenario]:
     story.call(NATIVE, "transfer", ALICE, BOB, 1, by=ALICE)
     story.call(NATIVE, "transfer", ALICE, BOB, XLM // 2, by=ALICE)
     yield story.told()
+    for asset in (USD, NATIVE):
+        story = _world(f"accounts-that-were-sources-{asset_name(asset)}")
+        for who in (ALICE, BOB):
+            story.put(entries.account(who, sequence_ledger=900, signers=[(CAROL, 1)]))
+        story.call(asset, "transfer", ALICE, BOB, 5, by=ALICE)
+        yield story.call(asset, "transfer", ALICE, BOB, 5, by=ALICE, source=ALICE).told()
     story = _world("balance-below-the-reserve")
     story.put(entries.account(BOB, XLM, subentries=1))
     story.call(NATIVE, "balance", BOB)
@@ -239,7 +245,8 @@ def _series(rng: Random) -> Iterator[Scenario]:
         asset = rng.choice((USD, NATIVE))
         for _ in range(8):
             owner = rng.choice(people)
-            receiver = rng.choice((*people, SAFE, VAULT))
+            receivers: list[Who] = [*people, SAFE, VAULT]
+            receiver = rng.choice(receivers)
             amount = rng.choice((1, 40 * XLM, 99 * XLM, 120 * XLM, rng.randrange(10**10)))
             if rng.random() < 0.3:
                 story.jump(rng.choice((1, 17, 17_281, 120_000)))

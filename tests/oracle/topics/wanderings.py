@@ -92,6 +92,7 @@ class Wandering(Story):
                 thresholds=levels,
                 signers=signers,
                 subentries=pick((0, 1, 3)),
+                sequence_ledger=pick((None, START - 5)),
             )
             self.put(account)
             for asset in (USD, EURO):
@@ -167,11 +168,13 @@ class Wandering(Story):
         return pick((0, 1, small, small, 10**7, XLM * 3, 10**10, pick((-1, INT64_MAX, 2**127 - 1))))
 
     def _anyone(self) -> Who:
-        return self.rng.choice((*PEOPLE, *PEOPLE[:3], SAFE, VAULT, *self._addresses()))
+        anyone: list[Who] = [*PEOPLE, *PEOPLE[:3], SAFE, VAULT, *self._addresses()]
+        return self.rng.choice(anyone)
 
     def _somebody(self) -> Who:
         """Somebody who acts; seldom one who cannot."""
-        return self.rng.choice((*PEOPLE[:4] * 4, ISSUER, STRANGER, SAFE))
+        somebody: list[Who] = [*PEOPLE[:4] * 4, ISSUER, STRANGER, SAFE]
+        return self.rng.choice(somebody)
 
     def _addresses(self) -> list[str]:
         return [channel.address for channel in self.channels]
