@@ -11,8 +11,8 @@ from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.payment import Payment
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
 from mpp_asgi.stellar import policy
+from mpp_asgi.stellar.dispatch import submitted_before
 from mpp_asgi.stellar.inspection import inspect_envelope
-from mpp_asgi.stellar.ledger import Decision, Ledger, Pending
 from mpp_asgi.stellar.rpc import Simulation, simulate_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, simulated_events
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mpp_asgi.charges import ChargeBook, Turn
     from mpp_asgi.intents import Quote
     from mpp_asgi.stellar.inspection import InspectedTransfer
+    from mpp_asgi.stellar.ledger import Decision, Ledger
     from mpp_asgi.stellar.network import Network, Token
     from mpp_asgi.stellar.payload import ShownPayment
     from mpp_asgi.stellar.sponsor import Sponsor
@@ -128,7 +129,7 @@ class ChargeAdmission(ABC):
         if charge.state is State.CLAIMED:
             await self._submit()
         elif charge.state is State.SUBMITTED:
-            await self._conclude(await self._counter.ledger.decide(pending(charge, sent=True)))
+            await self._conclude(await self._counter.ledger.decide(submitted_before(charge)))
         charge = self._record()
         self.payment = self.payment._replace(
             payer=charge.payer,
@@ -218,14 +219,3 @@ class ChargeAdmission(ABC):
             raise FaultError("The payment network gave a senseless answer.") from None
         policy.require_only_effect(events, transfer)
         return simulation
-
-
-def pending(charge: Charge, *, sent: bool, ours: bool = False) -> Pending:
-    """The transaction of a charge that is written down as submitted."""
-    return Pending(
-        hash=charge.reference or "",
-        envelope=charge.envelope or "",
-        valid_until=charge.valid_until or 0,
-        sent=sent,
-        ours=ours,
-    )
