@@ -1,0 +1,290 @@
+"""The recipient's side of a channel: taking the money that vouchers stand for.
+
+What is taken is what the contract pays for the voucher, no more and no less, so nothing here can be
+done twice to any effect: a settlement that was carried out already changes nothing. All the same
+each is written down before it is sent, one process at a time is at a channel, and doubt is followed
+to its end, because a transaction costs a fee and a channel may be about to be refunded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from mpp_asgi.intents import FaultError, PendingError, RefusalError
+from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.admissions import RECORD_SECONDS
+from mpp_asgi.stellar.channel import ChannelFacts, NotAChannelError, read_channel
+from mpp_asgi.stellar.channel_calls import close_call, settle_call
+from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
+from mpp_asgi.stellar.envelope import unsigned_envelope
+from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
+from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stores.contract import State
+
+if TYPE_CHECKING:
+    from stellar_sdk import Keypair
+
+    from mpp_asgi.charges import Turn
+    from mpp_asgi.stellar.admissions import Counter
+    from mpp_asgi.stellar.invocation import Call
+    from mpp_asgi.stellar.ledger import Decision
+    from mpp_asgi.stores.channels import Channel
+
+log = logging.getLogger("mpp_asgi.channels")
+
+LEASE_SECONDS: Final = 120
+"""How long a channel is one process's to settle, unless it lets go earlier."""
+LEAVE_LEDGERS: Final = 60
+"""For how many ledgers the recipient allows a payment to itself."""
+LAG_SECONDS: Final = 12
+"""How long to wait for a node to show the ledger in which a transaction of ours is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Payment:
+    """What is to be taken from a channel."""
+
+    channel: Channel
+    amount: int
+    signature: str
+    closes: bool
+
+    @property
+    def record_id(self) -> str:
+        return f"{'close' if self.closes else 'settle'}:{self.channel.id}:{self.amount}"
+
+    def call(self, facts: ChannelFacts) -> Call:
+        # Some builds of the contract do not close twice, but all of them settle when closed.
+        write = close_call if self.closes and not facts.is_closed else settle_call
+        return write(self.channel.id, self.amount, bytes.fromhex(self.signature))
+
+
+class Cashier:
+    """Settles and closes channels in the name of their recipient.
+
+    Args:
+        counter: network, ledger and records. Its sponsor pays the fees, if there is one.
+        recipient: the key of the account that channels pay.
+        max_fee: stroops, the most that the recipient pays for a transaction where there is no
+            sponsor.
+    """
+
+    def __init__(self, counter: Counter, recipient: Keypair, *, max_fee: int) -> None:
+        self._counter = counter
+        self._recipient = recipient
+        self._store = counter.book.store
+        account = counter.sponsor or Sponsor(recipient, counter.ledger, max_fee=max_fee)
+        self._dispatch = Dispatch(
+            account,
+            counter.ledger,
+            passphrase=counter.network.passphrase,
+            clock=counter.clock,
+        )
+
+    async def settle(self, channel: Channel) -> str | None:
+        """Take what the highest voucher is worth. The channel goes on.
+
+        What the ledger says of the channel then is written into its record.
+
+        Returns:
+            The transaction's hash (64 hex digits); ``None`` if there was nothing to take.
+
+        Raises:
+            PendingError: another process or request is at this channel.
+            FaultError: it could not be done or is not decided yet. Try again: it goes on there.
+            RefusalError: the ledger will not pay: ``session/channel-not-found``, or
+                ``session/transaction-reverted`` for a channel that has been refunded. The voucher
+                stays where it is; trying again costs nothing where it is foreseen, and else a fee.
+            StoreUnavailableError: the records are out of reach.
+        """
+        if not channel.signature:
+            return None
+        return await self._take(_Payment(channel, channel.accepted, channel.signature, False))
+
+    async def close(self, channel: Channel) -> str | None:
+        """Take what the voucher it is closed with is worth, and have the funder given the rest.
+
+        Args:
+            channel: one that is closing: its ``closing_amount`` and ``closing_signature`` are set.
+
+        Returns:
+            The transaction's hash (64 hex digits); ``None`` if it was closed otherwise meanwhile,
+            with nothing left to take.
+
+        Raises:
+            ValueError: it is not closing.
+            PendingError, FaultError, RefusalError, StoreUnavailableError: as `settle`.
+        """
+        if channel.closing_amount is None:
+            raise ValueError("The channel is not closing.")
+        return await self._take(
+            _Payment(channel, channel.closing_amount, channel.closing_signature, True)
+        )
+
+    async def look(self, channel: Channel) -> Channel | None:
+        """Read what the ledger says of a channel into its record, and give that.
+
+        Raises:
+            RefusalError: ``session/channel-not-found``.
+            FaultError, StoreUnavailableError: it cannot be read, or written.
+        """
+        return await self.note(channel, await self._read(channel))
+
+    async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
+        """Take what was read of a channel into its record, and give that."""
+        return await self._store.observe(
+            channel.id,
+            ledger=facts.ledger,
+            deposited=facts.deposited,
+            settled=facts.withdrawn,
+            closes_at=facts.closes_at,
+            closed=is_over(channel, facts),
+            now=int(self._counter.clock()),
+        )
+
+    async def _take(self, payment: _Payment) -> str | None:
+        store, owner = self._store, self._counter.book.owner
+        turn = await self._counter.book.turn(payment.record_id)
+        try:
+            lease, now = f"cashier:{payment.channel.id}", int(self._counter.clock())
+            if not await store.lease(lease, owner=owner, until=now + LEASE_SECONDS, now=now):
+                raise PendingError(retry_after=5)
+            try:
+                return await self._take_in_turn(turn, payment)
+            finally:
+                await store.release_lease(lease, owner=owner)
+        finally:
+            await turn.end()
+
+    async def _take_in_turn(self, turn: Turn, payment: _Payment) -> str | None:
+        found = await turn.find()
+        facts = await self._read(payment.channel)
+        if found is None and _is_done(payment, facts):  # with another voucher, or by another hand
+            await self.note(payment.channel, facts)
+            return None
+        charge = await turn.claim(
+            hashlib.sha256(payment.signature.encode()).hexdigest(),
+            (),
+            keep_until=int(self._counter.clock()) + RECORD_SECONDS,
+        )
+        if charge.state is State.SUBMITTED:  # by an earlier request, or a process that died
+            decision = await self._counter.ledger.decide(submitted_before(charge))
+            await self._conclude(turn, payment, decision)
+        elif charge.state is State.SETTLED or _is_done(payment, facts):
+            await self.note(payment.channel, facts)
+            return charge.reference
+        if turn.charge is not None and turn.charge.state is State.CLAIMED:
+            await self._conclude(turn, payment, await self._send(turn, payment, facts))
+        return turn.charge.reference if turn.charge else None
+
+    async def _send(self, turn: Turn, payment: _Payment, facts: ChannelFacts) -> Decision:
+        call = payment.call(facts)
+
+        async def prepare() -> Prepared:
+            return await self._prepare(call)
+
+        return await self._dispatch.send(
+            turn,
+            await prepare(),
+            prepare,
+            payer=payment.channel.funder,
+            expires=int(self._counter.clock()) + LEASE_SECONDS,
+        )
+
+    async def _prepare(self, call: Call) -> Prepared:
+        """Sign the call and simulate it.
+
+        Raises:
+            RefusalError: it would fail on the ledger.
+        """
+        ledger, now = self._counter.ledger, self._counter.clock()
+        account, recipient = self._dispatch.account, self._recipient
+        if account.address == recipient.public_key:
+            leave = leave_of_source(call)
+        else:
+            latest = await ledger.ask(get_latest_ledger())
+            leave = signed_leave(
+                call,
+                address=recipient.public_key,
+                nonce=_nonce(call),
+                expiration_ledger=latest.sequence + LEAVE_LEDGERS,
+                signer=recipient,
+                passphrase=self._counter.network.passphrase,
+            )
+        operation = call_operation(call, [leave])
+        envelope = unsigned_envelope(operation, source=account.address)
+        simulation = await ledger.ask(simulate_transaction(envelope, auth_mode="enforce"))
+        if simulation.error is not None or simulation.restore:
+            log.warning("a channel would not pay: %s", simulation.error or "it is archived")
+            _revert("The channel would not pay this voucher.")
+        return Prepared(operation=operation, simulation=simulation, at=now)
+
+    async def _conclude(self, turn: Turn, payment: _Payment, decision: Decision) -> None:
+        """Write down what came of a transaction.
+
+        Raises:
+            RefusalError: it failed on the ledger.
+        """
+        if decision.kind != "success":
+            await turn.withdrawn()
+        if decision.kind == "failed":
+            log.error("the payment %s failed on the ledger", payment.record_id)
+            _revert("The channel did not pay this voucher.")
+        if decision.kind == "success" and turn.charge is not None:
+            await turn.settled(
+                receipt="",
+                payer=payment.channel.funder,
+                reference=turn.charge.reference or "",
+                keep_until=int(self._counter.clock()) + RECORD_SECONDS,
+            )
+            await self._note_after(payment.channel, decision.status.ledger or 0)
+
+    async def _note_after(self, channel: Channel, ledger: int) -> None:
+        """Note what the ledger says once it has our transaction. If the node does not tell, what
+        was done is done: whoever looks next will note it."""
+        try:
+            facts = await self._read_at(channel, ledger)
+        except (FaultError, RefusalError) as error:
+            log.warning("channel %s cannot be looked at after it paid: %s", channel.id, error)
+        else:
+            await self.note(channel, facts)
+
+    async def _read_at(self, channel: Channel, ledger: int) -> ChannelFacts:
+        give_up = self._counter.clock() + LAG_SECONDS
+        while (facts := await self._read(channel)).ledger < ledger:
+            if self._counter.clock() >= give_up:
+                raise FaultError("The payment network is behind.")
+            await self._counter.sleep(0.5)
+        return facts
+
+    async def _read(self, channel: Channel) -> ChannelFacts:
+        try:
+            return await read_channel(self._counter.ledger, channel.id, [channel.token])
+        except NotAChannelError as error:
+            raise RefusalError(problems.SESSION_CHANNEL_NOT_FOUND.because(str(error))) from None
+
+
+def is_over(channel: Channel, facts: ChannelFacts) -> bool:
+    """Nothing can be had from the channel any more: it is closed, and paid what it owed or has
+    nothing left."""
+    owed = channel.accepted if channel.closing_amount is None else channel.closing_amount
+    return facts.is_closed and (facts.balance == 0 or facts.withdrawn >= owed)
+
+
+def _is_done(payment: _Payment, facts: ChannelFacts) -> bool:
+    return facts.withdrawn >= payment.amount and (facts.is_closed or not payment.closes)
+
+
+def _nonce(call: Call) -> int:
+    """The same for the same call: were two of its transactions on their way, the network would
+    carry out one."""
+    digest = hashlib.sha256(call.to_xdr_bytes()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _revert(detail: str) -> NoReturn:
+    raise RefusalError(problems.SESSION_TRANSACTION_REVERTED.because(detail))
