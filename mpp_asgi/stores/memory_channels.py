@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
@@ -28,22 +28,22 @@ class MemoryChannels:
     """
 
     def __init__(self) -> None:
-        self._channels: dict[str, Channel] = {}
-        self._ids: list[str] = []  # in order
-        self._closed: set[str] = set()
+        self._channel_rows: dict[str, _Row] = {}
+        self._channel_ids: list[str] = []  # in order
+        self._closed_channels: set[str] = set()
         self._leases: dict[str, tuple[str, int]] = {}
 
     async def add_channel(self, channel: Channel) -> Channel:
         """As `ChannelStore.add_channel`."""
-        found = self._channels.get(channel.id)
+        found = self._find_channel(channel.id)
         if found is None:
-            bisect.insort(self._ids, channel.id)
-            return self._keep(channel_ruling.added(channel))
-        return self._keep(channel_ruling.added_again(found, channel))
+            bisect.insort(self._channel_ids, channel.id)
+            return self._keep_channel(channel_ruling.added(channel))
+        return self._keep_channel(channel_ruling.added_again(found, channel))
 
     async def channel(self, channel_id: str) -> Channel | None:
         """As `ChannelStore.channel`."""
-        return self._channels.get(channel_id)
+        return self._find_channel(channel_id)
 
     async def spend(
         self,
@@ -57,7 +57,7 @@ class MemoryChannels:
         now: int,
     ) -> Spend:
         """As `ChannelStore.spend`."""
-        found = self._channels.get(channel_id)
+        found = self._find_channel(channel_id)
         if found is None:
             return Spend(SpendOutcome.UNKNOWN, None)
         spend = channel_ruling.spend(
@@ -69,15 +69,15 @@ class MemoryChannels:
             min_delta=min_delta,
             now=now,
         )
-        if spend.channel is not None:
-            self._channels[channel_id] = spend.channel
+        if spend.channel is not None and spend.channel is not found:
+            self._channel_rows[channel_id] = _as_row(spend.channel)
         return spend
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""
-        found = self._channels.get(channel_id)
+        found = self._find_channel(channel_id)
         if found is not None:
-            self._keep(channel_ruling.given_back(found, cost=cost, units=units))
+            self._keep_channel(channel_ruling.given_back(found, cost=cost, units=units))
 
     async def observe(
         self,
@@ -91,7 +91,7 @@ class MemoryChannels:
         now: int,
     ) -> Channel | None:
         """As `ChannelStore.observe`."""
-        found = self._channels.get(channel_id)
+        found = self._find_channel(channel_id)
         if found is None:
             return None
         seen = channel_ruling.observed(
@@ -103,23 +103,23 @@ class MemoryChannels:
             closed=closed,
             now=now,
         )
-        return self._keep(seen)
+        return self._keep_channel(seen)
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""
-        found = self._channels.get(channel_id)
+        found = self._find_channel(channel_id)
         if found is None:
             return Close(CloseOutcome.UNKNOWN, None)
         close = channel_ruling.begun_to_close(found, amount=amount, signature=signature, now=now)
         if close.channel is not None:
-            self._keep(close.channel)
+            self._keep_channel(close.channel)
         return close
 
     async def cancel_close(self, channel_id: str) -> None:
         """As `ChannelStore.cancel_close`."""
-        found = self._channels.get(channel_id)
+        found = self._find_channel(channel_id)
         if found is not None:
-            self._keep(channel_ruling.reopened(found))
+            self._keep_channel(channel_ruling.reopened(found))
 
     async def channels(
         self,
@@ -129,21 +129,24 @@ class MemoryChannels:
         statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
     ) -> Sequence[Channel]:
         """As `ChannelStore.channels`."""
-        first = bisect.bisect_right(self._ids, after)
-        beyond = (self._channels[self._ids[n]] for n in range(first, len(self._ids)))
+        first = bisect.bisect_right(self._channel_ids, after)
+        beyond = (
+            _from_row(self._channel_rows[self._channel_ids[n]])
+            for n in range(first, len(self._channel_ids))
+        )
         return list(islice((channel for channel in beyond if channel.status in statuses), limit))
 
     async def forget_channels(self, *, used_before: int, limit: int) -> int:
         """As `ChannelStore.forget_channels`."""
-        closed = (self._channels[channel_id] for channel_id in self._closed)
+        closed = (_from_row(self._channel_rows[channel_id]) for channel_id in self._closed_channels)
         unused = (channel for channel in closed if channel.used_at < used_before)
         forgotten = heapq.nsmallest(
             limit, unused, key=lambda channel: (channel.used_at, channel.id)
         )
         for channel in forgotten:
-            del self._channels[channel.id]
-            del self._ids[bisect.bisect_left(self._ids, channel.id)]
-            self._closed.discard(channel.id)
+            del self._channel_rows[channel.id]
+            del self._channel_ids[bisect.bisect_left(self._channel_ids, channel.id)]
+            self._closed_channels.discard(channel.id)
         return len(forgotten)
 
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
@@ -162,8 +165,29 @@ class MemoryChannels:
         if holder == owner:
             del self._leases[name]
 
-    def _keep(self, channel: Channel) -> Channel:
-        self._channels[channel.id] = channel
+    def _find_channel(self, channel_id: str) -> Channel | None:
+        row = self._channel_rows.get(channel_id)
+        return None if row is None else _from_row(row)
+
+    def _keep_channel(self, channel: Channel) -> Channel:
+        self._channel_rows[channel.id] = _as_row(channel)
         if channel.status is ChannelStatus.CLOSED:
-            self._closed.add(channel.id)
+            self._closed_channels.add(channel.id)
         return channel
+
+
+_Row = tuple[Any, ...]
+"""A channel in values that the garbage collector need not look at: there may be 100,000 of them,
+and each of its full rounds would stop the event loop for as long as that takes."""
+
+
+def _as_row(channel: Channel) -> _Row:
+    return (*channel[:_STATUS], channel.status.value, *channel[_STATUS + 1 :])
+
+
+def _from_row(row: _Row) -> Channel:
+    return Channel._make((*row[:_STATUS], _STATUSES[row[_STATUS]], *row[_STATUS + 1 :]))
+
+
+_STATUS = Channel._fields.index("status")
+_STATUSES = {status.value: status for status in ChannelStatus}

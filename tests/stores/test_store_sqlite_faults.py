@@ -10,11 +10,36 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.stores.channels import Channel, SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+CHANNEL = Channel(
+    id="channel",
+    key="ab" * 32,
+    funder="GF",
+    recipient="GR",
+    token="CT",
+    waiting_period=100,
+    deposited=100_000,
+    settled=0,
+    seen_ledger=5,
+    opened_at=0,
+    accepted=3,
+    signature="s",
+    spent=1,
+)
+SPEND = {"amount": 3, "signature": "s" * 10_000, "cost": 1, "units": 1, "min_delta": 0, "now": 0}
+
+
+async def keep_something(store: SqliteStore, new_charge) -> None:
+    await store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    await store.add_channel(CHANNEL)
+    await store.lease("held", owner="w", until=9, now=0)
 
 
 async def calls_fail(store: SqliteStore, new_charge, why: str) -> None:
@@ -28,6 +53,15 @@ async def calls_fail(store: SqliteStore, new_charge, why: str) -> None:
         store.release("kept", owner="w"),
         store.purge(now=1000, limit=10),
         store.secret(),
+        store.add_channel(CHANNEL._replace(id="other")),
+        store.spend(CHANNEL.id, **(SPEND | {"amount": 10_000})),
+        store.give_back(CHANNEL.id, cost=1, units=1),
+        store.observe(
+            CHANNEL.id, ledger=9, deposited=9, settled=9, closes_at=9, closed=True, now=0
+        ),
+        store.begin_close(CHANNEL.id, amount=1, signature="t" * 10_000, now=0),
+        store.lease("guard", owner="w", until=9, now=0),
+        store.release_lease("held", owner="w"),
     ):
         with pytest.raises(StoreUnavailableError) as caught:
             await call
@@ -39,6 +73,10 @@ async def nothing_changed(store: SqliteStore, new_charge) -> None:
     assert await store.get("kept") == new_charge("kept")
     assert (await store.claim(new_charge("a"), ["tx:kept"], now=0)).outcome is Outcome.CONFLICT
     assert (await store.claim(new_charge("b"), ["tx:b"], now=0)).outcome is Outcome.NEW
+    assert list(await store.channels(limit=9)) == [CHANNEL]
+    assert not await store.lease("held", owner="v", until=9, now=0)
+    assert await store.lease("guard", owner="v", until=9, now=0)
+    assert (await store.spend(CHANNEL.id, **SPEND)).outcome is SpendOutcome.SPENT
     # No heartbeat got through.
     assert (await store.claim(new_charge("kept", owner="v"), [], now=0)).outcome is Outcome.TAKEN
 
@@ -46,7 +84,7 @@ async def nothing_changed(store: SqliteStore, new_charge) -> None:
 async def test_while_another_process_keeps_it_locked_nothing_is_written(
     another_connection, sqlite_store, file, new_charge
 ):
-    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    await keep_something(sqlite_store, new_charge)
     with another_connection(file) as connection:
         connection.execute("BEGIN IMMEDIATE")
         await calls_fail(sqlite_store, new_charge, "another process kept it locked for too long")
@@ -57,7 +95,7 @@ async def test_while_another_process_keeps_it_locked_nothing_is_written(
 
 
 async def test_when_the_disk_fails_nothing_is_written(sqlite_store, file, new_charge):
-    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    await keep_something(sqlite_store, new_charge)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may grow: commits fail
     try:
@@ -68,7 +106,7 @@ async def test_when_the_disk_fails_nothing_is_written(sqlite_store, file, new_ch
 
 
 async def test_when_the_disk_is_full_nothing_is_written(sqlite_store, new_charge):
-    await sqlite_store.claim(new_charge("kept"), ["tx:kept"], now=0)
+    await keep_something(sqlite_store, new_charge)
 
     async def limit_pages(most: int) -> None:
         loop = asyncio.get_running_loop()

@@ -101,6 +101,28 @@ async def test_a_commit_waits_for_the_disk(sqlite_store):
     assert found == ["wal", full, 1, 1]
 
 
+async def test_a_file_of_the_first_schema_keeps_its_charges_and_gains_channels(
+    another_connection, file, new_charge, new_channel
+):
+    store = SqliteStore(file)
+    await store.open()
+    await store.claim(new_charge(), ["tx:1"], now=0)
+    secret = await store.secret()
+    await store.close()
+    with another_connection(file) as connection:  # as the version before left it
+        connection.execute("DROP TABLE channel")
+        connection.execute("DROP TABLE lease")
+        connection.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        await store.open()
+        assert await store.get("challenge") == new_charge()
+        assert (await store.claim(new_charge("b"), ["tx:1"], now=0)).outcome is Outcome.CONFLICT
+        assert await store.secret() == secret
+        assert await store.add_channel(new_channel()) == new_channel()
+        assert await store.lease("guard", owner="w", until=1, now=0)
+        await store.close()
+
+
 # files that cannot be opened
 
 
