@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mpp_asgi.sandbox import soroban
 from mpp_asgi.sandbox.contract_operations import environment
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.sandbox.host.environment import Contracts
     from mpp_asgi.sandbox.soroban import Change
+    from mpp_asgi.sandbox.wire.operations import HostFunction
     from mpp_asgi.sandbox.wire.values import Val
 
 Outcome = dict[str, Any]
@@ -64,9 +65,10 @@ STANDS_FOR = {
 def play(
     scenario: Scenario,
     codes: Mapping[str, bytes] | None = None,
+    stage_type: type[Stage] | None = None,
 ) -> list[Answer]:
     """An answer for each call; ``codes`` are hashes of codes by the names scenarios call them."""
-    stage = Stage.of(scenario, codes or {})
+    stage = (stage_type or Stage).of(scenario, codes or {})
     answers = []
     for step in scenario.steps:
         if isinstance(step, Jump):
@@ -75,6 +77,16 @@ def play(
         else:
             answers.append(stage.call(step))
     return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The footprint of a transaction."""
+
+    access: dict[bytes, bool]
+    """Whether each key may be written."""
+    restored: set[bytes]
+    """Which come back from the archive."""
 
 
 @dataclass(slots=True)
@@ -87,7 +99,7 @@ class Stage:
     close_time: int
 
     @classmethod
-    def of(cls, scenario: Scenario, codes: Mapping[str, bytes]) -> Stage:
+    def of(cls, scenario: Scenario, codes: Mapping[str, bytes]) -> Self:
         network = Network(
             network_id=NETWORK_ID,
             settings=Settings(),
@@ -116,7 +128,7 @@ class Stage:
         if call.auth is not None:
             auth = [AuthorizationEntry.parse(b64decode(entry)) for entry in call.auth]
             answer["simulate"] = self._simulate(call, auth, Record())
-            answer["apply"] = self._apply(call, auth, answer["simulate"]["footprint"])
+            answer["apply"] = self.apply(call, auth, self.declared(call, answer["simulate"]))
         return answer
 
     def _host(
@@ -127,11 +139,10 @@ class Stage:
         record: Record,
     ) -> Host:
         nonces = iter(NONCES)
-        source = Address.account(read_account(Reader(b64decode(call.source))))
         return Host(
             environment(self.network, Moment(self.sequence, self.close_time)),
             storage,
-            source=source,
+            source=source_of(call),
             authorization=auth,
             instructions=self.network.settings.max_instructions,
             allow_non_root=record.non_root,
@@ -148,12 +159,12 @@ class Stage:
         storage = Storage(self.state, self.sequence, self.network.settings)
         host = self._host(call, storage, auth, record)
         try:
-            value = run(host, _function(call), auth or ())
+            value = run(host, function_of(call), auth or ())
         except HostError as problem:
             return _failure(host, problem) | {"footprint": _footprint(storage)}
         recorded = []
         if auth is None:
-            recorded = [_text(entry.xdr) for entry in host.authorization.recorded()]
+            recorded = [text_of(entry.xdr) for entry in host.authorization.recorded()]
             host.emulate_authentication()
         outcome = self._success(host, value)
         if recorded:
@@ -164,9 +175,9 @@ class Stage:
         outcome["write_bytes"] = soroban.written_bytes(found)
         return outcome
 
-    def _apply(
-        self, call: Call, auth: list[AuthorizationEntry], footprint: dict[str, Any]
-    ) -> Outcome:
+    def declared(self, call: Call, simulated: Outcome) -> Declared:
+        """The footprint a call is applied with."""
+        footprint = simulated["footprint"]
         access = {b64decode(key): False for key in footprint["read_only"]}
         access |= {b64decode(key): True for key in footprint["read_write"]}
         access |= dict.fromkeys(access.keys() & map(b64decode, call.read_only), False)
@@ -174,14 +185,17 @@ class Stage:
             access.pop(b64decode(key), None)
         read_write = footprint["read_write"]
         asked = () if call.unrestored else footprint["restored"]
-        restored = {b64decode(read_write[index]) for index in asked}
+        return Declared(access, {b64decode(read_write[index]) for index in asked})
+
+    def apply(self, call: Call, auth: list[AuthorizationEntry], declared: Declared) -> Outcome:
+        access, restored = declared.access, declared.restored
         if any(self._is_archived(key) and key not in restored for key in access):
             return {"error": ["archived", 0]}
         storage = Storage(self.state, self.sequence, self.network.settings, access, restored)
         storage.load_all()
         host = self._host(call, storage, auth, Record())
         try:
-            value = run(host, _function(call), auth)
+            value = run(host, function_of(call), auth)
         except HostError as problem:
             return _failure(host, problem)
         outcome = self._success(host, value)
@@ -193,14 +207,14 @@ class Stage:
     def _success(self, host: Host, value: Val) -> Outcome:
         found = soroban.changes(host.storage, self.state)
         outcome: Outcome = {
-            "value": _text(value.xdr),
-            "events": [_text(event.xdr) for event in host.events.emitted()],
+            "value": text_of(value.xdr),
+            "events": [text_of(event.xdr) for event in host.events.emitted()],
             "changes": _changes(host.storage, found),
             "diagnostics": _diagnostics(host),
             "instructions": host.budget.spent,
             "rent": soroban.rent(found, self.network.settings, self.sequence),
         }
-        return _telling(outcome)
+        return telling(outcome)
 
     def _is_archived(self, key: bytes) -> bool:
         if not has_ttl(key) or is_temporary(key) or self.state.stored(key) is None:
@@ -224,7 +238,11 @@ def _contracts(codes: Mapping[str, bytes]) -> Contracts:
     return contracts
 
 
-def _function(call: Call) -> Any:
+def source_of(call: Call) -> Address:
+    return Address.account(read_account(Reader(b64decode(call.source))))
+
+
+def function_of(call: Call) -> HostFunction:
     body = u32(OperationKind.INVOKE_HOST_FUNCTION) + b64decode(call.function) + ZERO
     operation = read_operation(Reader(ZERO + body)).body
     assert isinstance(operation, InvokeHostFunction)
@@ -238,7 +256,7 @@ def _failure(host: Host, problem: HostError) -> Outcome:
         "diagnostics": _diagnostics(host),
         "instructions": host.budget.spent,
     }
-    return _telling(outcome)
+    return telling(outcome)
 
 
 def _sorted_access(storage: Storage) -> tuple[list[bytes], list[bytes]]:
@@ -251,8 +269,8 @@ def _sorted_access(storage: Storage) -> tuple[list[bytes], list[bytes]]:
 def _footprint(storage: Storage) -> dict[str, Any]:
     read_only, read_write = _sorted_access(storage)
     return {
-        "read_only": [_text(key) for key in read_only],
-        "read_write": [_text(key) for key in read_write],
+        "read_only": [text_of(key) for key in read_only],
+        "read_write": [text_of(key) for key in read_write],
         "restored": [i for i, key in enumerate(read_write) if key in storage.restored],
     }
 
@@ -263,7 +281,7 @@ def _changes(storage: Storage, found: Iterable[Change]) -> list[list[Any]]:
     listed = [key for key in (*read_only, *read_write) if key in by_key]
     # What only calls that failed looked at comes last, as there is nothing to say of it.
     forgotten = sorted(storage.access.keys() - by_key.keys(), key=_order)
-    return [_change(by_key[key]) for key in listed] + [[_text(k), None, 0, 0] for k in forgotten]
+    return [_change(by_key[key]) for key in listed] + [[text_of(k), None, 0, 0] for k in forgotten]
 
 
 def _order(key: bytes) -> Any:
@@ -272,20 +290,20 @@ def _order(key: bytes) -> Any:
 
 def _change(change: Change) -> list[Any]:
     after = change.after if change.writable else None
-    data = None if after is None else _text(after.data)
+    data = None if after is None else text_of(after.data)
     if not has_ttl(change.key):
-        return [_text(change.key), data, 0, 0]
-    return [_text(change.key), data, change.old_live_until, change.new_live_until]
+        return [text_of(change.key), data, 0, 0]
+    return [text_of(change.key), data, change.old_live_until, change.new_live_until]
 
 
 def _diagnostics(host: Host) -> list[str]:
-    return [_text(event.diagnostic_xdr(succeeded=not failed)) for event, failed in host.events]
+    return [text_of(event.diagnostic_xdr(succeeded=not failed)) for event, failed in host.events]
 
 
-def _telling(outcome: Outcome) -> Outcome:
+def telling(outcome: Outcome) -> Outcome:
     """Without lists that are empty, as the host writes it."""
     return {name: item for name, item in outcome.items() if item != []}
 
 
-def _text(data: bytes) -> str:
+def text_of(data: bytes) -> str:
     return b64encode(data).decode("ascii")
