@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mpp_asgi.stores import channel_ruling, sqlite_channels, sqlite_file, sqlite_records
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.sqlite_spends import SpendQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -50,6 +51,7 @@ class SqliteStore:
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
+        self._spends = SpendQueue()
         self._connection: sqlite3.Connection | None = None  # this and the next: for the thread only
         self._identity: tuple[int, int] | None = None
 
@@ -117,7 +119,7 @@ class SqliteStore:
         min_delta: int,
         now: int,
     ) -> Spend:
-        """As `ChannelStore.spend`."""
+        """As `ChannelStore.spend`; those that are called at one time share a transaction."""
         rule = partial(
             channel_ruling.spend,
             amount=amount,
@@ -127,7 +129,9 @@ class SqliteStore:
             min_delta=min_delta,
             now=now,
         )
-        return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
+        turn = self._spends.add(channel_id, rule)
+        self._thread.submit(self._spends.settle, partial(self._transact, "BEGIN IMMEDIATE"))
+        return await asyncio.wrap_future(turn)
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""

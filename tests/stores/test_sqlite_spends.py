@@ -1,0 +1,138 @@
+"""Spends that meet before the store's thread share its transaction, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from mpp_asgi.stores.channels import SpendOutcome
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.sqlite_spends import MOST_AT_ONCE
+
+
+def spend(store, channel_id="channel", amount=100, cost=1):
+    return store.spend(
+        channel_id, amount=amount, signature="s", cost=cost, units=1, min_delta=0, now=1
+    )
+
+
+@contextlib.asynccontextmanager
+async def thread_held_up(store):
+    """Whatever is called meanwhile waits for its turn."""
+    gate = threading.Event()
+    store._thread.submit(gate.wait)
+    try:
+        yield
+        for _ in range(3):
+            await asyncio.sleep(0)  # let what was called get to the queue
+    finally:
+        gate.set()
+
+
+async def commits(store, calls):
+    """How many transactions the calls take, all waiting at one time; and their results."""
+    loop = asyncio.get_running_loop()
+    statements: list[str] = []
+
+    def trace(callback):
+        store._connection.set_trace_callback(callback)
+
+    await loop.run_in_executor(store._thread, trace, statements.append)
+    async with thread_held_up(store):
+        tasks = [asyncio.create_task(call) for call in calls]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await loop.run_in_executor(store._thread, trace, None)
+    return statements.count("COMMIT"), results
+
+
+async def test_spends_that_wait_have_one_transaction(sqlite_store, new_channel):
+    for name in "ab":
+        await sqlite_store.add_channel(new_channel(name))
+    count, spends = await commits(
+        sqlite_store, [spend(sqlite_store, "ab"[n % 2]) for n in range(50)]
+    )
+    assert count == 1
+    assert [each.channel.spent for each in spends] == [n // 2 + 1 for n in range(50)]
+    assert [each.channel.id for each in spends] == ["a", "b"] * 25
+
+
+async def test_each_spend_has_its_own_outcome(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel())
+    calls = [
+        spend(sqlite_store, cost=60),
+        spend(sqlite_store, cost=60),
+        spend(sqlite_store, "unknown"),
+        spend(sqlite_store, cost=40),
+        spend(sqlite_store, amount=99),
+    ]
+    count, spends = await commits(sqlite_store, calls)
+    assert count == 1
+    assert [each.outcome for each in spends] == [
+        SpendOutcome.SPENT,
+        SpendOutcome.INSUFFICIENT,
+        SpendOutcome.UNKNOWN,
+        SpendOutcome.SPENT,
+        SpendOutcome.LOWER,
+    ]
+
+
+async def test_a_transaction_is_shared_by_so_many_and_no_more(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel(deposited=10_000))
+    many = MOST_AT_ONCE + 1
+    count, spends = await commits(
+        sqlite_store, [spend(sqlite_store, amount=10_000) for _ in range(many)]
+    )
+    assert count == 2
+    assert {each.channel.spent for each in spends} == set(range(1, many + 1))
+
+
+async def test_a_spend_cancelled_before_its_turn_never_happens(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel())
+    async with thread_held_up(sqlite_store):
+        tasks = [asyncio.create_task(spend(sqlite_store, cost=cost)) for cost in (1, 10, 20)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(ends[1], asyncio.CancelledError)
+    assert (await sqlite_store.channel("channel")).spent == 21
+
+
+async def test_if_the_transaction_fails_none_of_them_has_spent(
+    another_connection, sqlite_store, file, new_channel
+):
+    kept = await sqlite_store.add_channel(new_channel())
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        count, ends = await commits(sqlite_store, [spend(sqlite_store) for _ in range(5)])
+        connection.execute("ROLLBACK")
+    assert count == 0
+    for end in ends:
+        with pytest.raises(StoreUnavailableError, match="locked for too long"):
+            raise end
+    assert await sqlite_store.channel(kept.id) == kept
+    assert (await spend(sqlite_store)).outcome is SpendOutcome.SPENT
+
+
+async def test_what_goes_wrong_in_one_is_told_to_all_and_nothing_is_kept(sqlite_store, new_channel):
+    """Nobody waits for ever."""
+    kept = await sqlite_store.add_channel(new_channel())
+    too_many = sqlite_store.spend(
+        kept.id, amount=1, signature="s", cost=0, units=2**63, min_delta=0, now=1
+    )
+    _, ends = await commits(sqlite_store, [spend(sqlite_store, amount=1), too_many])
+    assert [type(end) for end in ends] == [OverflowError] * 2
+    assert await sqlite_store.channel(kept.id) == kept
+
+
+async def test_spends_wait_for_nobody_who_is_gone(sqlite_store, new_channel):
+    """All of them cancelled, the next has its turn."""
+    await sqlite_store.add_channel(new_channel())
+    async with thread_held_up(sqlite_store):
+        task = asyncio.create_task(spend(sqlite_store))
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await spend(sqlite_store)).channel.spent == 1
