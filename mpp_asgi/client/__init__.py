@@ -15,6 +15,7 @@ from mpp_asgi.client.errors import (
 )
 from mpp_asgi.client.payments import PaidRequest, SignedPayment
 from mpp_asgi.client.retries import Patience
+from mpp_asgi.client.session_policy import SessionPolicy
 
 __all__ = [
     "BudgetExceededError",
@@ -26,6 +27,7 @@ __all__ = [
     "PaymentNotMadeError",
     "PaymentOutcomeUnknownError",
     "PaymentRefusedError",
+    "SessionPolicy",
     "SignedPayment",
     "TransferFailedError",
     "UnacceptableOfferError",

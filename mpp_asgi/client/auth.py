@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import anyio
 import httpx
@@ -13,6 +14,9 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.client.book import Book, Owed
 from mpp_asgi.client.budget import Amount, Budget, limits, readable, spendable
+from mpp_asgi.client.channel_file import ChannelFile
+from mpp_asgi.client.channel_wallet import ChannelWallet
+from mpp_asgi.client.channels import Channels, MemoryChannels
 from mpp_asgi.client.connection import origins_from
 from mpp_asgi.client.conversation import Payer
 from mpp_asgi.client.flow import AsyncFlow, SyncFlow
@@ -20,6 +24,8 @@ from mpp_asgi.client.hands import AsyncHands, SyncHands
 from mpp_asgi.client.node import Node
 from mpp_asgi.client.offers import Mode, Rules
 from mpp_asgi.client.retries import Patience
+from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
+from mpp_asgi.client.sessions import Sessions
 from mpp_asgi.client.steps import Run
 from mpp_asgi.client.wallet import Wallet
 from mpp_asgi.stellar.network import TESTNET, network_named
@@ -89,6 +95,11 @@ class PaymentAuth(httpx.Auth):
             goes to.
         max_validity: seconds that a challenge may be valid at most.
         max_network_fee: stroops for the network fee of a transaction of one's own.
+        sessions: when to open payment channels: a `SessionPolicy`, or its ``after`` alone. By
+            default as `SessionPolicy` says if ``channels`` is given, else never: a channel that
+            nobody remembers holds a deposit that nobody gets back.
+        channels: where to keep payment channels: the path of a `ChannelFile`, or a store. By
+            default in memory, which is for processes that close them before they end.
         patience: how often and how long to try again.
         paid: where requests that were paid for are appended to; by default a list.
         clock: Unix seconds.
@@ -116,6 +127,8 @@ class PaymentAuth(httpx.Auth):
         origins: Collection[str] | None = None,
         max_validity: float = MAX_VALIDITY,
         max_network_fee: int = MAX_NETWORK_FEE,
+        sessions: SessionPolicy | int | Literal["never", "always"] | None = None,
+        channels: str | PathLike[str] | Channels | None = None,
         patience: Patience | None = None,
         paid: MutableSequence[PaidRequest] | None = None,
         clock: Callable[[], float] = time.time,
@@ -138,6 +151,13 @@ class PaymentAuth(httpx.Auth):
         self._budget = Budget(dict.fromkeys(tokens, 0) | limits(budget, tokens))
         self._book = Book([] if paid is None else paid)
         most = {} if max_per_request is None else limits(max_per_request, tokens)
+        if sessions is None:
+            sessions = "never" if channels is None else BREAK_EVEN
+        policy = SessionPolicy.of(sessions)
+        deposits = limits(budget if policy.max_deposit is None else policy.max_deposit, tokens)
+        wallet = Wallet(
+            signer, chain, max_fee=max_network_fee, clock=clock, random_bits=random_bits
+        )
         self._payer = Payer(
             rules=Rules(
                 payer=signer.public_key,
@@ -150,13 +170,21 @@ class PaymentAuth(httpx.Auth):
                 max_validity=max_validity,
             ),
             origins=None if origins is None else origins_from(origins),
-            wallet=Wallet(
-                signer, chain, max_fee=max_network_fee, clock=clock, random_bits=random_bits
-            ),
+            wallet=wallet,
             budget=self._budget,
             book=self._book,
             patience=patience or Patience(),
             clock=clock,
+            sessions=Sessions(
+                policy=policy,
+                max_deposit=dict.fromkeys((token.address for token in tokens), 0)
+                | {token.address: units for token, units in deposits.items()},
+                channels=_kept(channels),
+                wallet=ChannelWallet(
+                    wallet, signer, chain, mode=mode, clock=clock, random_bits=random_bits
+                ),
+                budget=self._budget,
+            ),
         )
 
     def __repr__(self) -> str:
@@ -262,3 +290,9 @@ class PaymentAuth(httpx.Auth):
 
     def _async_hands(self) -> AsyncHands:
         return AsyncHands(self._node.asynchronous, self._async_sleep, self._async_turn)
+
+
+def _kept(channels: str | PathLike[str] | Channels | None) -> Channels:
+    if channels is None:
+        return MemoryChannels()
+    return ChannelFile(channels) if isinstance(channels, str | PathLike) else channels

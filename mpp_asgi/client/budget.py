@@ -147,6 +147,11 @@ class Budget:
             self._accounts[token].doubted += amount
         return Reservation(self, token, amount, State.DOUBTED)
 
+    def take_back(self, token: Token, amount: int) -> None:
+        """Base units that were counted as spent turned out not to be."""
+        with self._lock:
+            self._accounts[token].spent -= amount
+
     def spent(self) -> dict[Token, int]:
         """Base units that were paid or may have been."""
         with self._lock:

@@ -10,7 +10,7 @@ import httpx
 from mpp_asgi.client.errors import UnsafeConnectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 Origin = tuple[str, str, int | None]
 
@@ -20,6 +20,12 @@ _PORTS = {"http": 80, "https": 443}
 def origin_of(url: httpx.URL) -> Origin:
     """Scheme, host and port (RFC 6454)."""
     return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
+
+
+def origin_text(url: httpx.URL) -> str:
+    """The origin as text that does not depend on how the URL was written."""
+    scheme, host, port = origin_of(url)
+    return f"{scheme}://{host}:{port}"
 
 
 def origins_from(texts: Collection[str]) -> frozenset[Origin]:
@@ -73,17 +79,19 @@ def _is_loopback(host: str) -> bool:
 
 
 class CarryingHeaders(httpx.Headers):
-    """Headers with a credential that the transport alone sees.
+    """Headers with fields, a credential above all, that the transport alone sees.
 
     httpx copies a request's headers when it follows a redirect, and leaves out ``Authorization``
     only, and only between hosts. Event hooks and logs show headers, too. A transport sends
     ``raw``, which nobody else reads.
     """
 
-    def __init__(self, headers: httpx.Headers, name: str, credential: str) -> None:
+    def __init__(self, headers: httpx.Headers, fields: Mapping[str, str]) -> None:
         super().__init__(headers)
-        self._carried = (name.encode("ascii"), credential.encode("ascii"))
+        self._carried = [
+            (name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()
+        ]
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        return [*super().raw, self._carried]
+        return [*super().raw, *self._carried]

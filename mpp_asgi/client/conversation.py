@@ -15,18 +15,23 @@ import httpx
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Book, Owed
 from mpp_asgi.client.budget import Budget, Reservation, price_tag
-from mpp_asgi.client.connection import CarryingHeaders, Origin, require_safe
+from mpp_asgi.client.connection import CarryingHeaders, Origin, origin_text, require_safe
+from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
     BudgetExceededError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     TransferFailedError,
     UnacceptableOfferError,
+    UnsafeConnectionError,
 )
+from mpp_asgi.client.held_channel import Place
 from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.offers import INTENT, METHOD, Asked, Offer, Rules, acceptable_offers
 from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
 from mpp_asgi.client.retries import Patience, failed_at_the_server, may_repeat
+from mpp_asgi.client.ride import Ride
+from mpp_asgi.client.session_offers import SESSION
 from mpp_asgi.client.steps import RequestLostError, send, wait
 from mpp_asgi.protocol.headers import ACCEPT_PAYMENT, AUTHORIZATION
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
+    from mpp_asgi.client.sessions import Sessions
     from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.client.wallet import Wallet
     from mpp_asgi.protocol import Challenge
@@ -58,6 +64,7 @@ class Payer:
     book: Book
     patience: Patience
     clock: Callable[[], float]
+    sessions: Sessions
 
     def converse(self, request: httpx.Request, body: bytes) -> Steps[Owed | None]:
         """Get the request answered, paying for it if that is asked.
@@ -70,30 +77,44 @@ class Payer:
         Raises:
             PaymentError: as its subclasses say.
         """
-        request.headers.setdefault(ACCEPT_PAYMENT, f"{METHOD}/{INTENT}")
+        request.headers.setdefault(ACCEPT_PAYMENT, self._accepted())
         conversation = _Conversation(self, request, body)
         owed = self.book.take(conversation.key)
         if owed is None:
-            refused = yield from send(request)
-            if refused.status_code != PAYMENT_REQUIRED:
-                return None
+            refused = yield from self._ask(conversation, request)
         else:
-            answer = yield from self._claim(conversation, owed)
-            if answer is None:
+            refused = yield from self._claim(conversation, owed)
+            if refused is None:
                 return owed
-            refused = answer
         signed = 0
-        while True:
+        while refused is not None:
+            if (yield from conversation.ride(refused)):
+                return None
             owed = yield from conversation.pay(refused)
             if owed is None:
                 return None
-            answer = yield from self._claim(conversation, owed)
-            if answer is None:
+            refused = yield from self._claim(conversation, owed)
+            if refused is None:
                 return owed
             signed += 1
             if signed == MOST_PAYMENTS:
-                raise _refusal(owed, answer, paid=False)
-            refused = answer
+                raise _refusal(owed, refused, paid=False)
+        return None
+
+    def _accepted(self) -> str:
+        """What this payer does, as ``Accept-Payment``."""
+        charge = f"{METHOD}/{INTENT}"
+        return f"{METHOD}/{SESSION}, {charge}" if self.sessions.wanted else charge
+
+    def _ask(
+        self, conversation: _Conversation, request: httpx.Request
+    ) -> Steps[httpx.Response | None]:
+        """Send the request, with a voucher if its price is known. A 402 if it is still to be paid
+        for, ``None`` if it was answered."""
+        if (yield from conversation.ride_unasked()):
+            return None
+        response = yield from send(request)
+        return response if response.status_code == PAYMENT_REQUIRED else None
 
     def _claim(self, conversation: _Conversation, owed: Owed) -> Steps[httpx.Response | None]:
         """As `_Conversation.claim`. Whatever ends it, be it the end of the task, the payment is not
@@ -122,7 +143,51 @@ class _Conversation:
         self._payer = payer
         self._request = request
         self._body = body
+        self._ride = Ride(payer, request, body)
+        self._reasons: list[str] = []
         self.key = RequestKey.of(request, body)
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    def ride_unasked(self) -> Steps[bool]:
+        """Whether the request was answered, paid from a channel at a price that is known."""
+        offer = self._ride.known_offer()
+        if offer is None:
+            return False
+        target = Target(self._request.method, str(self._request.url))
+        try:
+            yield from self._ride.take(offer, target, may_open=False)
+        except (NoRideError, BudgetExceededError, UnsafeConnectionError):
+            return False  # asking costs nothing, and may show another way
+        return True
+
+    def ride(self, priced: httpx.Response) -> Steps[bool]:
+        """Whether the request was answered, paid from a channel."""
+        challenges, at = challenges_in(priced), priced.request
+        offers, self._reasons = self._ride.offers_in(challenges, at)
+        if not offers:
+            return False
+        require_safe(self._request.url, at.url, self._payer.origins)
+        offer, sessions = offers[0], self._payer.sessions
+        sessions.prices.learn(at.method, at.url, offer.challenge)
+        charged, _ = self._offers(challenges, at)
+        place = self._ride.place(offer, at.url)
+        try:
+            yield from self._ride.take(
+                offer,
+                Target(at.method, str(at.url)),
+                may_open=not charged or sessions.worth_opening(place),
+                worth=bool(charged),
+            )
+        except NoRideError as no_ride:
+            if not charged:
+                raise no_ride.why from None
+            return False
+        except TransferFailedError:
+            if not charged:
+                raise
+            return False
+        return True
 
     # --- signing ----------------------------------------------------------------------------------
 
@@ -154,6 +219,7 @@ class _Conversation:
     ) -> Chores[tuple[Offer, Reservation]]:
         fresh = [each for each in challenges if not self._payer.book.knows(each.id)]
         offers, reasons = self._offers(fresh, at)
+        reasons = [*self._reasons, *reasons]
         if len(fresh) < len(challenges):
             reasons.append("it was answered before")
         if not offers:
@@ -168,6 +234,8 @@ class _Conversation:
         self, challenges: list[Challenge], at: httpx.Request
     ) -> tuple[list[Offer], list[str]]:
         asked = Asked(self._body_at(at.method), AUTHORIZATION in self._request.headers)
+        if self._payer.sessions.wanted:
+            challenges = [each for each in challenges if each.intent != SESSION]
         return acceptable_offers(challenges, self._payer.rules, asked, now=self._payer.clock())
 
     def _reserve(self, offers: list[Offer]) -> tuple[Offer, Reservation]:
@@ -260,7 +328,7 @@ class _Conversation:
             stream=httpx.ByteStream(self._body_at(target.method)),
             extensions=self._request.extensions,
         )
-        request.headers = CarryingHeaders(headers, payment.offer.header, payment.credential())
+        request.headers = CarryingHeaders(headers, {payment.offer.header: payment.credential()})
         return request
 
     # --- the answer -------------------------------------------------------------------------------
@@ -273,6 +341,7 @@ class _Conversation:
             return
         owed.reservation.spend()
         payment = owed.payment
+        self._payer.sessions.experience.add(self._place(payment))
         receipt = payment_receipt(response)
         transaction_hash = payment.transaction_hash
         if transaction_hash is None and receipt is not None:
@@ -290,6 +359,11 @@ class _Conversation:
                 receipt=receipt,
             )
         )
+
+    def _place(self, payment: SignedPayment) -> Place:
+        rules, offer = self._payer.rules, payment.offer
+        origin = origin_text(httpx.URL(payment.target.url))
+        return Place(rules.payer, rules.network.name, origin, offer.recipient, offer.token.address)
 
     def _refused(self, owed: Owed, response: httpx.Response) -> Chores[httpx.Response]:
         """A pulled payment was answered with 402: what does the ledger say?"""

@@ -46,6 +46,35 @@ class TransferFailedError(PaymentNotMadeError):
     """The ledger does not let the transfer through: it is certain that nothing moved."""
 
 
+class ChannelsUnavailableError(PaymentNotMadeError):
+    """The file of payment channels cannot be read or written, so nothing was signed."""
+
+
+class ChannelDisputedError(PaymentError):
+    """The server and the payer do not agree about a payment channel, and the payer signs nothing
+    more for it.
+
+    What was signed before may be gone. The rest of the deposit is safe: `PaymentAuth.close_start`
+    and, after the waiting period, `PaymentAuth.refund` bring it back.
+    """
+
+    def __init__(self, message: str, *, channel: str) -> None:
+        super().__init__(message)
+        self.channel = channel
+
+
+class DepositInDoubtError(PaymentError):
+    """A deposit into a payment channel was signed and shown, and what came of it is not known.
+
+    The next request to the same server finds out before it signs anything. The deposit is in the
+    channel or with you; the server cannot take it without a voucher.
+    """
+
+    def __init__(self, message: str, *, channel: str) -> None:
+        super().__init__(message)
+        self.channel = channel
+
+
 class PaymentRefusedError(PaymentError):
     """The server has a credential and wants another payment. It gets none.
 

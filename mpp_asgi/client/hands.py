@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.client.steps import TakeTurn, Wait
+import anyio
+import anyio.to_thread
+
+from mpp_asgi.client.steps import TakeTurn, Wait, Work
 from mpp_asgi.stellar.rpc import RpcCall, RpcError
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Awaitable, Callable
-
-    import anyio
 
     from mpp_asgi.client.steps import Chore, Run
     from mpp_asgi.stellar.rpc import BlockingRpc, Rpc
@@ -45,6 +46,12 @@ class SyncHands:
                     self._stack.enter_context(self._turn)
                     self._has_turn = True
                 run.send(None)
+            case Work():
+                try:
+                    outcome = chore.do()
+                except Exception as error:  # noqa: BLE001 - whose business it is, the steps know
+                    outcome = error
+                _go_on(run, outcome)
             case RpcCall():
                 try:
                     outcome = self._connected().do(chore)
@@ -90,6 +97,12 @@ class AsyncHands:
                     await self._stack.enter_async_context(self._turn)
                     self._has_turn = True
                 run.send(None)
+            case Work():
+                try:
+                    outcome = await anyio.to_thread.run_sync(chore.do)
+                except Exception as error:  # noqa: BLE001 - whose business it is, the steps know
+                    outcome = error
+                _go_on(run, outcome)
             case RpcCall():
                 try:
                     outcome = await self._connected().do(chore)
@@ -110,7 +123,7 @@ class AsyncHands:
 
 def _go_on(run: Run[Any, Any], outcome: object) -> None:
     """Called outside the error's handler: what comes next is not its consequence."""
-    if isinstance(outcome, RpcError):
+    if isinstance(outcome, Exception):
         run.throw(outcome)
     else:
         run.send(outcome)

@@ -114,12 +114,12 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
             f"it wants {f'{challenge.method}/{challenge.intent}'[:40]!r}, "
             f"and this payer does {METHOD}/{INTENT}"
         )
-    header = _credential_header(challenge, asked)
+    header = credential_header(challenge, asked)
     expires = _expiry(challenge, rules, now)
     if challenge.digest is not None and not digest_matches(challenge.digest, asked.body):
         raise OfferError("it is for another request body than the one sent")
     request = challenge.request_object()
-    token, amount = _price(request, rules)
+    token, amount = price_of(request, rules)
     details = request.get("methodDetails")
     if not isinstance(details, dict):
         raise OfferError("it does not say on which network")
@@ -128,7 +128,7 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
     return Offer(
         challenge=challenge,
         token=token,
-        recipient=_recipient(request, rules),
+        recipient=recipient_of(request, rules),
         amount=amount,
         sponsored=_sponsored(details, rules.mode),
         expires=expires,
@@ -136,7 +136,7 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
     )
 
 
-def _credential_header(challenge: Challenge, asked: Asked) -> str:
+def credential_header(challenge: Challenge, asked: Asked) -> str:
     """Never another field than the two that are made for it: a stranger names it."""
     name = (challenge.header or AUTHORIZATION).lower()
     if name == PAYMENT_AUTHORIZATION.lower():
@@ -163,7 +163,7 @@ def _expiry(challenge: Challenge, rules: Rules, now: float) -> float:
     return seconds
 
 
-def _price(request: Mapping[str, Any], rules: Rules) -> tuple[Token, int]:
+def price_of(request: Mapping[str, Any], rules: Rules) -> tuple[Token, int]:
     amount = request.get("amount")
     if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
         raise OfferError("its amount is not an integer of base units")
@@ -182,7 +182,7 @@ def _price(request: Mapping[str, Any], rules: Rules) -> tuple[Token, int]:
     return token, units
 
 
-def _recipient(request: Mapping[str, Any], rules: Rules) -> str:
+def recipient_of(request: Mapping[str, Any], rules: Rules) -> str:
     recipient = request.get("recipient")
     if not isinstance(recipient, str) or not (
         StrKey.is_valid_ed25519_public_key(recipient) or StrKey.is_valid_contract(recipient)

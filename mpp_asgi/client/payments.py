@@ -117,3 +117,5 @@ class PaidRequest:
     """From the receipt, or the payer's own knowledge."""
     receipt: Receipt | None
     """``None`` from a server that gives none."""
+    channel: str | None = None
+    """The payment channel (``C…``) that it was paid from."""

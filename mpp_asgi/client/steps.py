@@ -7,17 +7,14 @@ loop, and a test can do so by hand.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from mpp_asgi.stellar.rpc import RpcCall
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -36,7 +33,14 @@ class TakeTurn:
     steps."""
 
 
-Chore = RpcCall[Any] | Wait | TakeTurn
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do something that may take a moment, such as writing to a disk."""
+
+    do: Callable[[], object]
+
+
+Chore = RpcCall[Any] | Wait | TakeTurn | Work
 """What needs nothing of the server."""
 Step = httpx.Request | Chore
 Chores = Generator[Chore, Any, T]
@@ -80,6 +84,12 @@ def ask(call: RpcCall[T]) -> Chores[T]:
         RpcUnavailableError, RpcRefusedError: as `Rpc.do`.
     """
     result: T = yield call
+    return result
+
+
+def work(do: Callable[[], T]) -> Chores[T]:
+    """What ``do`` returns, or raises."""
+    result: T = yield Work(do)
     return result
 
 

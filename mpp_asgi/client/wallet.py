@@ -105,16 +105,20 @@ class Wallet:
         trace: NonceTrace | TransactionTrace
         pushed = None
         try:
-            yield from self._confirm_network()
+            yield from self.confirm_network()
             if offer.sponsored:
                 payload, trace = yield from self._sponsored(transfer, offer)
             else:
-                envelope, trace = yield from self._own_transaction(transfer, offer)
+                own = yield from self.own_transaction(
+                    transfer_operation(transfer, [source_authorization(transfer)]),
+                    max_time=int(offer.expires),
+                )
+                trace = own.trace
                 if mode == "push":
                     payload = self._signed_hash(trace.hash, offer)
-                    pushed = PushedTransaction(envelope, trace)
+                    pushed = own
                 else:
-                    payload = {"type": "transaction", "transaction": envelope}
+                    payload = {"type": "transaction", "transaction": own.envelope}
         except RpcError as error:
             raise LedgerUnavailableError(
                 "Nothing was paid, because the Stellar RPC could not be asked."
@@ -161,7 +165,13 @@ class Wallet:
             yield from wait(min(FIRST_POLL_SECONDS * 2 ** min(look, 8), POLL_SECONDS))
         return Verdict.OPEN
 
-    def _confirm_network(self) -> Chores[None]:
+    def confirm_network(self) -> Chores[None]:
+        """Make sure that the RPC follows the payer's network.
+
+        Raises:
+            PaymentNotMadeError: it does not.
+            RpcError: it could not be asked.
+        """
         if self._network_confirmed:
             return
         info = yield from ask(get_network())
@@ -189,22 +199,29 @@ class Wallet:
         trace = NonceTrace(transfer.sender, nonce, ledger.sequence, expiration)
         return {"type": "transaction", "transaction": envelope}, trace
 
-    def _own_transaction(
-        self, transfer: Transfer, offer: Offer
-    ) -> Chores[tuple[str, TransactionTrace]]:
+    def own_transaction(self, operation: bytes, *, max_time: int) -> Chores[PushedTransaction]:
+        """A transaction of the payer's own, signed. The account's next sequence number is taken by
+        it until the steps end.
+
+        Args:
+            operation: Operation (XDR).
+            max_time: Unix seconds after which it is void.
+
+        Raises:
+            TransferFailedError: it would not go through.
+            PaymentNotMadeError: its fee is too high.
+            RpcError: the RPC could not be asked.
+        """
         yield from take_turn()
-        operation = transfer_operation(transfer, [source_authorization(transfer)])
+        source = self._keypair.public_key
         sequence = yield from self._next_sequence()
         simulation = yield from ask(
-            simulate_transaction(
-                unsigned_envelope(operation, source=transfer.sender, sequence=sequence)
-            )
+            simulate_transaction(unsigned_envelope(operation, source=source, sequence=sequence))
         )
         resources, fee = self._affordable(simulation)
-        max_time = int(offer.expires)
         envelope = signed_envelope(
             operation,
-            source=transfer.sender,
+            source=source,
             sequence=sequence,
             fee=fee,
             max_time=max_time,
@@ -212,7 +229,8 @@ class Wallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        return envelope.xdr, TransactionTrace(envelope.hash, max_time, int(self._clock()))
+        trace = TransactionTrace(envelope.hash, max_time, int(self._clock()))
+        return PushedTransaction(envelope.xdr, trace)
 
     def _next_sequence(self) -> Chores[int]:
         key = xdr.LedgerKey(
@@ -234,7 +252,7 @@ class Wallet:
         """Resources and fee."""
         resources, fee = simulation.transaction_data, simulation.min_resource_fee
         if simulation.restore or resources is None or fee is None:
-            raise TransferFailedError(f"Nothing was paid, because {_why(simulation)}.")
+            raise TransferFailedError(f"Nothing was paid, because {why_not(simulation)}.")
         fee += INCLUSION_FEE
         if fee > self._max_fee:
             raise PaymentNotMadeError(
@@ -272,7 +290,8 @@ _REASONS: Final = (
 )
 
 
-def _why(simulation: Simulation) -> str:
+def why_not(simulation: Simulation) -> str:
+    """Why a simulated transaction would not go through: a clause."""
     if simulation.restore:
         return "the payer's balance is archived and must be restored first"
     error = simulation.error or ""

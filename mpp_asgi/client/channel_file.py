@@ -1,0 +1,186 @@
+"""Channels in a SQLite file, for payers that end and start again, and for several at once."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mpp_asgi.client.errors import ChannelsUnavailableError
+from mpp_asgi.client.held_channel import LIVE, Flight, Funding, HeldChannel, Place, Status
+from mpp_asgi.client.payments import NonceTrace, TransactionTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from os import PathLike
+
+APPLICATION_ID: Final = 0x4D505043
+"""Marks the file as ours ("MPPC")."""
+
+VERSION: Final = 1
+
+PATIENCE: Final = 10.0
+"""Seconds to wait for another process's step."""
+
+_SCHEMA: Final = (
+    """
+    CREATE TABLE channel (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        place TEXT NOT NULL,
+        live INTEGER NOT NULL,
+        record TEXT NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX one_live_channel_a_place ON channel (place) WHERE live",
+)
+
+
+class ChannelFile:
+    """Channels in the file at ``path``, which is made if it is not there.
+
+    Several processes may use it at once, on a local disk. It holds no secret key; what is in it is
+    worth no money to others, but tells them whom you pay.
+
+    Raises:
+        ChannelsUnavailableError: it cannot be opened, or is another program's.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = Path(path).absolute()
+        self._lock = threading.Lock()
+        with self._trouble():
+            self._path.touch(mode=0o600, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self._path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            self._set_up()
+
+    def __repr__(self) -> str:
+        return f"ChannelFile({str(self._path)!r})"
+
+    def close(self) -> None:
+        """Let go of the file. It is not usable after that."""
+        with self._lock:
+            self._connection.close()
+
+    def add(self, channel: HeldChannel) -> bool:
+        with self._step() as connection:
+            added = connection.execute(
+                "INSERT OR IGNORE INTO channel (id, place, live, record) VALUES (?, ?, ?, ?)",
+                (channel.id, _key(channel.place), channel.status in LIVE, written(channel)),
+            )
+            return added.rowcount == 1
+
+    def get(self, channel: str) -> HeldChannel | None:
+        with self._step() as connection:
+            return _one(connection.execute("SELECT record FROM channel WHERE id = ?", (channel,)))
+
+    def live(self, place: Place) -> HeldChannel | None:
+        with self._step() as connection:
+            return _one(
+                connection.execute(
+                    "SELECT record FROM channel WHERE live AND place = ?", (_key(place),)
+                )
+            )
+
+    def all(self) -> Sequence[HeldChannel]:
+        with self._step() as connection:
+            found = connection.execute("SELECT record FROM channel ORDER BY number").fetchall()
+        return tuple(read(record) for (record,) in found)
+
+    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+        with self._step() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                found = _one(
+                    connection.execute("SELECT record FROM channel WHERE id = ?", (channel,))
+                )
+                if found is None:
+                    raise KeyError(channel)
+                changed = change(found)
+                if changed != found:
+                    connection.execute(
+                        "UPDATE channel SET live = ?, record = ? WHERE id = ?",
+                        (changed.status in LIVE, written(changed), channel),
+                    )
+            return changed
+
+    @contextmanager
+    def _step(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._trouble():
+            yield self._connection
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise ChannelsUnavailableError(
+                f"Nothing was paid, because the file of channels {self._path} cannot be used "
+                f"({error})."
+            ) from error
+
+    def _set_up(self) -> None:
+        connection = self._connection
+        # A voucher is sent when the disk has it: one that was forgotten would be signed twice.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if (application, version, tables) == (0, 0, 0):
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            elif (application, version) != (APPLICATION_ID, VERSION):
+                raise ChannelsUnavailableError(
+                    f"{self._path} is not a file of channels that this version can read."
+                )
+        # Faster, but no more than that: whoever opens the file at the same moment may keep it from
+        # being switched over now.
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _one(found: sqlite3.Cursor) -> HeldChannel | None:
+    row = found.fetchone()
+    return None if row is None else read(row[0])
+
+
+def _key(place: Place) -> str:
+    return json.dumps([place.payer, place.network, place.origin, place.recipient, place.token])
+
+
+# --- records as text ------------------------------------------------------------------------------
+
+
+def written(channel: HeldChannel) -> str:
+    """The channel as JSON."""
+    return json.dumps(asdict(channel))
+
+
+def read(record: str) -> HeldChannel:
+    """The channel that `written` wrote."""
+    values: dict[str, Any] = json.loads(record)
+    funding = values.pop("funding")
+    return HeldChannel(
+        place=Place(**values.pop("place")),
+        status=Status(values.pop("status")),
+        flights=tuple(Flight(**each) for each in values.pop("flights")),
+        funding=None if funding is None else _funding(funding),
+        **values,
+    )
+
+
+def _funding(values: dict[str, Any]) -> Funding:
+    trace = values.pop("trace")
+    kind = TransactionTrace if "hash" in trace else NonceTrace
+    return Funding(trace=kind(**trace), **values)

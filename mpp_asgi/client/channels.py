@@ -1,0 +1,92 @@
+"""Where a payer's channels are kept: in memory, or in a file that several processes share."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from mpp_asgi.client.held_channel import LIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mpp_asgi.client.held_channel import HeldChannel, Place
+
+
+class Channels(Protocol):
+    """Keeps channels. Every method is atomic, and what it did is durable when it returns.
+
+    Raises:
+        ChannelsUnavailableError: from any method; nothing was changed.
+    """
+
+    def add(self, channel: HeldChannel) -> bool:
+        """Keep a new channel, unless a live one is there for its place."""
+        ...
+
+    def get(self, channel: str) -> HeldChannel | None:
+        """The channel with this id."""
+        ...
+
+    def live(self, place: Place) -> HeldChannel | None:
+        """The channel in use for a place, or about to be."""
+        ...
+
+    def all(self) -> Sequence[HeldChannel]:
+        """Every channel, oldest first."""
+        ...
+
+    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+        """Replace a channel by what ``change`` makes of it; nothing else happens to it meanwhile.
+
+        Returns:
+            What is kept now.
+
+        Raises:
+            KeyError: there is no such channel.
+            Exception: whatever ``change`` raises; then nothing was changed.
+        """
+        ...
+
+
+class MemoryChannels:
+    """Channels of one process. When it ends they are forgotten, deposits and all: close them, or
+    use a `ChannelFile`."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, HeldChannel] = {}
+        self._lock = threading.Lock()
+
+    def add(self, channel: HeldChannel) -> bool:
+        with self._lock:
+            if channel.id in self._channels or self._live(channel.place) is not None:
+                return False
+            self._channels[channel.id] = channel
+            return True
+
+    def get(self, channel: str) -> HeldChannel | None:
+        return self._channels.get(channel)
+
+    def live(self, place: Place) -> HeldChannel | None:
+        with self._lock:
+            return self._live(place)
+
+    def all(self) -> Sequence[HeldChannel]:
+        with self._lock:
+            return tuple(self._channels.values())
+
+    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+        with self._lock:
+            changed = change(self._channels[channel])
+            self._channels[channel] = changed
+            return changed
+
+    def _live(self, place: Place) -> HeldChannel | None:
+        return next(
+            (
+                each
+                for each in self._channels.values()
+                if each.place == place and each.status in LIVE
+            ),
+            None,
+        )

@@ -1,0 +1,217 @@
+"""Money into channels: openings, top-ups, and what became of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from mpp_asgi.client.budget import price_tag
+from mpp_asgi.client.errors import (
+    BudgetExceededError,
+    DepositInDoubtError,
+    PaymentNotMadeError,
+    TransferFailedError,
+)
+from mpp_asgi.client.held_channel import HeldChannel, NotUsableError, Status
+from mpp_asgi.client.ledger_truth import Verdict, verdict
+from mpp_asgi.client.payments import PushedTransaction, TransactionTrace
+from mpp_asgi.client.showing import is_busy, refusal
+from mpp_asgi.client.steps import RequestLostError, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpp_asgi.client.conversation import Payer
+    from mpp_asgi.client.held_channel import Funding, Place
+    from mpp_asgi.client.session_offers import SessionOffer
+    from mpp_asgi.client.showing import Showing
+    from mpp_asgi.client.steps import Chores, Steps
+
+LOOK_SECONDS: Final = 0.25
+"""Between two looks at what another request does with a channel."""
+
+
+class NoRideError(Exception):
+    """The request cannot be paid from a channel. Nothing was signed for it."""
+
+    def __init__(self, why: PaymentNotMadeError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+class Deposits:
+    """Those of one request, at one place."""
+
+    def __init__(self, payer: Payer, showing: Showing, place: Place, *, by: str) -> None:
+        self._payer = payer
+        self._sessions = payer.sessions
+        self._showing = showing
+        self._place = place
+        self._by = by
+
+    # --- openings ---------------------------------------------------------------------------------
+
+    def sign_opening(self, offer: SessionOffer, *, worth: bool) -> Chores[HeldChannel | None]:
+        """A channel that is about to be opened by this request; ``None``: another was faster.
+
+        Raises:
+            NoRideError: the deposit is not affordable, or not worth while.
+            PaymentNotMadeError: it would not go through.
+        """
+        deposit = yield from self._sessions.deposit(self._place, offer, worth=worth)
+        if deposit is None:
+            raise NoRideError(
+                BudgetExceededError(
+                    "Not enough may be locked up for a payment channel: "
+                    f"a request costs {price_tag(offer.amount, offer.token)}."
+                )
+            )
+        channel, funding = yield from self._sessions.wallet.open(self._place, offer, deposit)
+        held = HeldChannel(
+            id=channel, place=self._place, waiting_period=offer.waiting_period, funding=funding
+        ).lease(self._by, self._payer.clock())
+        added = yield from self._sessions.do(lambda: self._sessions.channels.add(held))
+        return held if added else None
+
+    def resume_opening(self, held: HeldChannel) -> Chores[HeldChannel | None]:
+        """An opening that is under way: by another request, which is waited for, or by one that
+        has come to nothing. In the latter case it is this request's now, unless the ledger has
+        decided.
+
+        Returns:
+            The channel if its opening is to be shown again, ``None`` if it is to be looked at anew.
+        """
+        while held.status is Status.OPENING:
+            try:
+                held = yield from self._lease(held)
+            except NotUsableError:
+                yield from wait(LOOK_SECONDS)
+                held = yield from self._look(held)
+                continue
+            if (yield from self.decided(held)) is Verdict.OPEN:
+                return held
+            return None
+        return None
+
+    # --- top-ups ----------------------------------------------------------------------------------
+
+    def top_up(self, held: HeldChannel, offer: SessionOffer, required: int) -> Steps[None]:
+        """Put at least so much more into the channel that vouchers of ``required`` are good.
+
+        Raises:
+            NoRideError: that is not affordable.
+            PaymentError: as its subclasses say.
+        """
+        while held.status is Status.OPEN and held.deposit < required:
+            try:
+                held = yield from self._lease(held)
+            except NotUsableError:
+                yield from wait(LOOK_SECONDS)
+            else:
+                with self._leased(held):
+                    yield from self._top_up(held, offer, required)
+            held = yield from self._look(held)
+
+    def _top_up(self, held: HeldChannel, offer: SessionOffer, required: int) -> Steps[None]:
+        if held.funding is None:
+            funding = yield from self._sign_top_up(held, offer, required - held.deposit)
+            held = yield from self._sessions.change(held, lambda each: each.fund(funding))
+        elif (yield from self.decided(held)) is not Verdict.OPEN:
+            return
+        else:
+            funding = held.funding
+        yield from self.push(held)
+        payload = {
+            "channelId": held.id,
+            "additionalDeposit": str(funding.amount),
+            **funding.payload,
+        }
+        try:
+            response = yield from self._showing.show(offer, "topUp", payload, channel=held.id)
+        except RequestLostError as lost:
+            if isinstance(lost.cause, httpx.TransportError) and not lost.never_sent:
+                raise in_doubt(held) from lost.cause
+            raise
+        if response.is_success:
+            yield from self._sessions.change(held, HeldChannel.funded)
+        elif is_busy(response) or response.is_server_error:
+            raise in_doubt(held)
+        elif (found := (yield from self.decided(held))) is not Verdict.PAID:
+            raise refusal(
+                "a top-up",
+                offer,
+                response,
+                paid=False if found is Verdict.VOID else None,
+            )
+
+    def _sign_top_up(self, held: HeldChannel, offer: SessionOffer, least: int) -> Chores[Funding]:
+        amount = yield from self._sessions.deposit(self._place, offer, worth=False, at_least=least)
+        if amount is None:
+            raise NoRideError(
+                BudgetExceededError(
+                    "The payment channel is used up, and not as much as the "
+                    f"{price_tag(least, offer.token)} that it needs may be added."
+                )
+            )
+        return (yield from self._sessions.wallet.top_up(held, offer, amount))
+
+    # --- both -------------------------------------------------------------------------------------
+
+    def push(self, held: HeldChannel) -> Chores[None]:
+        """Submit the funding, where the payer does that itself.
+
+        Raises:
+            TransferFailedError: the ledger refused it.
+            DepositInDoubtError: nobody knows.
+        """
+        funding = held.funding
+        if (
+            funding is None
+            or funding.envelope is None
+            or not isinstance(funding.trace, TransactionTrace)
+        ):
+            return
+        pushed = PushedTransaction(funding.envelope, funding.trace)
+        found = yield from self._payer.wallet.submit(pushed, submitted_before=False)
+        if found is Verdict.VOID:
+            yield from self._sessions.change(held, HeldChannel.unfunded)
+            raise TransferFailedError("Nothing was paid, because the ledger refused the deposit.")
+        if found is Verdict.OPEN:
+            raise in_doubt(held)
+
+    def decided(self, held: HeldChannel) -> Chores[Verdict]:
+        """What the ledger says of the funding, and the channel keeps that."""
+        if held.funding is None:
+            return Verdict.PAID
+        found = yield from verdict(held.funding.trace)
+        if found is Verdict.PAID:
+            yield from self._sessions.change(held, HeldChannel.funded)
+        elif found is Verdict.VOID:
+            yield from self._sessions.change(held, HeldChannel.unfunded)
+        return found
+
+    def _lease(self, held: HeldChannel) -> Chores[HeldChannel]:
+        now = self._payer.clock()
+        return (yield from self._sessions.change(held, lambda each: each.lease(self._by, now)))
+
+    def _look(self, held: HeldChannel) -> Chores[HeldChannel]:
+        return (yield from self._sessions.change(held, lambda each: each))
+
+    @contextmanager
+    def _leased(self, held: HeldChannel) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            # At once and not as a chore: this may be the end of the task.
+            self._sessions.channels.change(held.id, lambda each: each.release(self._by))
+
+
+def in_doubt(held: HeldChannel) -> DepositInDoubtError:
+    """The funding was shown or submitted, and that is all that is known."""
+    return DepositInDoubtError(
+        "It is not known what came of a deposit into a payment channel; "
+        "the next request to the server finds out.",
+        channel=held.id,
+    )
