@@ -5,7 +5,7 @@ Clients say which channel they mean. What that channel is, only the ledger says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stellar_sdk import StrKey
 
@@ -31,6 +31,7 @@ __all__ = [
     "read_channel",
     "read_channels",
     "require_acceptable",
+    "require_terms",
 ]
 
 
@@ -104,19 +105,48 @@ def require_acceptable(
     """
     if facts.wasm_hash not in wasm_hashes:
         raise _refusal("The channel's code is not among what is accepted here.")
-    if facts.recipient != recipient:
-        raise _refusal("The channel pays another recipient.")
-    if facts.token != token:
-        raise _refusal("The channel is of another token.")
-    if facts.waiting_period < min_waiting_period:
-        raise _refusal(f"The channel's waiting period is under {min_waiting_period} ledgers.")
-    if not is_commitment_key(bytes.fromhex(facts.key)):
-        raise _refusal("The channel's commitment key is none that can sign.")
+    require_terms(
+        facts,
+        key=bytes.fromhex(facts.key),
+        token=token,
+        recipient=recipient,
+        min_waiting_period=min_waiting_period,
+    )
     if facts.closes_at is not None:
         raise _refusal(
             "The channel is being closed, or has been; open another.",
             problems.SESSION_CHANNEL_FINALIZED,
         )
+
+
+class Terms(Protocol):
+    """What a channel is made with, and keeps."""
+
+    @property
+    def token(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def waiting_period(self) -> int: ...
+
+
+def require_terms(
+    terms: Terms, *, key: bytes, token: str, recipient: str, min_waiting_period: int
+) -> None:
+    """A channel is on acceptable terms, or would be. ``key`` is its commitment key, the other
+    arguments are as with `require_acceptable`.
+
+    Raises:
+        RefusalError: ``verification-failed``.
+    """
+    if terms.recipient != recipient:
+        raise _refusal("The channel pays another recipient.")
+    if terms.token != token:
+        raise _refusal("The channel is of another token.")
+    if terms.waiting_period < min_waiting_period:
+        raise _refusal(f"The channel's waiting period is under {min_waiting_period} ledgers.")
+    if not is_commitment_key(key):
+        raise _refusal("The channel's commitment key is none that can sign.")
 
 
 def _refusal(detail: str, problem: ProblemType = problems.VERIFICATION_FAILED) -> RefusalError:

@@ -32,6 +32,11 @@ class NotAChannelError(Exception):
     """There is no channel at an address: no contract, or one of another shape. The text is a
     sentence for people."""
 
+    def __init__(self, detail: str, *, ledger: int | None = None) -> None:
+        super().__init__(detail)
+        self.ledger = ledger
+        """The ledger that says so; ``None``: it is no address, so none was asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelFacts:
@@ -165,13 +170,15 @@ def _facts(
 ) -> ChannelFacts | NotAChannelError:
     found = values.get(keys.instance)
     if found is None:
-        return NotAChannelError("The ledger has no such channel.")
+        return NotAChannelError("The ledger has no such channel.", ledger=ledger)
     instance = found.instance
     if instance is None:
         raise ValueError("not an instance")
     wasm_hash = instance.executable.wasm_hash
     if wasm_hash is None:
-        return NotAChannelError("The contract at this address is a token, not a channel.")
+        return NotAChannelError(
+            "The contract at this address is a token, not a channel.", ledger=ledger
+        )
     try:
         terms = _Terms(instance)
         token = terms.address("Token")
@@ -189,7 +196,9 @@ def _facts(
             ledger=ledger,
         )
     except _AnotherShapeError:
-        return NotAChannelError("The contract at this address is not a payment channel.")
+        return NotAChannelError(
+            "The contract at this address is not a payment channel.", ledger=ledger
+        )
 
 
 class _AnotherShapeError(Exception):

@@ -46,15 +46,23 @@ class ShownPayment:
         Raises:
             RefusalError: it has not the shape of a stellar/charge payload.
         """
-        payload = credential.payload
+        return cls.in_payload(credential.payload, credential.source)
+
+    @classmethod
+    def in_payload(cls, payload: Mapping[str, Any], source: str | None) -> ShownPayment:
+        """Read those fields of a payload that show a transaction.
+
+        Raises:
+            RefusalError: they have not the shape.
+        """
         kind = payload.get("type")
         if kind == TRANSACTION:
-            return cls(kind, _text(payload, "transaction"), None, credential.source)
+            return cls(kind, _text(payload, "transaction"), None, source)
         if kind == SIGNED_HASH:
             signature = bytes.fromhex(_hex(payload, "sourceSignature", 128))
-            return cls(kind, _hex(payload, "hash", 64), signature, credential.source)
+            return cls(kind, _hex(payload, "hash", 64), signature, source)
         if kind == HASH:
-            return cls(kind, _hex(payload, "hash", 64), None, credential.source)
+            return cls(kind, _hex(payload, "hash", 64), None, source)
         raise _malformed("type must be 'transaction' or 'signedHash'.")
 
 

@@ -40,11 +40,7 @@ def require_transfer(inspected: InspectedTransfer, terms: Terms, source: str | N
     Raises:
         RefusalError: it is not.
     """
-    _require(not inspected.fee_bump, "The transaction must not be a fee bump.")
-    _require(len(inspected.operations) == 1, "The transaction must have exactly one operation.")
-    _require(
-        inspected.operations[0] == _INVOKE, "The operation must be of type invokeHostFunction."
-    )
+    require_one_invocation(inspected)
     transfer = inspected.transfer
     if transfer is None:
         raise _failed(f"The operation must be a token transfer, but {inspected.no_transfer}.")
@@ -59,12 +55,29 @@ def require_transfer(inspected: InspectedTransfer, terms: Terms, source: str | N
     return transfer
 
 
-def require_sponsorable(inspected: InspectedTransfer, sponsors: Collection[str]) -> None:
-    """A sponsor may put its name under the operation: nothing in it is the sponsor's.
+def require_one_invocation(inspected: InspectedTransfer) -> None:
+    """The transaction asks the network for one thing, and that is to run a contract.
+
+    Raises:
+        RefusalError: it does not.
+    """
+    _require(not inspected.fee_bump, "The transaction must not be a fee bump.")
+    _require(len(inspected.operations) == 1, "The transaction must have exactly one operation.")
+    _require(
+        inspected.operations[0] == _INVOKE, "The operation must be of type invokeHostFunction."
+    )
+
+
+def require_sponsorable(
+    inspected: InspectedTransfer, sponsors: Collection[str], *, payer: str
+) -> None:
+    """A sponsor may put its name under the operation: nothing in it is the sponsor's, and all that
+    it takes is the payer's leave. What that leave is for is still to be checked.
 
     Args:
-        inspected: a transaction that passed `require_transfer`.
+        inspected: a transaction that passed `require_one_invocation`.
         sponsors: every address of ours that signs or pays for transactions.
+        payer: whose money the operation moves.
 
     Raises:
         RefusalError: it may not.
@@ -74,9 +87,7 @@ def require_sponsorable(inspected: InspectedTransfer, sponsors: Collection[str])
         "The source of a sponsored transaction must be the all-zeros account.",
     )
     _require(inspected.operation_source is None, "The operation must not have a source.")
-    transfer = inspected.transfer
-    sender = transfer.sender if transfer is not None else None
-    _require(sender not in sponsors, "The transfer must not be from the server.")
+    _require(payer not in sponsors, "The transfer must not be from the server.")
     _require(bool(inspected.authorizations), "The transfer must be authorized by its sender.")
     for entry in inspected.authorizations:
         _require(
@@ -84,13 +95,22 @@ def require_sponsorable(inspected: InspectedTransfer, sponsors: Collection[str])
             "Authorization entries must be of type sorobanCredentialsAddress.",
         )
         _require(entry.address not in sponsors, "The server must not be asked to authorize.")
-        _require(entry.address == sender, "Only the sender's authorization is needed.")
+        _require(entry.address == payer, "Only the sender's authorization is needed.")
         _require(entry.signed, "The authorization entry is not signed.")
+    _require(len(inspected.authorizations) == 1, "One authorization entry is needed.")
+
+
+def require_transfer_alone_allowed(inspected: InspectedTransfer) -> None:
+    """The leave that is given is for the transfer.
+
+    Raises:
+        RefusalError: it is for something else as well.
+    """
+    for entry in inspected.authorizations:
         _require(
             entry.authorizes_operation and entry.sub_invocations == 0,
-            "The authorization entry must be for the transfer and nothing else.",
+            "Authorization entries must be for the transfer and nothing else.",
         )
-    _require(len(inspected.authorizations) == 1, "One authorization entry is needed.")
 
 
 def require_timely_authorization(
@@ -137,24 +157,20 @@ def require_self_paid(inspected: InspectedTransfer, *, expires: int, now: float)
         (inspected.min_time or 0) <= now and not inspected.other_preconditions,
         "The transaction must be good now: no minTime ahead, and no other preconditions.",
     )
-    for entry in inspected.authorizations:
-        _require(
-            entry.authorizes_operation and entry.sub_invocations == 0,
-            "Authorization entries must be for the transfer and nothing else.",
-        )
 
 
-def require_no_name(inspected: InspectedTransfer, addresses: Collection[str]) -> None:
-    """None of our addresses is a source, the sender or an authorizer.
+def require_no_name(
+    inspected: InspectedTransfer, addresses: Collection[str], *, payer: str
+) -> None:
+    """None of our addresses is a source, an authorizer or the one whose money moves.
 
     Raises:
         RefusalError: one is.
     """
-    transfer = inspected.transfer
     named = {
         inspected.source,
         inspected.operation_source,
-        transfer.sender if transfer is not None else None,
+        payer,
         *(entry.address for entry in inspected.authorizations),
     }
     _require(named.isdisjoint(addresses), "The transaction must not involve the server's accounts.")

@@ -38,7 +38,10 @@ class SponsoredAdmission(ChargeAdmission):
                 )
             )
         self._inspected, self._transfer = self._inspect(self._shown.value)
-        policy.require_sponsorable(self._inspected, counter.own_addresses)
+        policy.require_sponsorable(
+            self._inspected, counter.own_addresses, payer=self._transfer.sender
+        )
+        policy.require_transfer_alone_allowed(self._inspected)
         nonce = self._inspected.authorizations[0].nonce
         return (f"auth:{counter.network.name}:{self._transfer.sender}:{nonce}",)
 
@@ -102,7 +105,8 @@ class PullAdmission(ChargeAdmission):
         counter = self._counter
         self._inspected, self._transfer = self._inspect(self._shown.value)
         policy.require_self_paid(self._inspected, expires=self._quote.expires, now=counter.clock())
-        policy.require_no_name(self._inspected, counter.own_addresses)
+        policy.require_transfer_alone_allowed(self._inspected)
+        policy.require_no_name(self._inspected, counter.own_addresses, payer=self._transfer.sender)
         return ()
 
     async def _check(self) -> None:

@@ -12,7 +12,7 @@ from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
 from mpp_asgi.stellar.admissions import ChargeAdmission
 from mpp_asgi.stellar.payload import SIGNED_HASH
-from mpp_asgi.stellar.rpc import get_transaction
+from mpp_asgi.stellar.shown_hash import find_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 PUSH_SECONDS: Final = 24 * 3600
 """How old a transaction may be that is shown as payment; less than its record is kept."""
-PUSH_PATIENCE_SECONDS: Final = 12
-"""How long to wait for a node to catch up with the moment at which a payment was shown."""
 
 
 class PushAdmission(ChargeAdmission):
@@ -40,7 +38,7 @@ class PushAdmission(ChargeAdmission):
         return ()
 
     async def _check(self) -> None:
-        status = await self._find_transaction()
+        status = await find_transaction(self._counter, self._shown.value)
         transfer = self._require_paid(status)
         self._require_in_time(status)
         await self._claim((f"tx:{self._shown.value}",))
@@ -65,30 +63,6 @@ class PushAdmission(ChargeAdmission):
                 )
             ) from None
 
-    async def _find_transaction(self) -> TransactionStatus:
-        """The transaction as the ledger has it, failed or not.
-
-        Raises:
-            RefusalError: the ledger did not have it when it was shown.
-            FaultError: the node does not know yet what the ledger had by then.
-        """
-        clock = self._counter.clock
-        shown_at = clock()
-        while True:
-            status = await self._counter.ledger.ask(get_transaction(self._shown.value))
-            if status.status != "NOT_FOUND":
-                return status
-            if status.latest_ledger_close_time > shown_at:
-                raise RefusalError(
-                    problems.VERIFICATION_FAILED.because(
-                        "The transaction is not on the ledger. If it was just submitted, show the "
-                        "same credential again; do not pay again."
-                    )
-                )
-            if clock() - shown_at >= PUSH_PATIENCE_SECONDS:
-                raise FaultError("The payment network is behind; the payment is not seen yet.")
-            await self._counter.sleep(0.5)
-
     def _require_paid(self, status: TransactionStatus) -> Transfer:
         if status.status != "SUCCESS":
             raise RefusalError(
@@ -97,7 +71,7 @@ class PushAdmission(ChargeAdmission):
         inspected, transfer = self._inspect(status.envelope_xdr or "")
         if inspected.hash != self._shown.value:
             raise FaultError("The payment network gave a senseless answer.")
-        policy.require_no_name(inspected, self._counter.own_addresses)
+        policy.require_no_name(inspected, self._counter.own_addresses, payer=transfer.sender)
         return transfer
 
     def _require_in_time(self, status: TransactionStatus) -> None:
