@@ -1,0 +1,178 @@
+"""Following channels: what the ledger says of those on record, and keeping the records right.
+
+A hundred channels are read with one call to the node, and only what has changed is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mpp_asgi.intents import FaultError
+from mpp_asgi.stellar.cashier import is_over
+from mpp_asgi.stellar.channel import read_channels
+from mpp_asgi.stellar.channel_facts import channels_a_call
+from mpp_asgi.stellar.settlement import is_payable
+from mpp_asgi.stores.channels import ChannelStatus
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Sequence,
+    )
+
+    from mpp_asgi.stellar.cashier import Cashier
+    from mpp_asgi.stellar.channel import ChannelFacts
+    from mpp_asgi.stellar.ledger import Ledger
+    from mpp_asgi.stores.channels import Channel, ChannelStore
+
+log = logging.getLogger("mpp_asgi.guardian")
+
+PAGE: Final = 500
+"""Channels that are read from the store at a time."""
+PAUSE_SECONDS: Final = 0.2
+"""Between two calls of a sweep, which makes five a second at most."""
+MOST_FAULTS: Final = 3
+"""Calls in a row that may fail before the node counts as out of reach."""
+
+FOLLOWED: Final = frozenset({ChannelStatus.OPEN, ChannelStatus.CLOSING})
+
+
+class Seen(NamedTuple):
+    """A channel on record, and what was seen of it."""
+
+    before: Channel
+    """As it was on record."""
+    channel: Channel
+    """As it is on record now."""
+    ledger: int | None
+    """The ledger it was read from; ``None``: it could not be read."""
+
+
+async def on_record(
+    store: ChannelStore, statuses: Collection[ChannelStatus] = tuple(ChannelStatus)
+) -> AsyncIterator[Channel]:
+    """Every channel of these statuses, by id.
+
+    Raises:
+        StoreUnavailableError: the store fails.
+    """
+    after = ""
+    while page := await store.channels(after=after, limit=PAGE, statuses=statuses):
+        for channel in page:
+            yield channel
+        after = page[-1].id
+
+
+class ChannelWatch:
+    """Reads channels for whoever guards them.
+
+    Args:
+        store: where the records are.
+        ledger: whom to ask.
+        cashier: writes down what was read.
+        sleep: as `asyncio.sleep`.
+    """
+
+    def __init__(
+        self,
+        store: ChannelStore,
+        ledger: Ledger,
+        cashier: Cashier,
+        *,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._cashier = cashier
+        self._sleep = sleep
+        self._faults = 0
+        self.calls = 0
+        """How often the node was asked so far."""
+        self.missing = 0
+        """How often it did not know a channel on record: after months without use a ledger puts
+        channels away, with all that is in them, until somebody restores them."""
+
+    async def sweep(self, *, closed_too: bool) -> AsyncGenerator[Sequence[Seen]]:
+        """Look at every channel that is not closed, a call's worth at a time.
+
+        Costs ⌈n / 100⌉ calls for each token with n channels.
+
+        Args:
+            closed_too: also at those that are closed and still have money for us in them.
+
+        Raises:
+            FaultError: the node is out of reach.
+            StoreUnavailableError: the store fails.
+        """
+        waiting: dict[str, list[Channel]] = {}
+        async for channel in on_record(
+            self._store, tuple(ChannelStatus) if closed_too else FOLLOWED
+        ):
+            if channel.status is ChannelStatus.CLOSED and not is_payable(channel):
+                continue
+            batch = waiting.setdefault(channel.token, [])
+            batch.append(channel)
+            if len(batch) == channels_a_call((channel.token,)):
+                yield await self._look(waiting.pop(channel.token))
+                await self._sleep(PAUSE_SECONDS)
+        for batch in waiting.values():
+            yield await self._look(batch)
+
+    async def look(self, channels: Iterable[Channel]) -> Sequence[Seen]:
+        """Look at some channels.
+
+        Raises:
+            FaultError, StoreUnavailableError: as `sweep`.
+        """
+        by_token: dict[str, list[Channel]] = {}
+        for channel in channels:
+            by_token.setdefault(channel.token, []).append(channel)
+        seen: list[Seen] = []
+        for token, some in by_token.items():
+            a_call = channels_a_call((token,))
+            for start in range(0, len(some), a_call):
+                seen += await self._look(some[start : start + a_call])
+        return seen
+
+    async def _look(self, batch: Sequence[Channel]) -> Sequence[Seen]:
+        """Look at channels of one token, with one call."""
+        self.calls += 1
+        try:
+            facts = await read_channels(
+                self._ledger, [channel.id for channel in batch], (batch[0].token,)
+            )
+        except FaultError as error:
+            self._faults += 1
+            if self._faults >= MOST_FAULTS:
+                raise
+            # One that makes no sense to us must not hide the others.
+            log.warning("%d channels from %s on unread: %s", len(batch), batch[0].id, error)
+            return [Seen(channel, channel, None) for channel in batch]
+        self._faults = 0
+        found = [(channel, facts[channel.id]) for channel in batch]
+        seen = [await self._keep(channel, each) for channel, each in found if each is not None]
+        self.missing += len(found) - len(seen)
+        return seen
+
+    async def _keep(self, channel: Channel, facts: ChannelFacts) -> Seen:
+        if not _is_news(channel, facts):
+            return Seen(channel, channel, facts.ledger)
+        kept = await self._cashier.note(channel, facts)
+        return Seen(channel, kept or channel, facts.ledger)
+
+
+def _is_news(channel: Channel, facts: ChannelFacts) -> bool:
+    """Whether there is anything to write, beyond that a younger ledger says the same."""
+    was_over = channel.status is ChannelStatus.CLOSED
+    return (facts.deposited, facts.withdrawn, facts.closes_at, is_over(channel, facts)) != (
+        channel.deposited,
+        channel.settled,
+        channel.closes_at,
+        was_over,
+    )
