@@ -38,20 +38,37 @@ CHANNEL = Channel(
     waiting_period=100,
     deposited=DEPOSITED,
     settled=0,
-    seen_ledger=50,
+    seen_ledger=0,
     opened_at=0,
 )
 
 
 async def race(store: SqliteStore, owner: str) -> None:
-    """Print what was granted and kept, how many units, and the highest voucher accepted."""
+    """Print what was granted and kept, how many units, the highest voucher accepted, and the last
+    ledger that was seen: facts of any ledger come in any order."""
     chance = random.Random(owner)
-    await store.add_channel(CHANNEL)
+    await store.add_channel(CHANNEL._replace(accepted=100, signature="s100"))
     granted: list[int] = []
-    accepted = [0]
+    accepted = [100]
+    ledgers = [CHANNEL.seen_ledger]
+
+    async def observe() -> None:
+        ledger = chance.randrange(40, 1000)
+        ledgers.append(ledger)
+        await store.observe(
+            CHANNEL.id,
+            ledger=ledger,
+            deposited=DEPOSITED + ledger,
+            settled=ledger // 10,
+            closes_at=None,
+            closed=False,
+            now=1,
+        )
 
     async def client() -> None:
         for _ in range(REQUESTS):
+            if chance.random() < 0.3:
+                await observe()
             kept = await store.channel(CHANNEL.id)
             amount = kept.accepted + chance.choice([0, 0, 1, 3, 2**65])
             cost = chance.randrange(8)
@@ -73,7 +90,12 @@ async def race(store: SqliteStore, owner: str) -> None:
                     granted.append(cost)
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    said = {"granted": sum(granted), "units": len(granted), "accepted": max(accepted)}
+    said = {
+        "granted": sum(granted),
+        "units": len(granted),
+        "accepted": max(accepted),
+        "ledger": max(ledgers),
+    }
     print(json.dumps(said))
 
 

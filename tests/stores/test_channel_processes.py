@@ -38,6 +38,10 @@ async def test_four_processes_spend_every_unit_once_and_lose_no_voucher(file):
     assert channel.accepted == max(result["accepted"] for result in results)
     assert channel.signature == f"s{channel.accepted}"
     assert channel.spent <= channel.accepted <= channel.deposited
+    assert channel.settled <= channel.accepted
+    ledger = max(result["ledger"] for result in results)
+    facts = (channel.seen_ledger, channel.deposited, channel.settled)
+    assert facts == (ledger, 2**70 + ledger, ledger // 10)
     assert racing.intact(file)
 
 
