@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -453,23 +452,3 @@ async def test_no_channels_cost_nothing(harbour: Harbour, process: Process) -> N
 
     assert report is not None
     assert report.calls == sum(harbour.node.calls.values()) == 0
-
-
-# Several processes
-
-
-async def test_one_of_several_processes_works(tmp_path: Path) -> None:
-    harbour = make_harbour(tmp_path / "records.db")
-    async with AsyncExitStack() as all_of_them:
-        processes = [
-            await all_of_them.enter_async_context(harbour.process(SettlementPolicy(amount=1)))
-            for _ in range(3)
-        ]
-        channel = await harbour.opened(processes[0].store)
-        await harbour.spend(processes[1].store, channel, 30)
-
-        reports = [await each.guardian.round() for each in processes]
-
-        assert [report is not None for report in reports] == [True, False, False]
-        assert harbour.node.calls["sendTransaction"] == 1
-        assert harbour.earned() == 30

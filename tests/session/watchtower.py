@@ -108,6 +108,7 @@ class Harbour:
         *,
         around: Callable[[Store], Any] = lambda store: store,
         sleep: Callable[[float], Any] | None = None,
+        interval: float = INTERVAL,
     ) -> AsyncIterator[Process]:
         """A new one. Its guardian works when the test says so."""
         self._processes += 1
@@ -135,7 +136,7 @@ class Harbour:
             ledger,
             cashier,
             policy=policy or SettlementPolicy(),
-            interval_seconds=INTERVAL,
+            interval_seconds=interval,
             owner=owner,
             clock=self.now,
             sleep=rest,
