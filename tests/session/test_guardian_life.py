@@ -2,26 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 
 from mpp_asgi.stellar import clockwork, guardian
 from mpp_asgi.stellar.clockwork import Clockwork
 from mpp_asgi.stellar.settlement import SettlementPolicy
-from tests.session.watchtower import Harbour, Process, make_harbour
+from tests.session.watchtower import Harbour, Process, make_harbour, until
 
 
 @pytest.fixture
 def harbour() -> Harbour:
     return make_harbour()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let others work until something is so."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def served(harbour: Harbour, process: Process, *costs: int) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from mpp_asgi.stellar.guardian import LEASE, LEASE_SECONDS
 from mpp_asgi.stellar.settlement import SettlementPolicy
-from tests.session.watchtower import INTERVAL, Harbour, Process, make_harbour
+from tests.session.watchtower import INTERVAL, Harbour, Process, make_harbour, until
 
 
 @pytest.fixture
@@ -62,8 +62,7 @@ async def test_it_is_harmless_if_two_of_them_work(harbour: Harbour) -> None:
         since = harbour.ledger
 
         work = asyncio.create_task(first.guardian.round())
-        while not harbour.node.calls["sendTransaction"]:
-            await asyncio.sleep(0)
+        await until(lambda: harbour.node.calls["sendTransaction"] > 0)
         await first.store.release_lease(LEASE, owner="process 1")
         await asyncio.gather(work, second.guardian.round())
         for process in (first, second, second):

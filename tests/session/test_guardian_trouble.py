@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from mpp_asgi.stellar.settlement import SettlementPolicy
 from mpp_asgi.stores.channels import Channel
 from mpp_asgi.stores.contract import StoreUnavailableError
 from tests.methods.stores import FailingStore
-from tests.session.watchtower import WAITING_PERIOD, Harbour, Process, make_harbour
+from tests.session.watchtower import WAITING_PERIOD, Harbour, Process, make_harbour, until
 
 READING = "getLedgerEntries"
 SENDING = "sendTransaction"
@@ -143,7 +145,7 @@ async def test_a_settlement_that_fails_is_tried_again_until_it_is_through(
             tries.append(harbour.now() - began)
         await harbour.sleep(1)
 
-    pauses = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
     assert pauses[:3] == [5, 10, 20]
     assert max(pauses) <= (WAITING_PERIOD * LEDGER_SECONDS) / TRIES_LEFT + 1
     assert harbour.earned() == 0
@@ -243,10 +245,8 @@ async def test_a_store_that_fails_anywhere_costs_nothing_but_time(
         since = harbour.ledger
         failing[0].calls.clear()
         failing[0].fail_at = range(call, call + 1)
-        try:
+        with suppress(StoreUnavailableError):
             await process.guardian.round()
-        except StoreUnavailableError:
-            pass
         assert len(failing[0].calls) > call
 
         for _ in range(3):
@@ -272,9 +272,7 @@ async def test_a_guardian_at_work_outlives_a_store_that_is_down(harbour: Harbour
         failing[0].fail_at = range(len(failing[0].calls), 10**9)
         asked = len(failing[0].calls)
         process.guardian.start()
-        async with asyncio.timeout(10):
-            while len(failing[0].calls) == asked:
-                await asyncio.sleep(0)
+        await until(lambda: len(failing[0].calls) > asked)
         failing[0].fail_at = range(0)
         async with asyncio.timeout(10):
             while harbour.earned() == 0:

@@ -36,7 +36,24 @@ if TYPE_CHECKING:
 LEDGER_SECONDS = 5.0
 INTERVAL = 60
 
-__all__ = ["DEPOSIT", "INTERVAL", "LEDGER_SECONDS", "WAITING_PERIOD", "Harbour", "Node", "Process"]
+__all__ = [
+    "DEPOSIT",
+    "INTERVAL",
+    "LEDGER_SECONDS",
+    "WAITING_PERIOD",
+    "Harbour",
+    "Node",
+    "Process",
+    "make_harbour",
+    "until",
+]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others work until something is so."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 # what it waits for cannot tell
+            await asyncio.sleep(0)
 
 
 class Node:
