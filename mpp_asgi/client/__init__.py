@@ -2,8 +2,13 @@
 
 from mpp_asgi.client.answers import payment_receipt
 from mpp_asgi.client.auth import PaymentAuth
+from mpp_asgi.client.channel_file import ChannelFile
+from mpp_asgi.client.channels import Channels, MemoryChannels
 from mpp_asgi.client.errors import (
     BudgetExceededError,
+    ChannelDisputedError,
+    ChannelsUnavailableError,
+    DepositInDoubtError,
     LedgerUnavailableError,
     PaymentError,
     PaymentNotMadeError,
@@ -13,13 +18,21 @@ from mpp_asgi.client.errors import (
     UnacceptableOfferError,
     UnsafeConnectionError,
 )
+from mpp_asgi.client.held_channel import HeldChannel, Status
 from mpp_asgi.client.payments import PaidRequest, SignedPayment
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import SessionPolicy
 
 __all__ = [
     "BudgetExceededError",
+    "ChannelDisputedError",
+    "ChannelFile",
+    "Channels",
+    "ChannelsUnavailableError",
+    "DepositInDoubtError",
+    "HeldChannel",
     "LedgerUnavailableError",
+    "MemoryChannels",
     "PaidRequest",
     "Patience",
     "PaymentAuth",
@@ -29,6 +42,7 @@ __all__ = [
     "PaymentRefusedError",
     "SessionPolicy",
     "SignedPayment",
+    "Status",
     "TransferFailedError",
     "UnacceptableOfferError",
     "UnsafeConnectionError",

@@ -19,14 +19,15 @@ from mpp_asgi.client.channel_wallet import ChannelWallet
 from mpp_asgi.client.channels import Channels, MemoryChannels
 from mpp_asgi.client.connection import origins_from
 from mpp_asgi.client.conversation import Payer
+from mpp_asgi.client.errand import acarry_out, carry_out
 from mpp_asgi.client.flow import AsyncFlow, SyncFlow
 from mpp_asgi.client.hands import AsyncHands, SyncHands
+from mpp_asgi.client.leaving import Leaving
 from mpp_asgi.client.node import Node
 from mpp_asgi.client.offers import Mode, Rules
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
 from mpp_asgi.client.sessions import Sessions
-from mpp_asgi.client.steps import Run
 from mpp_asgi.client.wallet import Wallet
 from mpp_asgi.stellar.network import TESTNET, network_named
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
     from decimal import Decimal
 
+    from mpp_asgi.client.held_channel import HeldChannel
     from mpp_asgi.client.payments import PaidRequest, SignedPayment
     from mpp_asgi.protocol import Receipt
     from mpp_asgi.stellar.network import Token
@@ -248,26 +250,91 @@ class PaymentAuth(httpx.Auth):
         self._book.forget(payment)
 
     def reconcile(self) -> None:
-        """Ask the ledger about every payment in doubt, and give back what it declares void."""
-        run = Run(self._payer.reconcile())
-        hands = self._hands()
-        try:
-            run.send(None)
-            while (step := run.step) is not None:
-                hands.carry_out(run, step)
-        finally:
-            hands.close()
+        """Ask the ledger about every payment and deposit in doubt, and give back what it declares
+        void."""
+        carry_out(self._payer.reconcile(), self._hands())
 
     async def areconcile(self) -> None:
         """`reconcile` in an event loop."""
-        run = Run(self._payer.reconcile())
-        hands = self._async_hands()
-        try:
-            run.send(None)
-            while (step := run.step) is not None:
-                await hands.carry_out(run, step)
-        finally:
-            await hands.close()
+        await acarry_out(self._payer.reconcile(), self._async_hands())
+
+    # --- channels ---------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> tuple[HeldChannel, ...]:
+        """The payment channels of this payer, closed ones, too; oldest first."""
+        rules = self._payer.rules
+        return tuple(
+            each
+            for each in self._payer.sessions.channels.all()
+            if (each.place.payer, each.place.network) == (rules.payer, rules.network.name)
+        )
+
+    def close_sessions(
+        self, client: httpx.Client | None = None, *, channel: str | None = None
+    ) -> tuple[HeldChannel, ...]:
+        """Have the servers close all channels, or that one: each is paid what is owed to it, and
+        the rest of the deposit comes back at once.
+
+        Args:
+            client: what to reach the servers through; by default one of its own.
+            channel: the only one to close (``C…``).
+
+        Returns:
+            The channels closed; ``owed`` is what was paid from each in all, in base units.
+
+        Raises:
+            PaymentError: one could not be closed; the others were, as far as possible. Where the
+                server is gone, `close_start` and `refund` do without it.
+            ValueError: there is no such channel.
+        """
+        return carry_out(self._leaving.close(channel), self._hands(), client)
+
+    async def aclose_sessions(
+        self, client: httpx.AsyncClient | None = None, *, channel: str | None = None
+    ) -> tuple[HeldChannel, ...]:
+        """`close_sessions` in an event loop."""
+        return await acarry_out(self._leaving.close(channel), self._async_hands(), client)
+
+    def close_start(self, channel: str) -> int:
+        """Announce on the ledger, without the server, that the rest of a deposit is going to be
+        taken back. The payer pays the network fee.
+
+        Returns:
+            The ledger from which on `refund` does that. Until then the server can take what was
+            signed, and should.
+
+        Raises:
+            PaymentNotMadeError: it cannot be; nothing happened.
+            DepositInDoubtError: nobody knows whether it happened; do it again.
+            ValueError: there is no such channel.
+        """
+        return carry_out(self._leaving.close_start(channel), self._hands())
+
+    async def aclose_start(self, channel: str) -> int:
+        """`close_start` in an event loop."""
+        return await acarry_out(self._leaving.close_start(channel), self._async_hands())
+
+    def refund(self, channel: str) -> HeldChannel:
+        """Take back the rest of a deposit, without the server.
+
+        Returns:
+            The channel, closed; ``owed`` is what was paid from it in all, in base units.
+
+        Raises:
+            PaymentNotMadeError: it is too early; nothing happened.
+            DepositInDoubtError: nobody knows whether it happened; do it again.
+            ValueError: there is no such channel.
+        """
+        return carry_out(self._leaving.refund(channel), self._hands())
+
+    async def arefund(self, channel: str) -> HeldChannel:
+        """`refund` in an event loop."""
+        return await acarry_out(self._leaving.refund(channel), self._async_hands())
+
+    @property
+    def _leaving(self) -> Leaving:
+        return Leaving(self._payer)
 
     # --- httpx ------------------------------------------------------------------------------------
 

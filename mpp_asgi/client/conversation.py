@@ -26,6 +26,7 @@ from mpp_asgi.client.errors import (
     UnsafeConnectionError,
 )
 from mpp_asgi.client.held_channel import Place
+from mpp_asgi.client.leaving import Leaving
 from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.offers import INTENT, METHOD, Asked, Offer, Rules, acceptable_offers
 from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
@@ -134,6 +135,8 @@ class Payer:
             elif found is Verdict.VOID:
                 owed.reservation.give_back()
                 self.book.forget(owed.payment)
+        if self.sessions.wanted:
+            yield from Leaving(self).reconcile()
 
 
 class _Conversation:

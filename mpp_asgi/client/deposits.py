@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.held_channel import Funding, Place
     from mpp_asgi.client.session_offers import SessionOffer
+    from mpp_asgi.client.sessions import Sessions
     from mpp_asgi.client.showing import Showing
     from mpp_asgi.client.steps import Chores, Steps
 
@@ -90,7 +91,7 @@ class Deposits:
                 yield from wait(LOOK_SECONDS)
                 held = yield from self._look(held)
                 continue
-            if (yield from self.decided(held)) is Verdict.OPEN:
+            if (yield from decided(self._sessions, held)) is Verdict.OPEN:
                 return held
             return None
         return None
@@ -118,7 +119,7 @@ class Deposits:
         if held.funding is None:
             funding = yield from self._sign_top_up(held, offer, required - held.deposit)
             held = yield from self._sessions.change(held, lambda each: each.fund(funding))
-        elif (yield from self.decided(held)) is not Verdict.OPEN:
+        elif (yield from decided(self._sessions, held)) is not Verdict.OPEN:
             return
         else:
             funding = held.funding
@@ -138,7 +139,7 @@ class Deposits:
             yield from self._sessions.change(held, HeldChannel.funded)
         elif is_busy(response) or response.is_server_error:
             raise in_doubt(held)
-        elif (found := (yield from self.decided(held))) is not Verdict.PAID:
+        elif (found := (yield from decided(self._sessions, held))) is not Verdict.PAID:
             raise refusal(
                 "a top-up",
                 offer,
@@ -181,17 +182,6 @@ class Deposits:
         if found is Verdict.OPEN:
             raise in_doubt(held)
 
-    def decided(self, held: HeldChannel) -> Chores[Verdict]:
-        """What the ledger says of the funding, and the channel keeps that."""
-        if held.funding is None:
-            return Verdict.PAID
-        found = yield from verdict(held.funding.trace)
-        if found is Verdict.PAID:
-            yield from self._sessions.change(held, HeldChannel.funded)
-        elif found is Verdict.VOID:
-            yield from self._sessions.change(held, HeldChannel.unfunded)
-        return found
-
     def _lease(self, held: HeldChannel) -> Chores[HeldChannel]:
         now = self._payer.clock()
         return (yield from self._sessions.change(held, lambda each: each.lease(self._by, now)))
@@ -206,6 +196,18 @@ class Deposits:
         finally:
             # At once and not as a chore: this may be the end of the task.
             self._sessions.channels.change(held.id, lambda each: each.release(self._by))
+
+
+def decided(sessions: Sessions, held: HeldChannel) -> Chores[Verdict]:
+    """What the ledger says of the funding, and the channel keeps that."""
+    if held.funding is None:
+        return Verdict.PAID
+    found = yield from verdict(held.funding.trace)
+    if found is Verdict.PAID:
+        yield from sessions.change(held, HeldChannel.funded)
+    elif found is Verdict.VOID:
+        yield from sessions.change(held, HeldChannel.unfunded)
+    return found
 
 
 def in_doubt(held: HeldChannel) -> DepositInDoubtError:

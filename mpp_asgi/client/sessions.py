@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.client.channels import MemoryChannels
@@ -138,10 +138,22 @@ class Sessions:
         deposit = min(max(deposit, at_least), room)
         return deposit if deposit >= at_least else None
 
-    def closed(self, held: HeldChannel, token: Token | None) -> HeldChannel:
-        """The channel is closed on the ledger: what was signed and not spent cannot be taken any
-        more."""
+    def closed(self, held: HeldChannel, token: Token | None, withdrawn: int | None) -> HeldChannel:
+        """The channel is closed on the ledger: what is signed and was not withdrawn cannot be
+        taken any more.
+
+        Args:
+            held: the channel.
+            token: its token, if the payer has a budget for it.
+            withdrawn: base units that the recipient has had; ``None``: the ledger has forgotten.
+        """
+
+        def close(each: HeldChannel) -> HeldChannel:
+            owed = each.owed if withdrawn is None else withdrawn
+            return replace(each.ended(Status.CLOSED), owed=owed)
+
+        closed = self.channels.change(held.id, close)
         if token is not None:
-            units = self.signed.take(held.id, max(held.signed - held.owed, 0))
+            units = self.signed.take(held.id, max(closed.signed - closed.owed, 0))
             self.budget.take_back(token, units)
-        return self.channels.change(held.id, lambda each: each.ended(Status.CLOSED))
+        return closed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from mpp_asgi.client.answers import problem_in
-from mpp_asgi.client.deposits import in_doubt
+from mpp_asgi.client.deposits import decided, in_doubt
 from mpp_asgi.client.errors import ChannelDisputedError
 from mpp_asgi.client.held_channel import FalseClaimError, Flight, HeldChannel, Status
 from mpp_asgi.client.ledger_truth import Verdict
@@ -249,7 +249,7 @@ class Trip:
 
     def _unopened(self, response: httpx.Response) -> Chores[None]:
         """The opening was refused. What does the ledger say?"""
-        found = yield from self._deposits.decided(self._held)
+        found = yield from decided(self._sessions, self._held)
         if found is Verdict.VOID:
             self._over = True
             raise self._refusal(response, paid=False)
@@ -270,9 +270,10 @@ class Trip:
     def _gone(self, slug: str, response: httpx.Response) -> Chores[bool | None]:
         """The server does not know the channel, or says that it is over. The ledger knows."""
         facts = yield from self._sessions.wallet.facts(self._held)
-        if self._held.status is Status.OPEN and (facts is None or facts.is_closed):
-            token = self._offer.token
-            yield from self._sessions.do(lambda: self._sessions.closed(self._held, token))
+        over = facts is None or (facts.is_closed and not facts.balance)
+        if self._held.status is Status.OPEN and over:
+            token, had = self._offer.token, None if facts is None else facts.withdrawn
+            yield from self._sessions.do(lambda: self._sessions.closed(self._held, token, had))
             self._over = True
             return False
         if slug == CHANNEL_NOT_FOUND and not self._reopening and self._held.opened_by is not None:

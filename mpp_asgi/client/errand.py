@@ -1,0 +1,67 @@
+"""Carries out steps that belong to no request of the app's, such as closing a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import httpx
+
+from mpp_asgi.client.steps import Run
+
+if TYPE_CHECKING:
+    from mpp_asgi.client.hands import AsyncHands, SyncHands
+    from mpp_asgi.client.steps import Step, Steps
+
+T = TypeVar("T")
+
+
+def carry_out(steps: Steps[T], hands: SyncHands, client: httpx.Client | None = None) -> T:
+    """The steps' result. Their requests go through ``client``, past its own authentication."""
+    run: Run[Step, T] = Run(steps)
+    own = None
+    try:
+        run.send(None)
+        while (step := run.step) is not None:
+            if not isinstance(step, httpx.Request):
+                hands.carry_out(run, step)
+                continue
+            if client is None:
+                client = own = httpx.Client()
+            try:
+                response = client.send(step, auth=None, follow_redirects=False)
+            except BaseException as error:
+                run.lose(error)
+                raise
+            run.send(response)
+    finally:
+        hands.close()
+        if own is not None:
+            own.close()
+    return cast("T", run.result)
+
+
+async def acarry_out(
+    steps: Steps[T], hands: AsyncHands, client: httpx.AsyncClient | None = None
+) -> T:
+    """`carry_out` in an event loop."""
+    run: Run[Step, T] = Run(steps)
+    own = None
+    try:
+        run.send(None)
+        while (step := run.step) is not None:
+            if not isinstance(step, httpx.Request):
+                await hands.carry_out(run, step)
+                continue
+            if client is None:
+                client = own = httpx.AsyncClient()
+            try:
+                response = await client.send(step, auth=None, follow_redirects=False)
+            except BaseException as error:
+                run.lose(error)
+                raise
+            run.send(response)
+    finally:
+        await hands.close()
+        if own is not None:
+            await own.aclose()
+    return cast("T", run.result)
