@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mpp_asgi.stores import channel_ruling, sqlite_channels, sqlite_file, sqlite_records
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.sqlite_spends import SpendQueue
+from mpp_asgi.stores.sqlite_commits import SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -31,8 +31,9 @@ class SqliteStore:
     """A `Store` in one file, made with mode 0600 since it keeps the secret.
 
     One thread owns the connection and does one transaction at a time, so nothing blocks the event
-    loop, and a caller that is cancelled leaves nothing half done: its transaction runs whole or,
-    still waiting for its turn, not at all. The store belongs to no event loop.
+    loop, and a caller that is cancelled leaves nothing half done: its work is done whole or, still
+    waiting for its turn, not at all. Writes that wait at the same time share a commit (see
+    `SharedCommits`). The store belongs to no event loop.
 
     Args:
         path: the file; its directory has to exist.
@@ -51,9 +52,11 @@ class SqliteStore:
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
-        self._spends = SpendQueue()
         self._connection: sqlite3.Connection | None = None  # this and the next: for the thread only
         self._identity: tuple[int, int] | None = None
+        self._commits = SharedCommits(
+            self._thread.submit, lambda work: self._transact("BEGIN IMMEDIATE", work)
+        )
 
     async def open(self) -> None:
         """As `Store.open`. Does nothing if the store is open; opens it again after `close`.
@@ -65,6 +68,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
+        self._commits.flush()
         await asyncio.shield(self._in_thread(self._disconnect))
 
     async def secret(self) -> str:
@@ -119,7 +123,7 @@ class SqliteStore:
         min_delta: int,
         now: int,
     ) -> Spend:
-        """As `ChannelStore.spend`; those that are called at one time share a transaction."""
+        """As `ChannelStore.spend`."""
         rule = partial(
             channel_ruling.spend,
             amount=amount,
@@ -129,9 +133,7 @@ class SqliteStore:
             min_delta=min_delta,
             now=now,
         )
-        turn = self._spends.add(channel_id, rule)
-        self._thread.submit(self._spends.settle, partial(self._transact, "BEGIN IMMEDIATE"))
-        return await asyncio.wrap_future(turn)
+        return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""
@@ -193,7 +195,7 @@ class SqliteStore:
         await self._write(lambda db: sqlite_channels.release_lease(db, name, owner))
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await self._in_thread(lambda: self._transact("BEGIN IMMEDIATE", work))
+        return await self._commits.write(work)
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Waits for no writer."""

@@ -1,4 +1,4 @@
-"""Spends that meet before the store's thread share its transaction, and nothing else."""
+"""Writes that meet before the store's thread share its transaction, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from mpp_asgi.stores.channels import SpendOutcome
-from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.sqlite_spends import MOST_AT_ONCE
+from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
+from mpp_asgi.stores.sqlite_commits import MOST_TOGETHER
 
 
 def spend(store, channel_id="channel", amount=100, cost=1):
@@ -81,7 +81,7 @@ async def test_each_spend_has_its_own_outcome(sqlite_store, new_channel):
 
 async def test_a_transaction_is_shared_by_so_many_and_no_more(sqlite_store, new_channel):
     await sqlite_store.add_channel(new_channel(deposited=10_000))
-    many = MOST_AT_ONCE + 1
+    many = MOST_TOGETHER + 1
     count, spends = await commits(
         sqlite_store, [spend(sqlite_store, amount=10_000) for _ in range(many)]
     )
@@ -116,15 +116,51 @@ async def test_if_the_transaction_fails_none_of_them_has_spent(
     assert (await spend(sqlite_store)).outcome is SpendOutcome.SPENT
 
 
-async def test_what_goes_wrong_in_one_is_told_to_all_and_nothing_is_kept(sqlite_store, new_channel):
-    """Nobody waits for ever."""
+async def test_what_goes_wrong_in_one_is_its_own(sqlite_store, new_channel):
     kept = await sqlite_store.add_channel(new_channel())
     too_many = sqlite_store.spend(
-        kept.id, amount=1, signature="s", cost=0, units=2**63, min_delta=0, now=1
+        kept.id, amount=100, signature="s", cost=0, units=2**63, min_delta=0, now=1
     )
-    _, ends = await commits(sqlite_store, [spend(sqlite_store, amount=1), too_many])
-    assert [type(end) for end in ends] == [OverflowError] * 2
-    assert await sqlite_store.channel(kept.id) == kept
+    count, (spent, failed, spent_too) = await commits(
+        sqlite_store, [spend(sqlite_store), too_many, spend(sqlite_store)]
+    )
+    assert count == 1
+    assert [type(failed), spent.outcome, spent_too.outcome] == [
+        OverflowError,
+        SpendOutcome.SPENT,
+        SpendOutcome.SPENT,
+    ]
+    assert (await sqlite_store.channel(kept.id)).spent == 2
+
+
+async def test_charges_and_channels_share_a_transaction(sqlite_store, new_channel):
+    charge = Charge(id="c", credential="x", state=State.CLAIMED, keep_until=9, owner="v")
+    count, _ = await commits(
+        sqlite_store,
+        [
+            sqlite_store.add_channel(new_channel()),
+            sqlite_store.claim(charge, (), now=1),
+            sqlite_store.heartbeat("v", alive_until=9),
+        ],
+    )
+    assert count == 1
+    assert await sqlite_store.get("c") == charge
+
+
+def test_a_loop_that_ends_takes_no_other_with_it(sqlite_store, new_channel):
+    """The store belongs to no event loop: work of one that ended at once is done or not, and that
+    of the next is."""
+
+    async def asked_and_gone():
+        asyncio.get_running_loop().create_task(sqlite_store.add_channel(new_channel("a")))
+        await asyncio.sleep(0)
+
+    async def go_on():
+        await sqlite_store.add_channel(new_channel("b"))
+        return await sqlite_store.channel("b")
+
+    asyncio.run(asked_and_gone())
+    assert asyncio.run(go_on()) is not None
 
 
 async def test_spends_wait_for_nobody_who_is_gone(sqlite_store, new_channel):
