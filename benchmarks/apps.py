@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +61,15 @@ passed_through.add_middleware(PassThrough)
 
 def _paid_by(**further: Any) -> FastAPI:
     app = _sold()
-    app.add_middleware(
-        PaymentMiddleware,
-        network="stellar:testnet",
-        rpc_url="http://127.0.0.1:9",  # never asked: nothing here gets as far as the ledger
-        recipient=_key("recipient").public_key,
-        secret=SECRET,
-        store="memory://",
+    settings = {
+        "network": "stellar:testnet",
+        "rpc_url": "http://127.0.0.1:9",  # never asked: nothing here gets as far as the ledger
+        "recipient": _key("recipient").public_key,
+        "secret": SECRET,
+        "store": "memory://",
         **further,
-    )
+    }
+    app.add_middleware(PaymentMiddleware, **settings)
     return app
 
 
@@ -80,5 +81,16 @@ def _key(role: str) -> Keypair:
 charged = _paid_by()
 
 sponsored = _paid_by(sponsor=_key("sponsor").secret)
+
+SESSION_STORE = "BENCHMARK_SESSION_STORE"
+"""The environment variable that names the store of what is sold in sessions."""
+RECIPIENT = _key("recipient").public_key
+
+in_sessions = _paid_by(
+    recipient_secret=_key("recipient").secret,
+    channel_wasm_hashes=["0" * 64],
+    intents=["session"],
+    store=os.environ.get(SESSION_STORE, "memory://"),
+)
 
 nodded_through = _paid_by(intents=[YesIntent])

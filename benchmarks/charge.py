@@ -66,6 +66,9 @@ class Recording:
 class RecordedNetwork:
     """The embedded network, written down."""
 
+    channel_factory = ""
+    channel_wasm_hash = ""
+
     def __init__(self, recording: Recording, sandbox: Sandbox) -> None:
         self.app: ASGIApp = sandbox.app
         self._recording = recording
@@ -82,6 +85,9 @@ class RecordedNetwork:
 
 class ReplayedNetwork:
     """Gives the recorded answers, to the very same requests only."""
+
+    channel_factory = ""
+    channel_wasm_hash = ""
 
     def __init__(self, recording: Recording) -> None:
         self.app: ASGIApp = Starlette()

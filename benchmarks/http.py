@@ -42,24 +42,25 @@ def _requests(drive: Drive) -> Iterator[Row]:
     yield fact("a middleware that does nothing, to bare FastAPI", comparison.ratio, "ratio")
 
     comparison = compare(_app("bare", free), _app("charged", free), drive)
-    yield from _rows("a route without a price", 0.95, comparison)
+    yield from comparison_rows("a route without a price", 0.95, comparison)
 
     comparison = compare(_app("bare", paid), _app("charged", paid, status=402), drive)
-    yield from _rows("the 402", 1.5, comparison)
+    yield from comparison_rows("the 402", 1.5, comparison)
 
     comparison = compare(_app("bare", paid), _app("sponsored", paid, status=402), drive)
     yield fact("the 402 with two ways to pay, to bare FastAPI", comparison.ratio, "ratio")
 
     fresh = partial(paid_requests, CREDENTIALS)
     comparison = compare(_app("bare", paid), _app("nodded_through", fresh), drive)
-    yield from _rows("a paid request, protocol work alone", 0.55, comparison)
+    yield from comparison_rows("a paid request, protocol work alone", 0.55, comparison)
 
 
 def _app(name: str, requests: load.Requests, *, status: int = 200) -> Subject:
     return Subject(app=f"benchmarks.apps:{name}", requests=requests, status=status)
 
 
-def _rows(case: str, wanted: float, comparison: Comparison) -> Iterator[Row]:
+def comparison_rows(case: str, wanted: float, comparison: Comparison) -> Iterator[Row]:
+    """A ratio to bare FastAPI that has to be reached, and what it came from."""
     low, high = min(comparison.ratios), max(comparison.ratios)
     yield at_least(wanted, f"{case}, to bare FastAPI", comparison.ratio, "ratio")
     yield fact(f"{case}: lowest and highest round", f"{low:.3f} to {high:.3f}", "ratio")
