@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpp_asgi.heart import Heart
 from mpp_asgi.intents import PendingError, RefusalError
@@ -26,6 +26,8 @@ from mpp_asgi.stores.contract import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+T = TypeVar("T")
 
 log = logging.getLogger("mpp_asgi.charges")
 
@@ -71,7 +73,7 @@ class ChargeBook:
         self.clock = clock
         self._sleep = sleep
         self._queues: dict[str, list[asyncio.Future[None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._abandoned: set[str] = set()
         """What the store still has under our name, though nobody here is at work on it."""
         self._unnoted: set[str] = set()
@@ -178,7 +180,7 @@ class ChargeBook:
             return False
         return True
 
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives the request it comes from; `drain` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

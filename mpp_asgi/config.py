@@ -7,12 +7,14 @@ to change; an unknown one is refused, with the name that was probably meant.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping  # noqa: TC003 # pydantic reads it at run time
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -31,12 +33,21 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "MPP_"
 SANDBOX_STORE = "memory://"
+_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 NETWORK_STORE = "sqlite:///mpp-asgi.db"
 
 _NETWORK_ADVICE = (
     'network="sandbox" to try it out, or network="stellar:testnet" '
     '("stellar:pubnet" for real money) and recipient="G..."'
 )
+
+
+def _split(value: object) -> object:
+    """Lists in the environment are words between commas."""
+    return [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+
+
+_LIST = BeforeValidator(_split)
 
 
 class ConfigError(ValueError):
@@ -55,6 +66,16 @@ class EmbeddedNetwork(Protocol):
         """Answer one JSON-RPC request."""
         ...
 
+    @property
+    def channel_factory(self) -> str:
+        """The contract that deploys payment channels."""
+        ...
+
+    @property
+    def channel_wasm_hash(self) -> str:
+        """The hash of their code, hex."""
+        ...
+
     def fund(self, address: str) -> None:
         """Create an account (``G...``) with XLM and a trustline for USDC."""
         ...
@@ -71,6 +92,12 @@ class Settings(BaseModel):
     """The network that money moves on. There is no default: play money is a choice."""
     recipient: str | None = None
     """Who is paid: ``G...`` or ``C...``. The sandbox brings its own."""
+    recipient_secret: SecretStr | None = None
+    """Secret key (``S...``) of the recipient: sessions need it to take what is owed out of their
+    channels. The sandbox brings its own."""
+    intents: Annotated[tuple[Literal["charge", "session"], ...] | None, _LIST] = None
+    """Ways to pay, the seller's favourite first. Default: ``charge``, and ``session`` where all
+    that it needs is set."""
     currency: str = "USDC"
     """Of prices that name none: a symbol or a contract address."""
     tokens: Mapping[str, Token] = Field(default_factory=dict)
@@ -93,6 +120,18 @@ class Settings(BaseModel):
     """Protection space named in challenges. Default: the request's host."""
     challenge_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
     """How long a challenge may be paid."""
+    session_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    """How long a session's challenge is good, for any number of requests."""
+    channel_factory: str | None = None
+    """The contract (``C...``) that deploys payment channels, if there is one. The sandbox brings
+    its own."""
+    channel_wasm_hashes: Annotated[tuple[str, ...], _LIST] = ()
+    """SHA-256 of the channel code that is accepted, hex. The sandbox brings its own."""
+    min_refund_waiting_period: Annotated[int, Field(ge=1, le=2_000_000)] = 17_280
+    """Ledgers between a payer's wish to close a channel and its refund; less is not accepted. What
+    is owed is settled within them: they must outlast any time the servers are down."""
+    suggested_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """For how many requests the deposit is enough that is suggested to payers."""
     settle_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """How long a request waits for its payment to be final before it answers 503."""
     allow_http: bool = False
@@ -123,15 +162,37 @@ class Settings(BaseModel):
                 raise ValueError(str(error).rstrip(".")) from None
         return realm
 
-    @field_validator("sponsor")
+    @field_validator("sponsor", "recipient_secret")
     @classmethod
-    def _is_secret_key(cls, sponsor: SecretStr | None) -> SecretStr | None:
-        if sponsor is not None:
+    def _is_secret_key(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
             try:
-                Keypair.from_secret(sponsor.get_secret_value())
+                Keypair.from_secret(secret.get_secret_value())
             except (Ed25519SecretSeedInvalidError, ValueError):
                 raise ValueError("must be a Stellar secret key, 'S...'") from None
-        return sponsor
+        return secret
+
+    @field_validator("intents")
+    @classmethod
+    def _names_some(cls, intents: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if intents is not None and (not intents or len(set(intents)) != len(intents)):
+            raise ValueError("must name 'charge', 'session' or both, each once")
+        return intents
+
+    @field_validator("channel_factory")
+    @classmethod
+    def _is_contract(cls, factory: str | None) -> str | None:
+        if factory is not None and not StrKey.is_valid_contract(factory):
+            raise ValueError("must be a contract's address, 'C...'")
+        return factory
+
+    @field_validator("channel_wasm_hashes")
+    @classmethod
+    def _are_hashes(cls, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        for each in hashes:
+            if not _HASH.fullmatch(each):
+                raise ValueError("must be SHA-256 hashes of 64 hex digits each")
+        return tuple(each.lower() for each in hashes)
 
     @field_validator("secret", "previous_secret")
     @classmethod
@@ -139,6 +200,14 @@ class Settings(BaseModel):
         if secret is not None and len(secret.get_secret_value().encode()) < 32:
             raise ValueError("must have 32 bytes at least; `openssl rand -base64 32` makes one")
         return secret
+
+    @model_validator(mode="after")
+    def _is_one_recipient(self) -> Settings:
+        if self.recipient is not None and self.recipient_secret is not None:
+            key = Keypair.from_secret(self.recipient_secret.get_secret_value())
+            if key.public_key != self.recipient:
+                raise ValueError("The recipient_secret must be the key of the recipient")
+        return self
 
     @model_validator(mode="after")
     def _is_complete(self) -> Settings:
@@ -149,7 +218,7 @@ class Settings(BaseModel):
                     'for a sandbox that is served write network="stellar:testnet"'
                 )
             return self
-        if self.recipient is None:
+        if self.recipient is None and self.recipient_secret is None:
             raise ValueError(
                 f'network="{self.network}" needs a recipient, the account that is paid: '
                 'add recipient="G..."'

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import multiprocessing
 import os
 import secrets
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-
-from stellar_sdk import Keypair
 
 from mpp_asgi.charges import ChargeBook
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_sandbox
 from mpp_asgi.gate import Gate
+from mpp_asgi.methods import World, open_methods
 from mpp_asgi.protocol import ProtocolError, Secrets
-from mpp_asgi.stellar.admissions import Counter
-from mpp_asgi.stellar.charge import ChargeIntent
-from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.rpc_drivers import AsyncRpc, InProcessRpc
-from mpp_asgi.stellar.sponsor import Sponsor
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.url import store_from_url
 from mpp_asgi.toll import HouseRules
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from mpp_asgi.intents import Intent
     from mpp_asgi.stellar.rpc import Rpc
@@ -37,18 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi")
 
-SANDBOX_POLL_SECONDS = 0.05
-NETWORK_POLL_SECONDS = 1.0
-
 _worker_lock: IO[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Time, as the outside gives it."""
-
-    clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
 
 
 class House:
@@ -111,9 +93,13 @@ async def open_house(
         book = ChargeBook(store, owner=secrets.token_hex(8), clock=world.clock, sleep=world.sleep)
         rpc = _rpc(settings, sandbox)
         if_it_fails.push_async_callback(rpc.aclose)
-        ways = [make(book) for make in intents] or [_charge(settings, world, rpc, book, sandbox)]
+        methods = None
+        if not intents:
+            methods = open_methods(
+                settings, world, rpc=rpc, book=book, store=store, sandbox=sandbox
+            )
         gate = Gate(
-            ways,
+            [make(book) for make in intents] if methods is None else methods.intents,
             secret,
             clock=world.clock,
             challenge_seconds=settings.challenge_seconds,
@@ -155,61 +141,6 @@ async def _secrets(settings: Settings, store: Store) -> Secrets:
         return Secrets(signing, settings.previous_secret.get_secret_value())
     except (ProtocolError, StoreUnavailableError) as error:
         raise ConfigError(str(error)) from None
-
-
-def _charge(
-    settings: Settings, world: World, rpc: Rpc, book: ChargeBook, sandbox: EmbeddedNetwork | None
-) -> Intent:
-    ledger = Ledger(
-        rpc,
-        clock=world.clock,
-        sleep=world.sleep,
-        poll_seconds=NETWORK_POLL_SECONDS if sandbox is None else SANDBOX_POLL_SECONDS,
-        patience_seconds=settings.settle_seconds,
-    )
-    sponsor_key = (
-        Keypair.from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
-    )
-    recipient = settings.recipient
-    if sandbox is not None:
-        sponsor_key = sponsor_key or _sandbox_key("sponsor")
-        recipient = recipient or _sandbox_key("recipient").public_key
-        sandbox.fund(sponsor_key.public_key)
-        if recipient.startswith("G"):
-            sandbox.fund(recipient)
-    if recipient is None:
-        raise ConfigError("A recipient is needed.")
-    if sponsor_key is not None and sponsor_key.public_key == recipient:
-        raise ConfigError(
-            "The sponsor and the recipient must be two accounts: the sponsor's key is in this "
-            "process, the recipient's need not be."
-        )
-    sponsor = _sponsor(settings, sponsor_key, ledger) if sponsor_key else None
-    counter = Counter(
-        network=settings.stellar_network,
-        ledger=ledger,
-        book=book,
-        sponsor=sponsor,
-        own_addresses=frozenset({recipient, *([sponsor.address] if sponsor else [])}),
-        clock=world.clock,
-        sleep=world.sleep,
-    )
-    return ChargeIntent(
-        counter,
-        recipient=recipient,
-        tokens=settings.accepted_tokens(),
-        allow_hash=settings.allow_hash,
-    )
-
-
-def _sponsor(settings: Settings, key: Keypair, ledger: Ledger) -> Sponsor:
-    return Sponsor(key, ledger, max_fee=settings.max_fee, patience_seconds=settings.settle_seconds)
-
-
-def _sandbox_key(role: str) -> Keypair:
-    """An account of the sandbox's; play money needs no secrecy, and a restart the same address."""
-    seed = hashlib.sha256(f"mpp_asgi sandbox {role}".encode()).digest()
-    return Keypair.from_raw_ed25519_seed(seed)
 
 
 def _be_the_only_worker() -> None:

@@ -11,7 +11,8 @@ from mpp_asgi.body import may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.endpoints import current_visit, is_priced_by_name
 from mpp_asgi.handshake import Handshake
-from mpp_asgi.house import House, World, open_house
+from mpp_asgi.house import House, open_house
+from mpp_asgi.methods import World
 from mpp_asgi.passage import Passage
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, tariff
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mpp_asgi.charges import ChargeBook
     from mpp_asgi.intents import Intent
     from mpp_asgi.pricing import Amount, DynamicPrice
+    from mpp_asgi.routes import Foreseen
 
 log = logging.getLogger("mpp_asgi")
 
@@ -47,7 +49,8 @@ class PaymentMiddleware:
         app: the application; given by ``add_middleware``.
         prices: prices by path, for routes that cannot be decorated: ``"GET /files/{name}"`` to what
             `price` takes, a `Tariff`, or ``None`` for free. The first match counts.
-        intents: makers of ways to pay, each from the process's `ChargeBook`; default: charge.
+        intents: ways to pay by name, as in `Settings`; or makers of others, each from the process's
+            `ChargeBook`.
         sandbox: with ``network="sandbox"``, the `Sandbox` to use instead of a new one.
         clock: Unix seconds.
         sleep: as `asyncio.sleep`.
@@ -63,14 +66,16 @@ class PaymentMiddleware:
         /,  # so that ``**settings`` cannot name it, which is how add_middleware is typed
         *,
         prices: Mapping[str, Amount | DynamicPrice | Tariff | None] | None = None,
-        intents: Sequence[Callable[[ChargeBook], Intent]] = (),
+        intents: Sequence[str | Callable[[ChargeBook], Intent]] = (),
         sandbox: EmbeddedNetwork | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         **settings: Any,
     ) -> None:
         self.app = app
-        self._intents = tuple(intents)
+        self._intents = tuple(make for make in intents if callable(make))
+        if intents and not self._intents:
+            settings["intents"] = tuple(intents)
         self._sandbox = sandbox
         self._world = World(clock, sleep)
         self._house: House | None = None
@@ -101,6 +106,8 @@ class PaymentMiddleware:
         foreseen, fields = None, None
         if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
             foreseen = self._routes.find(scope)
+        if foreseen is None and scope.get("method") == "HEAD":
+            foreseen = self._to_manage(scope)
         if foreseen is not None:
             fields = read_fields(scope["headers"])
             answer = quick_demand(house.gate, house.rules, foreseen.route, scope, fields)
@@ -119,6 +126,11 @@ class PaymentMiddleware:
             await visit.serve(self.app, foreseen)
         finally:
             current_visit.reset(entered)
+
+    def _to_manage(self, scope: Scope) -> Foreseen | None:
+        if not read_fields(scope["headers"]).credentials:
+            return None
+        return self._routes.find_neighbour(scope)
 
     async def _passes(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Let a request pass for which no price is foreseen and which has no body. If there is one

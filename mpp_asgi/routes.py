@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mpp_asgi.pricing import Tariff
 
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
+_NEIGHBOURS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MOST_NESTING = 32
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 256
@@ -62,6 +63,8 @@ class Foreseen:
 
     route: PricedRoute
     path_params: Mapping[str, Any]
+    stands_in: bool = False
+    """It takes another method of the same path: here it can be managed, not paid for."""
 
 
 class RouteTable:
@@ -111,6 +114,16 @@ class RouteTable:
                     return found
         if self._path_prices:
             return self._by_path(scope)
+        return None
+
+    def find_neighbour(self, scope: Scope) -> Foreseen | None:
+        """For a HEAD request that no priced route takes: one that takes another method of the same
+        path, so that its payers can manage their sessions. (Many frameworks answer HEAD only where
+        they are told to.)"""
+        for method in _NEIGHBOURS:
+            found = self.find({**scope, "method": method})
+            if found is not None:
+                return replace(found, stands_in=True)
         return None
 
     def priced_routes(self) -> Iterator[PricedRoute]:

@@ -224,6 +224,14 @@ class Toll:
         except RefusalError as refusal:
             await self.fail(refusal)
 
+    async def is_managed(self) -> bool:
+        """Whether the credential is one of ours, and no payment for the response."""
+        try:
+            await self._present()
+        except RefusalError:
+            return False
+        return self.is_managing
+
     @property
     def is_managing(self) -> bool:
         """Whether the credential is no payment for the response: the application is not asked."""

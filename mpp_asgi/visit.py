@@ -133,6 +133,11 @@ class Visit:
             return  # first, whatever is shown
         if not toll.has_credential:
             await toll.demand()
+        if foreseen.stands_in:
+            if await toll.is_managed():
+                await self._pay(toll)
+            self.stage = Stage.WAIVED
+            return
         await toll.examine()
         if not foreseen.route.insists or toll.is_managing:
             await self._pay(toll)

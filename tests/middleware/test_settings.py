@@ -118,6 +118,35 @@ ADVICE = (
             "The setting 'body_limit' is wrong: input should be greater than or equal to 0.",
         ),
         (
+            {"network": "sandbox", "recipient_secret": "S" * 56},
+            "The setting 'recipient_secret' is wrong: must be a Stellar secret key, 'S...'.",
+        ),
+        (
+            {
+                "network": "sandbox",
+                "recipient": KEY.public_key,
+                "recipient_secret": Keypair.from_raw_ed25519_seed(bytes(32)).secret,
+            },
+            "The recipient_secret must be the key of the recipient.",
+        ),
+        (
+            {"network": "sandbox", "intents": []},
+            "The setting 'intents' is wrong: must name 'charge', 'session' or both, each once.",
+        ),
+        (
+            {"network": "sandbox", "intents": ["charge", "charge"]},
+            "The setting 'intents' is wrong: must name 'charge', 'session' or both, each once.",
+        ),
+        (
+            {"network": "sandbox", "channel_factory": KEY.public_key},
+            "The setting 'channel_factory' is wrong: must be a contract's address, 'C...'.",
+        ),
+        (
+            {"network": "sandbox", "channel_wasm_hashes": "ab,cd"},
+            "The setting 'channel_wasm_hashes' is wrong: must be SHA-256 hashes of 64 hex digits "
+            "each.",
+        ),
+        (
             {"network": "sandbox", "tokens": {"EURC": "C..."}},
             "The setting 'tokens' is wrong: ",
         ),
@@ -145,6 +174,7 @@ def test_a_wrong_setting_is_said_in_one_sentence(given: dict[str, Any], sentence
         TESTNET_SHOP,
         {**TESTNET_SHOP, "recipient": CONTRACT},
         {**TESTNET_SHOP, "network": "stellar:pubnet", "rpc_url": "https://rpc.example"},
+        {"network": "stellar:testnet", "recipient_secret": KEY.secret},
         {**TESTNET_SHOP, "sponsor": KEY.secret, "secret": SECRET, "previous_secret": SECRET},
         {**TESTNET_SHOP, "tokens": {"EURC": Token(CONTRACT, "EURC")}, "currency": "EURC"},
     ],
@@ -194,6 +224,13 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_ALLOW_HASH": "1",
         "MPP_BODY_LIMIT": "10",
         "MPP_HOLD_LIMIT": "20",
+        "MPP_RECIPIENT_SECRET": KEY.secret,
+        "MPP_INTENTS": "session, charge",
+        "MPP_SESSION_SECONDS": "600",
+        "MPP_CHANNEL_FACTORY": CONTRACT,
+        "MPP_CHANNEL_WASM_HASHES": f"{'Ab' * 32},{'0' * 64}",
+        "MPP_MIN_REFUND_WAITING_PERIOD": "100",
+        "MPP_SUGGESTED_CALLS": "7",
         "HOME": "/root",
     }
     settings = read_settings({}, environment)
@@ -201,6 +238,8 @@ def test_every_setting_may_come_from_the_environment() -> None:
     assert named - environment.keys() == {"MPP_TOKENS"}
     assert (settings.max_fee, settings.allow_http, settings.allow_hash) == (1000, True, True)
     assert (settings.body_limit, settings.hold_limit) == (10, 20)
+    assert settings.intents == ("session", "charge")
+    assert settings.channel_wasm_hashes == ("ab" * 32, "0" * 64)
     assert settings.sponsor is not None
     assert settings.sponsor.get_secret_value() == KEY.secret
 

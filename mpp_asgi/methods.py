@@ -1,0 +1,195 @@
+"""The ways to pay that the settings ask for, and who is paid."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from stellar_sdk import Keypair
+
+from mpp_asgi.config import ConfigError
+from mpp_asgi.stellar.admissions import Counter
+from mpp_asgi.stellar.cashier import Cashier
+from mpp_asgi.stellar.charge import ChargeIntent
+from mpp_asgi.stellar.funding import Funding
+from mpp_asgi.stellar.ledger import Ledger
+from mpp_asgi.stellar.session import SessionIntent, Till
+from mpp_asgi.stellar.session_terms import SessionPolicy
+from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stellar.teller import Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mpp_asgi.charges import ChargeBook
+    from mpp_asgi.config import EmbeddedNetwork, Settings
+    from mpp_asgi.intents import Intent
+    from mpp_asgi.stellar.rpc import Rpc
+    from mpp_asgi.stores.contract import Store
+
+SANDBOX_POLL_SECONDS: Final = 0.05
+NETWORK_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Time, as the outside gives it."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What is sold for."""
+
+    intents: list[Intent]
+    till: Till | None
+    """Where sessions are held, if they are."""
+
+
+def open_methods(
+    settings: Settings,
+    world: World,
+    *,
+    rpc: Rpc,
+    book: ChargeBook,
+    store: Store,
+    sandbox: EmbeddedNetwork | None,
+) -> Methods:
+    """Every way to pay that the settings name, or that they allow for if they name none.
+
+    Raises:
+        ConfigError: they cannot be had; the message says what to change.
+    """
+    ledger = Ledger(
+        rpc,
+        clock=world.clock,
+        sleep=world.sleep,
+        poll_seconds=NETWORK_POLL_SECONDS if sandbox is None else SANDBOX_POLL_SECONDS,
+        patience_seconds=settings.settle_seconds,
+    )
+    parties = _parties(settings, sandbox)
+    sponsor = None
+    if parties.sponsor is not None:
+        sponsor = Sponsor(
+            parties.sponsor,
+            ledger,
+            max_fee=settings.max_fee,
+            patience_seconds=settings.settle_seconds,
+        )
+    counter = Counter(
+        network=settings.stellar_network,
+        ledger=ledger,
+        book=book,
+        sponsor=sponsor,
+        own_addresses=frozenset({parties.recipient, *([sponsor.address] if sponsor else [])}),
+        clock=world.clock,
+        sleep=world.sleep,
+    )
+    intents: list[Intent] = []
+    if settings.intents is None or "charge" in settings.intents:
+        intents.append(
+            ChargeIntent(
+                counter,
+                recipient=parties.recipient,
+                tokens=settings.accepted_tokens(),
+                allow_hash=settings.allow_hash,
+            )
+        )
+    till = _till(settings, counter, parties, store, sandbox)
+    if till is not None:
+        intents.append(SessionIntent(till))
+    return Methods(intents, till)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    """Who is paid and who signs for us."""
+
+    recipient: str
+    recipient_key: Keypair | None
+    sponsor: Keypair | None
+
+
+def _parties(settings: Settings, sandbox: EmbeddedNetwork | None) -> _Parties:
+    sponsor = Keypair.from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
+    key = settings.recipient_secret
+    recipient_key = Keypair.from_secret(key.get_secret_value()) if key else None
+    recipient = settings.recipient
+    if sandbox is not None:
+        sponsor = sponsor or sandbox_key("sponsor")
+        if recipient is None and recipient_key is None:
+            recipient_key = sandbox_key("recipient")
+    if recipient is None and recipient_key is not None:
+        recipient = recipient_key.public_key
+    if recipient is None:
+        raise ConfigError("A recipient is needed.")
+    if sandbox is not None:
+        for address in (recipient, sponsor.public_key if sponsor else None):
+            if address is not None and address.startswith("G"):
+                sandbox.fund(address)
+    if sponsor is not None and sponsor.public_key == recipient:
+        raise ConfigError(
+            "The sponsor and the recipient must be two accounts: the sponsor's key is in this "
+            "process, the recipient's need not be."
+        )
+    return _Parties(recipient, recipient_key, sponsor)
+
+
+def _till(
+    settings: Settings,
+    counter: Counter,
+    parties: _Parties,
+    store: Store,
+    sandbox: EmbeddedNetwork | None,
+) -> Till | None:
+    """Where sessions are held; ``None`` where nobody asked for them and something is missing.
+
+    Raises:
+        ConfigError: somebody asked for them.
+    """
+    wanted = settings.intents is not None and "session" in settings.intents
+    if settings.intents is not None and not wanted:
+        return None
+    key = parties.recipient_key
+    factory, hashes = settings.channel_factory, settings.channel_wasm_hashes
+    if key is not None and sandbox is not None and not hashes:
+        factory, hashes = sandbox.channel_factory, (sandbox.channel_wasm_hash,)
+    if key is None or not hashes:
+        if wanted:
+            raise ConfigError(
+                "Sessions need recipient_secret and channel_wasm_hashes: the recipient signs for "
+                "what it takes out of a channel, and only channels of code that is known to pay "
+                "are accepted."
+            )
+        return None
+    policy = SessionPolicy(
+        factory=factory,
+        wasm_hashes=frozenset(hashes),
+        min_waiting_period=settings.min_refund_waiting_period,
+        seconds=settings.session_seconds,
+        suggested_calls=settings.suggested_calls,
+    )
+    tokens = settings.accepted_tokens()
+    return Till(
+        teller=Teller(counter, store, policy, tokens=[token.address for token in tokens.values()]),
+        funding=Funding(
+            counter,
+            factory=policy.factory,
+            wasm_hashes=policy.wasm_hashes,
+            recipient=parties.recipient,
+            min_waiting_period=policy.min_waiting_period,
+        ),
+        cashier=Cashier(counter, key, max_fee=settings.max_fee),
+        policy=policy,
+        recipient=parties.recipient,
+        tokens=tokens,
+    )
+
+
+def sandbox_key(role: str) -> Keypair:
+    """An account of the sandbox's; play money needs no secrecy, and a restart the same address."""
+    seed = hashlib.sha256(f"mpp_asgi sandbox {role}".encode()).digest()
+    return Keypair.from_raw_ed25519_seed(seed)

@@ -1,0 +1,247 @@
+"""The intent stellar/session: a channel funded once, then a signed voucher for each request.
+
+The teller checks vouchers and books them; the ledger is asked only where money gets into a channel
+(`Funding`) or out of it (`Cashier`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mpp_asgi.intents import RefusalError
+from mpp_asgi.payment import Payment
+from mpp_asgi.pricing import PriceError
+from mpp_asgi.protocol import Receipt, format_timestamp
+from mpp_asgi.stellar.funding import Voucher as FirstVoucher
+from mpp_asgi.stellar.session_terms import SessionTerms, with_standing, without_standing
+from mpp_asgi.stellar.teller import Presentation, refuse_gone
+from mpp_asgi.stellar.vouchers import Action, action_of, read_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mpp_asgi.intents import Admission, Quote
+    from mpp_asgi.pricing import Price
+    from mpp_asgi.protocol import Credential
+    from mpp_asgi.stellar.cashier import Cashier
+    from mpp_asgi.stellar.funding import Funding
+    from mpp_asgi.stellar.network import Token
+    from mpp_asgi.stellar.session_terms import SessionPolicy
+    from mpp_asgi.stellar.teller import Teller
+    from mpp_asgi.stellar.vouchers import ShownSession, Voucher
+    from mpp_asgi.stores.channels import Channel
+
+_MANAGING: Final = frozenset({Action.TOP_UP, Action.CLOSE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Till:
+    """Where sessions are held: everything that takes."""
+
+    teller: Teller
+    funding: Funding
+    cashier: Cashier
+    policy: SessionPolicy
+    recipient: str
+    tokens: Mapping[str | None, Token]
+    """By symbol and by address; the default currency under ``None``."""
+
+
+class SessionIntent:
+    """Sells for vouchers of payment channels."""
+
+    method = "stellar"
+    name = "session"
+
+    def __init__(self, till: Till) -> None:
+        self._till = till
+        self._counter = till.teller.counter
+        self._by_address = {token.address: token for token in till.tokens.values()}
+
+    @property
+    def reusable_seconds(self) -> int:
+        """See `Intent.reusable_seconds`."""
+        return self._till.policy.seconds
+
+    def requests(self, price: Price, *, description: str | None) -> Sequence[Mapping[str, Any]]:
+        """See `Intent.requests`."""
+        token = self._till.tokens.get(price.currency)
+        if token is None:
+            raise PriceError(f"{price.currency} is not a token that is taken here")
+        terms = SessionTerms(
+            network=self._counter.network.name,
+            token=token.address,
+            recipient=self._till.recipient,
+            amount=price.base_units(token.decimals),
+            sponsored=self._counter.sponsor is not None,
+        )
+        return [terms.to_request(self._till.policy, description=description)]
+
+    async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
+        """See `Intent.resume`."""
+        channel = await self._till.teller.channel(session)
+        if channel is None or channel.token != request["currency"]:
+            return None
+        return with_standing(request, channel)
+
+    def offered(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `Intent.offered`."""
+        return without_standing(request)
+
+    def manages(self, credential: Credential, http_method: str) -> bool:
+        """See `Intent.manages`: a HEAD request has no response to pay for."""
+        action = action_of(credential)
+        return action in _MANAGING or (action is not None and http_method == "HEAD")
+
+    async def verify(self, credential: Credential, quote: Quote) -> Admission:
+        """See `Intent.verify`. What is to be paid here is paid at once."""
+        if quote.lapsed is not None:
+            raise RefusalError(quote.lapsed)
+        shown = read_session(credential)
+        terms = SessionTerms.from_request(quote.request)
+        shown_for = Presentation(terms, quote.challenge_id, credential.source)
+        cost = 0 if quote.manages else terms.amount
+        tx_hash: str | None = None
+        match shown.action:
+            case Action.VOUCHER:
+                channel = await self._take(shown, shown_for, cost)
+            case Action.OPEN:
+                tx_hash = await self._open(credential, shown_for, quote)
+                channel = await self._take(shown, shown_for, cost)
+            case Action.TOP_UP:
+                channel, tx_hash = await self._top_up(credential, shown_for, quote)
+            case Action.CLOSE:
+                channel, tx_hash = await self._close(shown, shown_for)
+        return SessionAdmission(
+            self._till.teller,
+            channel,
+            SessionReceipt(quote.challenge_id, self._by_address[channel.token], cost, tx_hash),
+        )
+
+    async def _take(self, shown: ShownSession, shown_for: Presentation, cost: int) -> Channel:
+        return await self._till.teller.take(_voucher(shown), shown_for, cost=cost)
+
+    async def _open(
+        self, credential: Credential, shown_for: Presentation, quote: Quote
+    ) -> str | None:
+        """Have the channel on the ledger and on record."""
+        teller, voucher = self._till.teller, _voucher(read_session(credential))
+        if await teller.channel(voucher.channel) is not None:
+            return None
+        funded = await self._till.funding.open(
+            credential.payload,
+            voucher=FirstVoucher(voucher.amount, bytes.fromhex(voucher.signature)),
+            quote=quote,
+            token=shown_for.terms.token,
+            least=shown_for.terms.amount,
+            source=shown_for.source,
+            sponsored=shown_for.terms.sponsored,
+        )
+        await teller.admit(funded.facts)
+        return funded.tx_hash
+
+    async def _close(
+        self, shown: ShownSession, shown_for: Presentation
+    ) -> tuple[Channel, str | None]:
+        teller = self._till.teller
+        channel = await teller.begin_close(_voucher(shown), shown_for)
+        try:
+            return channel, await self._till.cashier.close(channel)
+        except RefusalError:  # the ledger will not have it, whoever tries again
+            await teller.cancel_close(channel.id)
+            raise
+
+    async def _top_up(
+        self, credential: Credential, shown_for: Presentation, quote: Quote
+    ) -> tuple[Channel, str | None]:
+        teller = self._till.teller
+        channel = await teller.channel(read_session(credential).channel)
+        if channel is None:
+            refuse_gone(None)
+        funded = await self._till.funding.top_up(
+            credential.payload,
+            channel,
+            quote=quote,
+            least=1,
+            source=shown_for.source,
+            sponsored=shown_for.terms.sponsored,
+        )
+        return await teller.note(funded.facts) or channel, funded.tx_hash
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReceipt:
+    """What a receipt says beside where the channel stands."""
+
+    challenge_id: str
+    token: Token
+    cost: int
+    """Base units."""
+    tx_hash: str | None
+
+
+class SessionAdmission:
+    """What a voucher bought: one response, or a change to its channel. See `Admission`."""
+
+    def __init__(self, teller: Teller, channel: Channel, receipt: SessionReceipt) -> None:
+        self._teller = teller
+        self._channel = channel
+        self._receipt = receipt
+        self.payment = Payment(
+            method="stellar",
+            intent="session",
+            payer=channel.funder,
+            amount=receipt.cost,
+            currency=channel.token,
+            decimals=receipt.token.decimals,
+            challenge_id=receipt.challenge_id,
+            reference=channel.id,
+            receipt_value=self._receipt_value(),
+        )
+
+    async def settle(self) -> Payment:
+        """See `Admission.settle`: a voucher that was accepted is as good as money."""
+        return self.payment
+
+    def _receipt_value(self) -> str:
+        channel, receipt = self._channel, self._receipt
+        extra: dict[str, Any] = {
+            "intent": "session",
+            "challengeId": receipt.challenge_id,
+            "channelId": channel.id,
+            "acceptedCumulative": str(channel.accepted),
+            "spent": str(channel.spent),
+        }
+        if receipt.tx_hash is not None:
+            extra["txHash"] = receipt.tx_hash
+        return Receipt(
+            method="stellar",
+            reference=channel.id,
+            timestamp=format_timestamp(int(self._teller.counter.clock())),
+            extra=extra,
+        ).to_header()
+
+    def is_held(self) -> bool:
+        """See `Admission.is_held`: what was spent is nobody else's."""
+        return True
+
+    async def hold(self) -> None:
+        """See `Admission.hold`."""
+
+    async def delivered(self) -> None:
+        """See `Admission.delivered`: it was paid before."""
+
+    async def undelivered(self, *, begun: bool) -> None:
+        """See `Admission.undelivered`. A response that was begun is paid for: else whoever hangs up
+        before its last byte would have it for nothing."""
+        if not begun:
+            giving = self._teller.give_back(self._channel.id, self._receipt.cost)
+            await asyncio.shield(self._teller.counter.book.spawn(giving))
+
+
+def _voucher(shown: ShownSession) -> Voucher:
+    if shown.voucher is None:
+        raise RuntimeError(f"a credential to {shown.action} has no voucher")
+    return shown.voucher

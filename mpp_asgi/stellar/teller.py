@@ -1,0 +1,329 @@
+"""The teller: checks the vouchers of payment channels and books them.
+
+A voucher is checked with arithmetic and booked with one step of the store. The ledger is asked only
+where a voucher is for more than is known to be in its channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+from mpp_asgi.intents import RefusalError
+from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.channel import NotAChannelError, read_channel
+from mpp_asgi.stellar.commitment import Commitments
+from mpp_asgi.stellar.envelope import network_id
+from mpp_asgi.stellar.terms import source_address
+from mpp_asgi.stores.channels import Channel, CloseOutcome, SpendOutcome
+from mpp_asgi.stores.contract import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mpp_asgi.protocol import Problem
+    from mpp_asgi.stellar.admissions import Counter
+    from mpp_asgi.stellar.channel import ChannelFacts
+    from mpp_asgi.stellar.session_terms import SessionPolicy, SessionTerms
+    from mpp_asgi.stellar.vouchers import Voucher
+    from mpp_asgi.stores.channels import ChannelStore, Spend
+
+log = logging.getLogger("mpp_asgi.session")
+
+MOST_REMEMBERED: Final = 10_000
+"""Channels whose keys are kept at hand."""
+GIVE_BACK_ATTEMPTS: Final = 6
+"""How often giving a cost back is tried when the store fails, doubling from 0.5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What a voucher is shown for."""
+
+    terms: SessionTerms
+    challenge_id: str
+    source: str | None
+    """The credential's ``source``, not read yet."""
+
+
+class _Known(NamedTuple):
+    """What a voucher is checked against. None of it ever changes."""
+
+    commitments: Commitments
+    funder: str
+    recipient: str
+    token: str
+
+
+class Teller:
+    """Checks and books vouchers.
+
+    Args:
+        counter: network, ledger, clock and the process's tasks.
+        store: where channels are kept.
+        policy: the seller's terms.
+        tokens: contracts (``C…``) that are taken.
+    """
+
+    def __init__(
+        self,
+        counter: Counter,
+        store: ChannelStore,
+        policy: SessionPolicy,
+        *,
+        tokens: Collection[str],
+    ) -> None:
+        self._counter = counter
+        self._store = store
+        self._policy = policy
+        self._tokens = frozenset(tokens)
+        self._network_id = network_id(counter.network.passphrase)
+        self._known: dict[str, _Known] = {}
+
+    @property
+    def counter(self) -> Counter:
+        return self._counter
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        """What is on record of a channel."""
+        return await self._store.channel(channel_id)
+
+    async def take(self, voucher: Voucher, shown_for: Presentation, *, cost: int) -> Channel:
+        """Accept a voucher and spend what the request costs.
+
+        Args:
+            voucher: not checked yet.
+            shown_for: what it has to be good for.
+            cost: base units; 0 to accept the voucher only.
+
+        Returns:
+            The channel as it stands afterwards.
+
+        Raises:
+            RefusalError: it is not good, or not for enough. If it is good, it is accepted all the
+                same.
+        """
+        await self.check(voucher, shown_for)
+        spend = await self._spend(voucher, cost)
+        if spend.outcome is SpendOutcome.EXCEEDS_DEPOSIT:
+            # Anybody may have topped the channel up on the ledger, without a word to us.
+            await self.observe(voucher.channel)
+            spend = await self._spend(voucher, cost)
+        if spend.outcome is not SpendOutcome.SPENT or spend.channel is None:
+            raise RefusalError(_problem(spend, voucher, cost, shown_for.challenge_id))
+        return spend.channel
+
+    async def check(self, voucher: Voucher, shown_for: Presentation) -> None:
+        """See that the voucher is signed by the one who may, for a channel of these terms.
+
+        Raises:
+            RefusalError: it is not.
+        """
+        known = self._known.get(voucher.channel) or await self._look_up(voucher.channel)
+        terms = shown_for.terms
+        if known.token != terms.token or known.recipient != terms.recipient:
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because(
+                    "The channel is not of the challenge's token and recipient.",
+                    challenge_id=shown_for.challenge_id,
+                )
+            )
+        if shown_for.source is not None:
+            named = source_address(shown_for.source, self._counter.network.name)
+            if named != known.funder:
+                raise RefusalError(
+                    problems.SESSION_SIGNER_MISMATCH.because(
+                        "The credential's source is not the channel's funder.",
+                        challenge_id=shown_for.challenge_id,
+                    )
+                )
+        if not known.commitments.verify(voucher.amount, bytes.fromhex(voucher.signature)):
+            raise RefusalError(
+                problems.SESSION_INVALID_SIGNATURE.because(
+                    "The signature is not the channel's commitment key's for this amount, channel "
+                    "and network.",
+                    challenge_id=shown_for.challenge_id,
+                )
+            )
+
+    async def _look_up(self, channel_id: str) -> _Known:
+        channel = await self._store.channel(channel_id)
+        if channel is None:
+            raise RefusalError(_not_found())
+        return self._remember(channel)
+
+    def _remember(self, channel: Channel) -> _Known:
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        commitments = Commitments(self._network_id, channel.id, bytes.fromhex(channel.key))
+        known = _Known(commitments, channel.funder, channel.recipient, channel.token)
+        self._known[channel.id] = known
+        return known
+
+    async def _spend(self, voucher: Voucher, cost: int) -> Spend:
+        """One step of the store. A request that is given up meanwhile gets its cost back."""
+        spending = self._counter.book.spawn(
+            self._store.spend(
+                voucher.channel,
+                amount=voucher.amount,
+                signature=voucher.signature,
+                cost=cost,
+                units=1 if cost else 0,
+                min_delta=self._policy.min_voucher_delta,
+                now=int(self._counter.clock()),
+            )
+        )
+        try:
+            return await asyncio.shield(spending)
+        except asyncio.CancelledError:
+            self._counter.book.spawn(self._undo(spending, voucher.channel, cost))
+            raise
+
+    async def _undo(self, spending: asyncio.Task[Spend], channel_id: str, cost: int) -> None:
+        try:
+            spend = await spending
+        except StoreUnavailableError:
+            return
+        if spend.outcome is SpendOutcome.SPENT:
+            await self.give_back(channel_id, cost)
+
+    async def give_back(self, channel_id: str, cost: int) -> None:
+        """Take a spend back whose response was never begun. Keeps trying if the store fails."""
+        if not cost:
+            return
+        for attempt in range(GIVE_BACK_ATTEMPTS):
+            try:
+                await self._store.give_back(channel_id, cost=cost, units=1)
+            except StoreUnavailableError as error:
+                log.warning("store unavailable, %s not given back yet: %s", cost, error)
+                await self._counter.sleep(0.5 * 2**attempt)
+            else:
+                return
+        log.error("%s base units of channel %s could not be given back", cost, channel_id)
+
+    async def admit(self, facts: ChannelFacts) -> None:
+        """Take vouchers of this channel, which was found acceptable, from now on."""
+        now = int(self._counter.clock())
+        channel = Channel(
+            id=facts.id,
+            key=facts.key,
+            funder=facts.funder,
+            recipient=facts.recipient,
+            token=facts.token,
+            waiting_period=facts.waiting_period,
+            deposited=facts.deposited,
+            settled=facts.withdrawn,
+            seen_ledger=facts.ledger,
+            opened_at=now,
+            closes_at=facts.closes_at,
+            used_at=now,
+        )
+        self._remember(await self._store.add_channel(channel))
+
+    async def observe(self, channel_id: str) -> Channel | None:
+        """Read from the ledger what is in a channel by now, and keep it."""
+        try:
+            facts = await read_channel(self._counter.ledger, channel_id, self._tokens)
+        except NotAChannelError:
+            return None
+        return await self.note(facts)
+
+    async def note(self, facts: ChannelFacts) -> Channel | None:
+        """Keep what was read of a channel."""
+        return await self._store.observe(
+            facts.id,
+            ledger=facts.ledger,
+            deposited=facts.deposited,
+            settled=facts.withdrawn,
+            closes_at=facts.closes_at,
+            closed=facts.is_closed,
+            now=int(self._counter.clock()),
+        )
+
+    async def begin_close(self, voucher: Voucher, shown_for: Presentation) -> Channel:
+        """Take no more vouchers of the channel; what is owed is in this one.
+
+        Raises:
+            RefusalError: it is not good, or not for exactly what was spent.
+        """
+        await self.check(voucher, shown_for)
+        begun = await self._store.begin_close(
+            voucher.channel,
+            amount=voucher.amount,
+            signature=voucher.signature,
+            now=int(self._counter.clock()),
+        )
+        channel = begun.channel
+        if channel is None or begun.outcome is CloseOutcome.CLOSED:
+            refuse_gone(channel)
+        if begun.outcome is not CloseOutcome.BEGUN:
+            raise RefusalError(
+                problems.VERIFICATION_FAILED.because(
+                    "A session is closed with a voucher for exactly what was spent.",
+                    challenge_id=shown_for.challenge_id,
+                    extra=standing(channel),
+                )
+            )
+        return channel
+
+    async def cancel_close(self, channel_id: str) -> None:
+        """The ledger would not have it: take vouchers again, if the channel is there still."""
+        await self._store.cancel_close(channel_id)
+
+
+def standing(channel: Channel) -> dict[str, str]:
+    """How a channel stands, as problems tell it. Amounts are base units."""
+    return {
+        "channelId": channel.id,
+        "acceptedCumulative": str(channel.accepted),
+        "spent": str(channel.spent),
+        "deposit": str(channel.deposited),
+    }
+
+
+def refuse_gone(channel: Channel | None) -> NoReturn:
+    """Refuse for a channel that is not on record, or is closed.
+
+    Raises:
+        RefusalError: always.
+    """
+    raise RefusalError(_not_found() if channel is None else _finalized(channel))
+
+
+def _not_found() -> Problem:
+    return problems.SESSION_CHANNEL_NOT_FOUND.because("This channel is not known here; open it.")
+
+
+def _finalized(channel: Channel) -> Problem:
+    return problems.SESSION_CHANNEL_FINALIZED.because(
+        "The channel is being closed, or has been; open another one.", extra=standing(channel)
+    )
+
+
+def _problem(spend: Spend, voucher: Voucher, cost: int, challenge_id: str) -> Problem:
+    """What to tell the payer of a voucher that did not buy anything."""
+    channel = spend.channel
+    if channel is None:
+        return _not_found()
+    extra = standing(channel)
+    match spend.outcome:
+        case SpendOutcome.CLOSED | SpendOutcome.CLOSING:
+            return _finalized(channel)
+        case SpendOutcome.DELTA_TOO_SMALL:
+            kind, detail = problems.SESSION_DELTA_TOO_SMALL, "The voucher has to be higher by more."
+        case SpendOutcome.EXCEEDS_DEPOSIT:
+            kind = problems.SESSION_AMOUNT_EXCEEDS_DEPOSIT
+            detail = "The voucher is for more than the channel was funded with; top it up."
+        case SpendOutcome.INSUFFICIENT:
+            kind = problems.SESSION_INSUFFICIENT_BALANCE
+            detail = f"{channel.available} base units are left, and this costs {cost}."
+            extra["requiredTopUp"] = str(cost - channel.available)
+        case _:
+            kind = problems.VERIFICATION_FAILED
+            detail = (
+                f"The voucher is for {voucher.amount} base units, and one for {channel.accepted} "
+                "is held."
+            )
+    return kind.because(detail, challenge_id=challenge_id, extra=extra)
