@@ -52,9 +52,9 @@ _REFUNDABLE_FACTOR = 1.15
 
 # What an envelope around one contract operation can come to, apart from the operation's own body
 # and the footprint: muxed sources, every precondition, a memo, twenty signatures.
-_ENVELOPE_BYTES = 4 + 44 + 4 + 8 + (4 + 20 + 12 + 12 + 8 + 4 + 4 + 2 * 104) + 36
+_ENVELOPE_BYTES = 44 + 4 + 8 + (4 + 20 + 12 + 12 + 8 + 4 + 4 + 2 * 104) + 36
 _OPERATION_BYTES = 4 + 4 + 44 + 4
-_DATA_BYTES = 4 + 4 + 4 + 12 + 8
+_DATA_BYTES = 4 + 4 + 12 + 8
 _SIGNATURES_BYTES = 4 + 20 * (4 + 4 + 64)
 
 

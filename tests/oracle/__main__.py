@@ -69,6 +69,7 @@ def main() -> int:
 def _origin(hashes: Mapping[str, bytes]) -> dict[str, Any]:
     return {
         "soroban-env-host": crate_version("soroban-env-host"),
+        "soroban-simulation": crate_version("soroban-simulation"),
         "stellar-xdr": crate_version("stellar-xdr"),
         "seed": SEED,
         "codes": {name: digest.hex() for name, digest in hashes.items()},

@@ -124,10 +124,10 @@ class Stage:
     def call(self, call: Call) -> Answer:
         answer: Answer = {}
         if call.record is not None:
-            answer["record"] = self._simulate(call, None, call.record)
+            answer["record"] = self.simulate(call, None, call.record)
         if call.auth is not None:
             auth = [AuthorizationEntry.parse(b64decode(entry)) for entry in call.auth]
-            answer["simulate"] = self._simulate(call, auth, Record())
+            answer["simulate"] = self.simulate(call, auth, Record())
             answer["apply"] = self.apply(call, auth, self.declared(call, answer["simulate"]))
         return answer
 
@@ -150,7 +150,7 @@ class Stage:
             new_nonce=lambda: next(nonces),
         )
 
-    def _simulate(
+    def simulate(
         self,
         call: Call,
         auth: list[AuthorizationEntry] | None,

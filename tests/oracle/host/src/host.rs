@@ -16,11 +16,15 @@ use soroban_env_host::xdr::{
 };
 use soroban_env_host::{HostError, LedgerInfo, ModuleCache};
 
+use soroban_simulation::simulation::{
+    simulate_invoke_host_function_op, SimulationAdjustmentConfig,
+};
+
 use crate::compiler::compiled;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::scenario::{
-    bytes, encode, parse, Answer, Call, Change, Footprint, Outcome, Record, Scenario, Step,
+    bytes, encode, parse, Answer, Call, Change, Footprint, Outcome, Quote, Record, Scenario, Step,
 };
 use crate::Fallible;
 
@@ -116,7 +120,10 @@ impl Stage<'_> {
         let mut answer = Answer::default();
         if let Some(Record { non_root, upgraded }) = call.record {
             let mode = RecordingInvocationAuthMode::recording(!non_root, upgraded);
-            answer.record = Some(self.simulate(call, mode)?.1);
+            let mut outcome = self.simulate(call, mode)?.1;
+            let mode = RecordingInvocationAuthMode::recording(!non_root, upgraded);
+            outcome.quote = self.quote(call, mode)?;
+            answer.record = Some(outcome);
         }
         if let Some(encoded) = &call.auth {
             let auth = encoded
@@ -124,7 +131,9 @@ impl Stage<'_> {
                 .map(|entry| parse(entry))
                 .collect::<Fallible<Vec<_>>>()?;
             let mode = RecordingInvocationAuthMode::Enforcing(auth.clone());
-            let (resources, simulated) = self.simulate(call, mode)?;
+            let (resources, mut simulated) = self.simulate(call, mode)?;
+            let mode = RecordingInvocationAuthMode::Enforcing(auth.clone());
+            simulated.quote = self.quote(call, mode)?;
             let restored = simulated.footprint.as_ref().map(|f| f.restored.clone());
             answer.simulate = Some(simulated);
             let asked = if call.unrestored { None } else { restored };
@@ -182,6 +191,35 @@ impl Stage<'_> {
         outcome.disk_read_bytes = Some(resources.disk_read_bytes);
         outcome.write_bytes = Some(resources.write_bytes);
         Ok((resources, outcome))
+    }
+
+    /// What a node would tell of the simulation; nothing where it fails.
+    fn quote(&self, call: &Call, mode: RecordingInvocationAuthMode) -> Fallible<Option<Quote>> {
+        let simulated = simulate_invoke_host_function_op(
+            Rc::new(self.ledger.clone()),
+            &self.network.config(),
+            &SimulationAdjustmentConfig::default_adjustment(),
+            &self.info(),
+            parse(&call.function)?,
+            mode,
+            &parse(&call.source)?,
+            SEED,
+            false,
+        )?;
+        Ok(simulated.transaction_data.map(|data| {
+            let SorobanResources {
+                instructions,
+                disk_read_bytes,
+                write_bytes,
+                ..
+            } = data.resources;
+            Quote(
+                instructions,
+                disk_read_bytes,
+                write_bytes,
+                data.resource_fee,
+            )
+        }))
     }
 
     fn apply(

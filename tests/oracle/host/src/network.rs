@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use soroban_env_host::budget::Budget;
-use soroban_env_host::fees::RentFeeConfiguration;
+use soroban_env_host::fees::{FeeConfiguration, RentFeeConfiguration};
 use soroban_env_host::xdr::{ContractCostParamEntry, ContractCostParams, ExtensionPoint};
 use soroban_env_host::{HostError, LedgerInfo};
+use soroban_simulation::NetworkConfig;
 
 use crate::Fallible;
 
@@ -19,6 +20,12 @@ pub struct Network {
     max_entry_ttl: u32,
     max_instructions: u64,
     max_memory: u64,
+    fee_per_10k_instructions: i64,
+    fee_per_disk_read_entry: i64,
+    fee_per_disk_read_1kb: i64,
+    fee_per_history_1kb: i64,
+    fee_per_events_1kb: i64,
+    fee_per_transaction_1kb: i64,
     fee_per_write_entry: i64,
     fee_per_write_1kb: i64,
     rent_fee_per_1kb: i64,
@@ -54,6 +61,30 @@ impl Network {
             costs(&self.instructions_costs),
             costs(&self.memory_costs),
         )
+    }
+
+    /// The same for the simulation that nodes offer.
+    pub fn config(&self) -> NetworkConfig {
+        NetworkConfig {
+            fee_configuration: FeeConfiguration {
+                fee_per_instruction_increment: self.fee_per_10k_instructions,
+                fee_per_disk_read_entry: self.fee_per_disk_read_entry,
+                fee_per_write_entry: self.fee_per_write_entry,
+                fee_per_disk_read_1kb: self.fee_per_disk_read_1kb,
+                fee_per_write_1kb: self.fee_per_write_1kb,
+                fee_per_historical_1kb: self.fee_per_history_1kb,
+                fee_per_contract_event_1kb: self.fee_per_events_1kb,
+                fee_per_transaction_size_1kb: self.fee_per_transaction_1kb,
+            },
+            rent_fee_configuration: self.rent(),
+            tx_max_instructions: self.max_instructions as i64,
+            tx_memory_limit: self.max_memory as u32,
+            cpu_cost_params: costs(&self.instructions_costs),
+            memory_cost_params: costs(&self.memory_costs),
+            min_temp_entry_ttl: self.min_temporary_ttl,
+            min_persistent_entry_ttl: self.min_persistent_ttl,
+            max_entry_ttl: self.max_entry_ttl,
+        }
     }
 
     pub fn rent(&self) -> RentFeeConfiguration {

@@ -126,7 +126,14 @@ pub struct Outcome {
     /// Stroops.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rent: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Quote>,
 }
+
+/// What a node tells of a simulation: instructions with leeway, bytes read from disk and written,
+/// and the least resource fee in stroops.
+#[derive(Serialize)]
+pub struct Quote(pub u32, pub u32, pub u32, pub i64);
 
 #[derive(Serialize, Default)]
 pub struct Footprint {
