@@ -67,7 +67,7 @@ def read_balance(host: Host, address: Address) -> int:
 
 
 def _account_balance(host: Host, address: Address) -> int:
-    """What an account holds. Fees can take it below its reserve; the contract is not told then."""
+    """What an account holds; nothing is told of one that holds less than its reserve."""
     account = _account(host, address)
     if account.balance < account.minimum_balance(host.environment.base_reserve):
         raise _impossible(host, "account has balance < minimum")
