@@ -168,7 +168,7 @@ def test_the_table_of_settings_is_complete_and_right() -> None:
     for argument, variable, default, meaning in rows:
         expected = Settings.model_fields[argument].get_default(call_default_factory=True)
         said = str(expected).lower() if isinstance(expected, bool) else str(expected)
-        if argument == "network" or expected in (None, "", {}):
+        if argument == "network" or expected in (None, "", {}, ()):
             said = ""
         assert default == said, argument
         assert variable == ("" if argument == "tokens" else ENVIRONMENT_PREFIX + argument.upper())
