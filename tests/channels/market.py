@@ -43,6 +43,7 @@ WAITING_PERIOD = 100
 PATIENCE_SECONDS = 30
 MAX_FEE = 10_000_000
 CHALLENGE_SECONDS = 3_600
+LEAVE_LEDGERS = 600
 LEAST = 1_000
 """The smallest deposit that is taken."""
 
@@ -72,9 +73,7 @@ class Market:
     # The seller
 
     @asynccontextmanager
-    async def process(
-        self, *, store: Store | None = None, rpc: Rpc | None = None
-    ) -> AsyncIterator[Process]:
+    async def process(self, *, store: Any = None, rpc: Rpc | None = None) -> AsyncIterator[Process]:
         """A process of the seller, which ends as it should."""
         process = self.doomed_process(store=store, rpc=rpc)
         try:
@@ -82,7 +81,7 @@ class Market:
         finally:
             await process.counter.book.close()
 
-    def doomed_process(self, *, store: Store | None = None, rpc: Rpc | None = None) -> Process:
+    def doomed_process(self, *, store: Any = None, rpc: Rpc | None = None) -> Process:
         """A process of the seller that nobody ends."""
         ledger = Ledger(
             rpc or InProcessRpc(self.line.rpc),
@@ -202,7 +201,7 @@ class Market:
             call,
             address=FUNDER.public_key,
             nonce=next(self._nonces) if nonce is None else nonce,
-            expiration_ledger=self.sandbox.sequence + 50,
+            expiration_ledger=self.sandbox.sequence + LEAVE_LEDGERS,
             max_time=max_time,
             signer=FUNDER,
             passphrase=TESTNET.passphrase,
