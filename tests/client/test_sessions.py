@@ -54,6 +54,23 @@ async def test_ten_calls_take_one_transaction_and_one_402(
     assert (channel.signed, channel.owed, channel.deposit) == (10 * PRICE, 10 * PRICE, 10 * PRICE)
 
 
+async def test_vouchers_take_no_call_to_the_ledger(
+    shop: SessionShop, sandbox: Sandbox, payer: Payers, fetch: Any
+) -> None:
+    calls: list[str] = []
+
+    def rpc(request: dict[str, Any]) -> Any:
+        calls.append(request["method"])
+        return sandbox.rpc(request)
+
+    auth = payer(sessions="always", rpc=rpc)
+    await fetch(auth)
+    calls.clear()
+    for _ in range(5):
+        await fetch(auth)
+    assert calls == []
+
+
 @pytest.mark.parametrize("kind", ["factory", "code"])
 @pytest.mark.parametrize("way", ["sponsored", "unsponsored", "push"])
 async def test_every_way_to_open(
