@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping  # noqa: TC003 # pydantic reads it at run time
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -132,6 +133,18 @@ class Settings(BaseModel):
     is owed is settled within them: they must outlast any time the servers are down."""
     suggested_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """For how many requests the deposit is enough that is suggested to payers."""
+    settle_amount: Annotated[Decimal, Field(gt=0)] | None = Decimal(1)
+    """Take what is earned out of a channel when it is so much, in whole tokens. Each settlement
+    costs the network's fee, so it should be well below that."""
+    settle_units: Annotated[int, Field(ge=1)] | None = None
+    """Take it when so many requests were served since the last time."""
+    settle_age: Annotated[int, Field(ge=60)] | None = None
+    """Take it when the last time is so long ago."""
+    settle_at_shutdown: bool = False
+    """Take whatever is earned when the server ends, as far as 20 seconds allow."""
+    guardian_interval: Annotated[int, Field(ge=5, le=3_600)] = 60
+    """How often all channels are looked at, whether their payers want to close them: 100 to a call
+    of the RPC."""
     settle_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """How long a request waits for its payment to be final before it answers 503."""
     allow_http: bool = False

@@ -16,6 +16,7 @@ from mpp_asgi.stellar.funding import Funding
 from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.session import SessionIntent, Till
 from mpp_asgi.stellar.session_terms import SessionPolicy
+from mpp_asgi.stellar.settlement import SettlementPolicy
 from mpp_asgi.stellar.sponsor import Sponsor
 from mpp_asgi.stellar.teller import Teller
 
@@ -186,6 +187,22 @@ def _till(
         policy=policy,
         recipient=parties.recipient,
         tokens=tokens,
+    )
+
+
+def settlement_policy(settings: Settings) -> SettlementPolicy:
+    """When the settings want channels settled.
+
+    Raises:
+        ConfigError: the default currency is unknown.
+    """
+    decimals = settings.accepted_tokens()[None].decimals
+    wanted = settings.settle_amount
+    return SettlementPolicy(
+        amount=None if wanted is None else max(1, int(wanted.scaleb(decimals))),
+        units=settings.settle_units,
+        age=settings.settle_age,
+        at_shutdown=settings.settle_at_shutdown,
     )
 
 

@@ -52,7 +52,7 @@ class Check:
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Check everything; the exit status is 1 if anything is wrong."""
-    given = _settings_of(arguments.app) if arguments.app else {}
+    given = settings_of(arguments.app) if arguments.app else {}
     try:
         settings = read_settings(given)
     except ConfigError as error:
@@ -87,7 +87,7 @@ def examine(settings: Settings, *, clock: Callable[[], float] = time.time) -> It
     yield _store_check(settings, clock)
 
 
-def _settings_of(name: str) -> Mapping[str, Any]:
+def settings_of(name: str) -> Mapping[str, Any]:
     """What an app's own code sets.
 
     Raises:

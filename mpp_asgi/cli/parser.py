@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mpp_asgi.cli import checkup, friendbot, inspection, keys, payment, sandbox, trust, version
+from mpp_asgi.cli import (
+    channels,
+    checkup,
+    friendbot,
+    inspection,
+    keys,
+    payment,
+    sandbox,
+    trust,
+    version,
+)
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -23,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _pay(commands)
     _inspect(commands)
     _doctor(commands)
+    _channels(commands)
     _keys(commands)
     _fund(commands)
     _trust(commands)
@@ -120,6 +131,49 @@ def _doctor(commands: Commands) -> None:
         "app", metavar="MODULE:APP", nargs="?", help="the app, as uvicorn is told: main:app"
     )
     command.set_defaults(run=checkup.run)
+
+
+def _channels(commands: Commands) -> None:
+    command = commands.add_parser(
+        "channels",
+        help="see what payment channels owe, and settle it",
+        description="What the server has on record of payment channels, and the money in them. "
+        "The settings are the environment's (MPP_...), with those of an app if one is named. The "
+        "server may run meanwhile.",
+    )
+    actions = command.add_subparsers(metavar="action", dest="action", required=True)
+    listing = actions.add_parser("list", help="every channel that is not closed")
+    listing.add_argument("--all", action="store_true", help="those that are closed, too")
+    showing = actions.add_parser("show", help="everything about one")
+    showing.add_argument("channel", metavar="C...")
+    settling = actions.add_parser(
+        "settle",
+        help="take what is owed out of channels, on the ledger",
+        description="Takes what the voucher held for a channel says, even if it is more than was "
+        "spent so far. The channel goes on.",
+    )
+    which = settling.add_mutually_exclusive_group(required=True)
+    which.add_argument("channel", metavar="C...", nargs="?")
+    which.add_argument(
+        "--due",
+        action="store_true",
+        help="all that the settings (MPP_SETTLE_...) say is due, and all that are about to be "
+        "refunded",
+    )
+    closing = actions.add_parser(
+        "close",
+        help="take what is owed out of a channel, and give its funder the rest",
+        description="Closes a channel whose voucher is for exactly what was spent.",
+    )
+    closing.add_argument("channel", metavar="C...")
+    for action in (listing, showing, settling, closing):
+        action.add_argument(
+            "--store", metavar="URL", help="the server's records (MPP_STORE, as for the server)"
+        )
+        action.add_argument(
+            "--app", metavar="MODULE:APP", help="the app, as uvicorn is told: main:app"
+        )
+    command.set_defaults(run=channels.run)
 
 
 def _keys(commands: Commands) -> None:

@@ -29,7 +29,7 @@ from mpp_asgi.stellar.channel_watch import FOLLOWED, MOST_FAULTS, ChannelWatch, 
 from mpp_asgi.stellar.clockwork import Clockwork
 from mpp_asgi.stellar.guardian_duties import Duty, Reason, Retry, duty_of, is_still_due
 from mpp_asgi.stellar.guardian_report import Deeds, GuardianReport, Sight
-from mpp_asgi.stellar.settlement import NothingToSettleError, is_owed, is_payable, to_settle
+from mpp_asgi.stellar.settlement import is_owed, settle_now, to_settle
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -157,22 +157,8 @@ class Guardian:
         self._clockwork.wake()
 
     async def settle_now(self, channel_id: str) -> str | None:
-        """Settle the voucher held for a channel, with whatever headroom it has.
-
-        Returns:
-            The transaction's hash; ``None`` if it was settled meanwhile.
-
-        Raises:
-            NothingToSettleError: there is nothing to be had.
-            PendingError, FaultError, RefusalError: as `Cashier.settle`.
-            StoreUnavailableError: the store fails.
-        """
-        channel = await self._store.channel(channel_id)
-        if channel is None:
-            raise NothingToSettleError("This channel is not on record.")
-        if not is_payable(channel):
-            raise NothingToSettleError("No voucher is held that this channel would pay.")
-        return await self._cashier.settle(to_settle(channel))
+        """Settle a channel on demand, in whichever process; see `settlement.settle_now`."""
+        return await settle_now(self._store, self._cashier, channel_id)
 
     # Work
 

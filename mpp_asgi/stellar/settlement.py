@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
-    from mpp_asgi.stores.channels import Channel
+    from mpp_asgi.stellar.cashier import Cashier
+    from mpp_asgi.stores.channels import Channel, ChannelStore
 
 HEADROOM_PATIENCE: Final = 2
 """How many times a limit must be reached before headroom is settled with what is earned."""
@@ -105,3 +106,23 @@ def lost(before: Channel, after: Channel) -> int:
     was_there = before.status is not ChannelStatus.CLOSED or before.deposited > before.settled
     is_gone = after.status is ChannelStatus.CLOSED and after.deposited <= after.settled
     return earned(after) if was_there and is_gone else 0
+
+
+async def settle_now(store: ChannelStore, cashier: Cashier, channel_id: str) -> str | None:
+    """Settle the voucher held for a channel because somebody wants it, with whatever headroom it
+    has.
+
+    Returns:
+        The transaction's hash; ``None`` if it was settled meanwhile.
+
+    Raises:
+        NothingToSettleError: there is nothing to be had.
+        PendingError, FaultError, RefusalError: as `Cashier.settle`.
+        StoreUnavailableError: the store fails.
+    """
+    channel = await store.channel(channel_id)
+    if channel is None:
+        raise NothingToSettleError("This channel is not on record.")
+    if not is_payable(channel):
+        raise NothingToSettleError("No voucher is held that this channel would pay for.")
+    return await cashier.settle(to_settle(channel))

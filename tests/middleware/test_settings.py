@@ -2,6 +2,7 @@
 
 import re
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,11 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_CHANNEL_WASM_HASHES": f"{'Ab' * 32},{'0' * 64}",
         "MPP_MIN_REFUND_WAITING_PERIOD": "100",
         "MPP_SUGGESTED_CALLS": "7",
+        "MPP_SETTLE_AMOUNT": "0.5",
+        "MPP_SETTLE_UNITS": "100",
+        "MPP_SETTLE_AGE": "3600",
+        "MPP_SETTLE_AT_SHUTDOWN": "true",
+        "MPP_GUARDIAN_INTERVAL": "10",
         "HOME": "/root",
     }
     settings = read_settings({}, environment)
@@ -239,6 +245,7 @@ def test_every_setting_may_come_from_the_environment() -> None:
     assert (settings.max_fee, settings.allow_http, settings.allow_hash) == (1000, True, True)
     assert (settings.body_limit, settings.hold_limit) == (10, 20)
     assert settings.intents == ("session", "charge")
+    assert (settings.settle_amount, settings.settle_age) == (Decimal("0.5"), 3600)
     assert settings.channel_wasm_hashes == ("ab" * 32, "0" * 64)
     assert settings.sponsor is not None
     assert settings.sponsor.get_secret_value() == KEY.secret
