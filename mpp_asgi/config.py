@@ -96,9 +96,9 @@ class Settings(BaseModel):
     recipient_secret: SecretStr | None = None
     """Secret key (``S...``) of the recipient: sessions need it to take what is owed out of their
     channels. The sandbox brings its own."""
-    intents: Annotated[tuple[Literal["charge", "session"], ...] | None, _LIST] = None
+    intents: Annotated[tuple[Literal["charge", "session", "channel"], ...] | None, _LIST] = None
     """Ways to pay, the seller's favourite first. Default: ``charge``, and ``session`` where all
-    that it needs is set."""
+    that it needs is set. ``channel`` is sessions for clients of the deployed TypeScript SDK."""
     currency: str = "USDC"
     """Of prices that name none: a symbol or a contract address."""
     tokens: Mapping[str, Token] = Field(default_factory=dict)
@@ -126,6 +126,9 @@ class Settings(BaseModel):
     channel_factory: str | None = None
     """The contract (``C...``) that deploys payment channels, if there is one. The sandbox brings
     its own."""
+    channel: str | None = None
+    """With ``intents=["channel"]``, the one channel (``C...``) that is paid from. Default: the one
+    that a request names."""
     channel_wasm_hashes: Annotated[tuple[str, ...], _LIST] = ()
     """SHA-256 of the channel code that is accepted, hex. The sandbox brings its own."""
     min_refund_waiting_period: Annotated[int, Field(ge=1, le=2_000_000)] = 17_280
@@ -189,10 +192,10 @@ class Settings(BaseModel):
     @classmethod
     def _names_some(cls, intents: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if intents is not None and (not intents or len(set(intents)) != len(intents)):
-            raise ValueError("must name 'charge', 'session' or both, each once")
+            raise ValueError("must name 'charge', 'session' or 'channel', each once")
         return intents
 
-    @field_validator("channel_factory")
+    @field_validator("channel_factory", "channel")
     @classmethod
     def _is_contract(cls, factory: str | None) -> str | None:
         if factory is not None and not StrKey.is_valid_contract(factory):

@@ -114,6 +114,8 @@ class Offers:
     required: Problem
     """What to tell a payer who has not paid."""
     required_body: bytes
+    is_personal: bool
+    """Whether some of it depends on who asks: see `Intent.is_personal`."""
 
     def request_as(self, encoded: str) -> Mapping[str, Any] | None:
         """The request object of the offer that reads so, if there is one."""
@@ -209,7 +211,8 @@ class Gate:
                 ways.append(_offer(intent, request, realm, header))
         cost = " or ".join(f"{p.amount:f} {p.currency or self._currency}" for p in prices)
         required = problems.PAYMENT_REQUIRED.because(f"This resource costs {cost}.")
-        return Offers(tuple(ways), required, required.to_json())
+        is_personal = any(way.intent.is_personal for way in ways)
+        return Offers(tuple(ways), required, required.to_json(), is_personal)
 
     def challenge(
         self, offers: Sequence[Offer], resource: Resource, *, accept: str | None
@@ -243,7 +246,8 @@ class Gate:
             FaultError: it could not be looked up.
         """
         try:
-            return [await _resumed(offer, session) for offer in offers]
+            found = [await _resumed(offer, session) for offer in offers]
+            return [offer for offer in found if offer is not None]
         except StoreUnavailableError as trouble:
             raise fault(trouble) from trouble
 
@@ -310,7 +314,7 @@ class Gate:
         lapsed: Problem | None = None
         if offers is not None:
             request = offers.request_as(challenge.request)
-            if request is None and intent.reusable_seconds is not None:
+            if request is None:
                 way = offers.way(intent, intent.offered(_request_object(challenge)))
                 request = None if way is None else way.request
             if request is None:
@@ -350,9 +354,11 @@ def _offer(intent: Intent, request: Mapping[str, Any], realm: str, header: str |
     return Offer(intent, request, encoded, template, intent.reusable_seconds)
 
 
-async def _resumed(offer: Offer, session: str) -> Offer:
+async def _resumed(offer: Offer, session: str) -> Offer | None:
     request = await offer.intent.resume(offer.request, session)
-    return offer if request is None else offer.with_request(request)
+    if request is None:
+        return None if offer.intent.is_personal else offer
+    return offer.with_request(request)
 
 
 def _request_object(challenge: Challenge) -> Mapping[str, Any]:

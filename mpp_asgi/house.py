@@ -19,7 +19,7 @@ from mpp_asgi.protocol import ProtocolError, Secrets
 from mpp_asgi.stellar.rpc_drivers import AsyncRpc, InProcessRpc
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.url import store_from_url
-from mpp_asgi.toll import HouseRules
+from mpp_asgi.toll import ChannelOf, HouseRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +71,7 @@ async def open_house(
     *,
     sandbox: EmbeddedNetwork | None,
     intents: Sequence[Callable[[ChargeBook], Intent]],
+    channel_of: ChannelOf | None,
 ) -> House:
     """Open everything.
 
@@ -79,6 +80,7 @@ async def open_house(
         world: time.
         sandbox: an embedded network to use instead of a new one.
         intents: makers of further ways to pay, instead of the built-in ones.
+        channel_of: which channel a request is paid from, if it does not say.
 
     Raises:
         ConfigError: a setting cannot work; the message says what to change.
@@ -108,6 +110,7 @@ async def open_house(
         if_it_fails.pop_all()
     rules = HouseRules(
         realm=settings.realm,
+        channel_of=channel_of,
         allow_http=settings.allow_http,
         body_limit=settings.body_limit,
         hold_limit=settings.hold_limit,

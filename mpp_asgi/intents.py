@@ -103,6 +103,11 @@ class Intent(Protocol):
         """
         ...
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether nothing is offered but what `resume` makes of it."""
+        ...
+
     async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
         """What this intent offers a payer who names a session (``Payment-Session``), if it is more
         than it offers everyone.
@@ -140,6 +145,11 @@ class SingleUse:
     def reusable_seconds(self) -> int | None:
         """See `Intent.reusable_seconds`."""
         return None
+
+    @property
+    def is_personal(self) -> bool:
+        """See `Intent.is_personal`."""
+        return False
 
     async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
         """See `Intent.resume`."""

@@ -11,6 +11,7 @@ from stellar_sdk import Keypair
 from mpp_asgi.config import ConfigError
 from mpp_asgi.stellar.admissions import Counter
 from mpp_asgi.stellar.cashier import Cashier
+from mpp_asgi.stellar.channel_dialect import ChannelDialect
 from mpp_asgi.stellar.charge import ChargeIntent
 from mpp_asgi.stellar.funding import Funding
 from mpp_asgi.stellar.ledger import Ledger
@@ -89,20 +90,20 @@ def open_methods(
         clock=world.clock,
         sleep=world.sleep,
     )
-    intents: list[Intent] = []
-    if settings.intents is None or "charge" in settings.intents:
-        intents.append(
-            ChargeIntent(
-                counter,
-                recipient=parties.recipient,
-                tokens=settings.accepted_tokens(),
-                allow_hash=settings.allow_hash,
-            )
+    known: dict[str, Intent] = {
+        "charge": ChargeIntent(
+            counter,
+            recipient=parties.recipient,
+            tokens=settings.accepted_tokens(),
+            allow_hash=settings.allow_hash,
         )
+    }
     till = _till(settings, counter, parties, store, sandbox)
     if till is not None:
-        intents.append(SessionIntent(till))
-    return Methods(intents, till)
+        known["session"] = SessionIntent(till)
+        known["channel"] = ChannelDialect(till, channel=settings.channel)
+    wanted = settings.intents or ("charge", "session")
+    return Methods([known[name] for name in wanted if name in known], till)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _till(
     Raises:
         ConfigError: somebody asked for them.
     """
-    wanted = settings.intents is not None and "session" in settings.intents
+    wanted = settings.intents is not None and settings.intents != ("charge",)
     if settings.intents is not None and not wanted:
         return None
     key = parties.recipient_key

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mpp_asgi.intents import Intent
     from mpp_asgi.pricing import Amount, DynamicPrice
     from mpp_asgi.routes import Foreseen
+    from mpp_asgi.toll import ChannelOf
 
 log = logging.getLogger("mpp_asgi")
 
@@ -51,6 +52,8 @@ class PaymentMiddleware:
             `price` takes, a `Tariff`, or ``None`` for free. The first match counts.
         intents: ways to pay by name, as in `Settings`; or makers of others, each from the process's
             `ChargeBook`.
+        channel_of: an async function of the request, for ``intents=["channel"]``: the channel it is
+            paid from (``C...``), if the request does not name one.
         sandbox: with ``network="sandbox"``, the `Sandbox` to use instead of a new one.
         clock: Unix seconds.
         sleep: as `asyncio.sleep`.
@@ -67,6 +70,7 @@ class PaymentMiddleware:
         *,
         prices: Mapping[str, Amount | DynamicPrice | Tariff | None] | None = None,
         intents: Sequence[str | Callable[[ChargeBook], Intent]] = (),
+        channel_of: ChannelOf | None = None,
         sandbox: EmbeddedNetwork | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -76,6 +80,7 @@ class PaymentMiddleware:
         self._intents = tuple(make for make in intents if callable(make))
         if intents and not self._intents:
             settings["intents"] = tuple(intents)
+        self._channel_of = channel_of
         self._sandbox = sandbox
         self._world = World(clock, sleep)
         self._house: House | None = None
@@ -160,7 +165,11 @@ class PaymentMiddleware:
                         "keep one."
                     )
                 house = await open_house(
-                    self._settings, self._world, sandbox=self._sandbox, intents=self._intents
+                    self._settings,
+                    self._world,
+                    sandbox=self._sandbox,
+                    intents=self._intents,
+                    channel_of=self._channel_of,
                 )
                 try:
                     self._routes.look_at(self.app, _adopter(scope))

@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http.client import responses
 from json import JSONDecodeError
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from mpp_asgi.answers import Acknowledgement, Answer
 from mpp_asgi.body import BodyTooLargeError, may_have_body
@@ -25,7 +27,6 @@ from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from starlette.requests import Request
     from starlette.types import Scope
 
     from mpp_asgi.body import RequestBody
@@ -46,6 +47,9 @@ _PENDING = Problem(
 )
 
 
+ChannelOf = Callable[[Request], Awaitable[str | None]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseRules:
     """What holds for every request."""
@@ -54,6 +58,8 @@ class HouseRules:
     """``None``: the request's host."""
     allow_http: bool
     """Whether payments are taken over plain HTTP from beyond this machine."""
+    channel_of: ChannelOf | None
+    """Which channel a request of the ``channel`` dialect is paid from, if it does not say."""
     body_limit: int
     """Bytes of request body a priced route takes, since it must be digested first."""
     hold_limit: int
@@ -113,6 +119,8 @@ def quick_demand(
     realm = rules.realm or _realm(fields.host)
     resource = Resource(realm, scope["method"], scope["path"], scope["query_string"], None)
     offers = gate.offers(tariff, tariff.prices, realm=realm, header=route.header)
+    if offers.is_personal:
+        return None
     challenges = gate.challenge(offers.ways, resource, accept=fields.accept)
     return Answer(offers.required, challenges, None, offers.required_body)
 
@@ -335,13 +343,21 @@ class Toll:
         resource = self._quoted_resource()
         offers = self._offers = await self._current_offers(resource)
         ways: Sequence[Offer] = offers.ways
-        if self._fields.session is not None:
-            try:
-                ways = await self._gate.resumed(ways, self._fields.session)
-            except FaultError as error:
-                log.warning("a session could not be looked up: %s", error)
+        if offers.is_personal or self._fields.session is not None:
+            ways = await self._resumed(offers)
         challenges = self._gate.challenge(ways, resource, accept=self._fields.accept)
         return Answer(problem, challenges, retry_after, body)
+
+    async def _resumed(self, offers: Offers) -> Sequence[Offer]:
+        """The offers for whoever asks."""
+        session = self._fields.session
+        try:
+            if session is None and self._rules.channel_of is not None:
+                session = await self._rules.channel_of(Request(self._asked.scope))
+            return await self._gate.resumed(offers.ways, session or "")
+        except (FaultError, RefusalError) as error:
+            log.warning("a session could not be looked up: %s", error)
+            return [way for way in offers.ways if not way.intent.is_personal]
 
     def _quoted_resource(self) -> Resource:
         if self._resource is None:

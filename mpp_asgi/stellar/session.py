@@ -79,6 +79,11 @@ class SessionIntent:
         )
         return [terms.to_request(self._till.policy, description=description)]
 
+    @property
+    def is_personal(self) -> bool:
+        """See `Intent.is_personal`."""
+        return False
+
     async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
         """See `Intent.resume`."""
         channel = await self._till.teller.channel(session)
@@ -113,7 +118,7 @@ class SessionIntent:
             case Action.TOP_UP:
                 channel, tx_hash = await self._top_up(credential, shown_for, quote)
             case Action.CLOSE:
-                channel, tx_hash = await self._close(shown, shown_for)
+                channel, tx_hash = await close_session(self._till, _voucher(shown), shown_for)
         return SessionAdmission(
             self._till.teller,
             channel,
@@ -142,17 +147,6 @@ class SessionIntent:
         await teller.admit(funded.facts)
         return funded.tx_hash
 
-    async def _close(
-        self, shown: ShownSession, shown_for: Presentation
-    ) -> tuple[Channel, str | None]:
-        teller = self._till.teller
-        channel = await teller.begin_close(_voucher(shown), shown_for)
-        try:
-            return channel, await self._till.cashier.close(channel)
-        except RefusalError:  # the ledger will not have it, whoever tries again
-            await teller.cancel_close(channel.id)
-            raise
-
     async def _top_up(
         self, credential: Credential, shown_for: Presentation, quote: Quote
     ) -> tuple[Channel, str | None]:
@@ -180,6 +174,7 @@ class SessionReceipt:
     cost: int
     """Base units."""
     tx_hash: str | None
+    intent: str = "session"
 
 
 class SessionAdmission:
@@ -191,7 +186,7 @@ class SessionAdmission:
         self._receipt = receipt
         self.payment = Payment(
             method="stellar",
-            intent="session",
+            intent=receipt.intent,
             payer=channel.funder,
             amount=receipt.cost,
             currency=channel.token,
@@ -208,7 +203,7 @@ class SessionAdmission:
     def _receipt_value(self) -> str:
         channel, receipt = self._channel, self._receipt
         extra: dict[str, Any] = {
-            "intent": "session",
+            "intent": receipt.intent,
             "challengeId": receipt.challenge_id,
             "channelId": channel.id,
             "acceptedCumulative": str(channel.accepted),
@@ -239,6 +234,26 @@ class SessionAdmission:
         if not begun:
             giving = self._teller.give_back(self._channel.id, self._receipt.cost)
             await asyncio.shield(self._teller.counter.book.spawn(giving))
+
+
+async def close_session(
+    till: Till, voucher: Voucher, shown_for: Presentation
+) -> tuple[Channel, str | None]:
+    """Take what the voucher is worth and give the rest back to the funder, on the ledger.
+
+    Returns:
+        The channel, and the transaction's hash if it took one.
+
+    Raises:
+        RefusalError, FaultError, PendingError: it is not closed. If the ledger refused, it is open
+            again.
+    """
+    channel = await till.teller.begin_close(voucher, shown_for)
+    try:
+        return channel, await till.cashier.close(channel)
+    except RefusalError:  # the ledger will not have it, whoever tries again
+        await till.teller.cancel_close(channel.id)
+        raise
 
 
 def _voucher(shown: ShownSession) -> Voucher:

@@ -72,8 +72,8 @@ def read_session(credential: Credential) -> ShownSession:
     channel = _channel(payload)
     if action is Action.TOP_UP:
         return ShownSession(action, channel, None)
-    amount = _amount(payload, "cumulativeAmount")
-    return ShownSession(action, channel, Voucher(channel, amount, _signature(payload)))
+    amount = read_amount(payload, "cumulativeAmount")
+    return ShownSession(action, channel, Voucher(channel, amount, read_signature(payload)))
 
 
 def _channel(payload: Mapping[str, Any]) -> str:
@@ -83,7 +83,12 @@ def _channel(payload: Mapping[str, Any]) -> str:
     return channel
 
 
-def _amount(payload: Mapping[str, Any], field: str) -> int:
+def read_amount(payload: Mapping[str, Any], field: str) -> int:
+    """An amount in a payload, base units.
+
+    Raises:
+        RefusalError: it is none.
+    """
     text = payload.get(field)
     if not isinstance(text, str) or not is_amount(text):
         raise malformed(f"{field} must be base units as a text of digits.")
@@ -97,7 +102,12 @@ def is_amount(text: str) -> bool:
     return text == "0" or text[0] != "0"
 
 
-def _signature(payload: Mapping[str, Any]) -> str:
+def read_signature(payload: Mapping[str, Any]) -> str:
+    """The ``signature`` of a payload, 128 hex digits in lower case.
+
+    Raises:
+        RefusalError: it is none.
+    """
     signature = payload.get("signature")
     if (
         not isinstance(signature, str)

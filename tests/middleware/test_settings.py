@@ -132,11 +132,13 @@ ADVICE = (
         ),
         (
             {"network": "sandbox", "intents": []},
-            "The setting 'intents' is wrong: must name 'charge', 'session' or both, each once.",
+            "The setting 'intents' is wrong: must name 'charge', 'session' or 'channel', "
+            "each once.",
         ),
         (
             {"network": "sandbox", "intents": ["charge", "charge"]},
-            "The setting 'intents' is wrong: must name 'charge', 'session' or both, each once.",
+            "The setting 'intents' is wrong: must name 'charge', 'session' or 'channel', "
+            "each once.",
         ),
         (
             {"network": "sandbox", "channel_factory": KEY.public_key},
@@ -229,6 +231,7 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_INTENTS": "session, charge",
         "MPP_SESSION_SECONDS": "600",
         "MPP_CHANNEL_FACTORY": CONTRACT,
+        "MPP_CHANNEL": CONTRACT,
         "MPP_CHANNEL_WASM_HASHES": f"{'Ab' * 32},{'0' * 64}",
         "MPP_MIN_REFUND_WAITING_PERIOD": "100",
         "MPP_SUGGESTED_CALLS": "7",

@@ -190,6 +190,10 @@ class Funder(Drawer):
         """Open the channel without the shop; the transaction's hash."""
         return self._alone(self.opening(challenge, **how).call(TESTNET.passphrase))
 
+    def deploy(self, opening: Opening) -> str:
+        """Open this very channel without the shop."""
+        return self._alone(opening.call(TESTNET.passphrase))
+
     def top_up_alone(self, amount: int) -> str:
         call = TopUp(channel=self.channel, amount=amount).call(
             token=self.shop.sandbox.usdc, funder=self.payer.address

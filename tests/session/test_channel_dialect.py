@@ -1,0 +1,150 @@
+"""Clients of the deployed TypeScript SDK: one channel, and a question before each request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpp_asgi.protocol import Challenge, Credential
+from tests.session.drawer import (
+    CALL,
+    DEPOSIT,
+    Drawer,
+    Funder,
+    address,
+    open_session_shop,
+    problem_of,
+    receipt_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx
+
+    from tests.shop import Shop
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    async with open_session_shop(intents=["session", "channel"]) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def drawer(shop: Shop) -> Drawer:
+    return await Drawer.on_record(shop)
+
+
+async def asked(drawer: Drawer, **headers: str) -> Challenge:
+    headers = headers or {"Payment-Session": drawer.channel}
+    offered = await drawer.shop.challenges(headers=headers)
+    (found,) = [each for each in offered if each.intent == "channel"]
+    return found
+
+
+async def pay(
+    drawer: Drawer, challenge: Challenge, amount: int | None = None, action: str = "voucher"
+) -> httpx.Response:
+    request = challenge.request_object()
+    if amount is None:
+        amount = int(request["methodDetails"]["cumulativeAmount"]) + int(request["amount"])
+    payload = {"action": action, "amount": str(amount), "signature": drawer.sign(amount)}
+    response: httpx.Response = await drawer.shop.show(Credential(challenge, payload))
+    return response
+
+
+async def test_what_is_offered(drawer: Drawer) -> None:
+    request = (await asked(drawer)).request_object()
+    reference = request["methodDetails"].pop("reference")
+    assert len(reference) == 32
+    assert request == {
+        "amount": str(CALL),
+        "channel": drawer.channel,
+        "methodDetails": {"network": "stellar:testnet", "cumulativeAmount": "0"},
+    }
+
+
+async def test_nothing_is_offered_without_a_channel(drawer: Drawer) -> None:
+    for headers in ({}, {"Payment-Session": address(8)}):
+        offered = await drawer.shop.challenges(headers=headers)
+        assert [each.intent for each in offered] == ["session"]
+
+
+async def test_a_question_and_a_voucher_for_each_request(drawer: Drawer) -> None:
+    for number in range(1, 4):
+        response = await pay(drawer, await asked(drawer))
+        assert response.json() == {"resource": "paid"}
+        receipt = receipt_of(response)
+        assert (receipt["intent"], receipt["spent"]) == ("channel", str(number * CALL))
+    record = await drawer.record()
+    assert (record.accepted, record.spent) == (3 * CALL, 3 * CALL)
+
+
+async def test_it_shares_its_record_with_sessions(drawer: Drawer) -> None:
+    await drawer.pay(await drawer.challenge(), 2 * CALL)
+    challenge = await asked(drawer)
+    assert challenge.request_object()["methodDetails"]["cumulativeAmount"] == str(2 * CALL)
+    assert (await pay(drawer, challenge)).status_code == 200
+    assert (await drawer.record()).accepted == 3 * CALL
+
+
+async def test_refusals(drawer: Drawer) -> None:
+    challenge = await asked(drawer)
+    assert (await pay(drawer, challenge)).status_code == 200
+    replayed = await pay(drawer, challenge)
+    assert problem_of(replayed) == (402, "session/insufficient-balance")
+    challenge = await asked(drawer)
+    assert problem_of(await pay(drawer, challenge, DEPOSIT + 1)) == (
+        402,
+        "session/amount-exceeds-deposit",
+    )
+    assert problem_of(await pay(drawer, challenge, action="steal")) == (402, "invalid-payload")
+    drawer.shop.time.now += 400
+    assert problem_of(await pay(drawer, challenge)) == (402, "payment-expired")
+    assert drawer.shop.runs == ["/paid"]
+
+
+async def test_a_challenge_is_for_one_request(drawer: Drawer) -> None:
+    challenge = await asked(drawer)
+    amount = CALL
+    payload = {"action": "voucher", "amount": str(amount), "signature": drawer.sign(amount)}
+    refused = await drawer.shop.show(Credential(challenge, payload), "/other")
+    assert problem_of(refused) == (402, "invalid-challenge")
+
+
+async def test_a_fixed_channel_is_found_on_the_ledger_and_closed() -> None:
+    async with open_session_shop() as probe:
+        funder = Funder(probe, 1)
+        opening = funder.opening(await funder.challenge())
+        fixed = funder.channel
+    settings: dict[str, Any] = {"intents": ["channel"], "channel": fixed}
+    async with open_session_shop(**settings, sandbox=probe.sandbox, time=probe.time) as shop:
+        funder = Funder(shop, 1)
+        assert (await shop.http.get("/paid")).status_code == 402  # nothing to offer yet
+        funder.channel = fixed
+        funder.deploy(opening)
+        before = funder.balance()
+        response = await pay(funder, await asked(funder, Accept="*/*"))
+        assert response.status_code == 200, response.text
+        closed = await pay(funder, await asked(funder, Accept="*/*"), CALL, action="close")
+        assert closed.status_code == 204, closed.text
+        assert len(receipt_of(closed)["txHash"]) == 64
+        assert shop.earned() == CALL
+        assert funder.balance() == before + DEPOSIT - CALL
+
+
+async def test_the_seller_says_whose_channel_a_request_is_paid_from() -> None:
+    channels: dict[str, str] = {}
+
+    async def channel_of(request: Any) -> str | None:
+        return channels.get(request.headers.get("x-customer", ""))
+
+    async with open_session_shop(intents=["channel", "session"], channel_of=channel_of) as shop:
+        drawer = await Drawer.on_record(shop)
+        channels["ann"] = drawer.channel
+        challenge = await asked(drawer, **{"x-customer": "ann"})
+        assert challenge.request_object()["channel"] == drawer.channel
+        offered = await shop.challenges(headers={"x-customer": "bob"})
+        assert [each.intent for each in offered] == ["session"]
