@@ -1,0 +1,518 @@
+"""Openings and top-ups that no honest payer would send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from stellar_sdk import Network, xdr
+
+from mpp_asgi.intents import Quote
+from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.channel_calls import Opening, TopUp, close_start_call
+from mpp_asgi.stellar.envelope import NULL_ACCOUNT
+from mpp_asgi.stellar.invocation import (
+    contract_call,
+    leave_of_source,
+    signed_leave,
+    sponsored_call,
+)
+from mpp_asgi.stellar.network import LEDGER_SECONDS, TESTNET
+from mpp_asgi.stellar.policy import DRIFT_LEDGERS, LEAST_LEDGERS
+from mpp_asgi.stellar.transfer import Transfer, transfer_call
+from tests.channels.market import (
+    CHALLENGE_SECONDS,
+    DEPOSIT,
+    FUNDER,
+    LEAST,
+    WAITING_PERIOD,
+    Market,
+)
+from tests.charge import forgery
+from tests.charge.forgery import THIEF, TransactionChange, changed
+from tests.shop import RECIPIENT, SPONSOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpp_asgi.stellar.invocation import Call
+
+FAILED = "verification-failed"
+MALFORMED = "invalid-payload"
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    forge: Callable[[Case], Payload]
+    says: str
+    """Part of the problem's detail: the reason is this check's and no other's."""
+    slug: str = FAILED
+    terms: Callable[[Case], dict[str, Any]] = lambda case: {}
+    """What is changed on the server's side."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass
+class Case:
+    """A market with an opening that would be good, and the address of a channel that is open."""
+
+    market: Market
+    opening: Opening = field(init=False)
+    channel: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.opening = self.market.opening()
+        self.channel = self.market.open()
+
+    @property
+    def call(self) -> Call:
+        return self.opening.call(TESTNET.passphrase)
+
+    def good(self, **changes: Any) -> Payload:
+        return self.market.open_payload(self.opening, **changes)
+
+    def on_terms(self, *, amount: int = 100, **terms: Any) -> Payload:
+        """An opening on other terms, for which everything else is as it has to be."""
+        return self.market.open_payload(replace(self.opening, **terms), amount=amount)
+
+    def calling(self, call: Call) -> Payload:
+        return self.good(transaction=self.market.funding_envelope(call))
+
+    def changed(self, *changes: TransactionChange) -> Payload:
+        signer = None if self.market.sponsored else FUNDER
+        payload = self.good()
+        return {**payload, "transaction": changed(payload["transaction"], *changes, signer=signer)}
+
+    def allowed(self, *entries: xdr.SorobanAuthorizationEntry) -> Payload:
+        """With other authorization entries than the funder's one."""
+        return self.changed(forgery.authorized_by(*entries))
+
+    def allowed_top_up(self, *entries: xdr.SorobanAuthorizationEntry) -> str:
+        """A top-up with other authorization entries than the funder's one."""
+        signer = None if self.market.sponsored else FUNDER
+        honest = self.market.top_up_payload(self.channel, 5_000)["transaction"]
+        return changed(honest, forgery.authorized_by(*entries), signer=signer)
+
+    def leave(self, call: Call | None = None, **changes: Any) -> xdr.SorobanAuthorizationEntry:
+        values: dict[str, Any] = {
+            "address": FUNDER.public_key,
+            "nonce": 77,
+            "expiration_ledger": self.market.sandbox.sequence + 50,
+            "signer": FUNDER,
+            "passphrase": TESTNET.passphrase,
+        }
+        return signed_leave(call or self.call, **{**values, **changes})
+
+    def sent(self, **changes: Any) -> Payload:
+        """A sponsored opening with another nonce, signer, network or end."""
+        values: dict[str, Any] = {
+            "address": FUNDER.public_key,
+            "nonce": 77,
+            "expiration_ledger": self.market.sandbox.sequence + 50,
+            "max_time": int(self.market.time()) + CHALLENGE_SECONDS,
+            "signer": FUNDER,
+            "passphrase": TESTNET.passphrase,
+        }
+        return self.good(transaction=sponsored_call(self.call, **{**values, **changes}))
+
+    def greedy(self) -> Call:
+        """The opening, and leave for another transfer to come from within it."""
+        call = self.call
+        (constructor,) = call.sub_invocations
+        more = Transfer(self.opening.token, FUNDER.public_key, self.channel, 10**6)
+        constructor.sub_invocations.append(transfer_call(more))
+        return call
+
+    def modest(self) -> Call:
+        """The opening, without leave for what it takes."""
+        call = self.call
+        call.sub_invocations = []
+        return call
+
+    def elsewhere(self) -> Call:
+        """The same call, of a contract that is not the factory."""
+        called = self.call.function.contract_fn
+        assert called is not None
+        return contract_call(self.channel, "open", called.args)
+
+
+def of_another(case: Case) -> Payload:
+    """An opening in the name of somebody who did not sign it."""
+    return case.on_terms(funder=THIEF.public_key)
+
+
+def latest_expiration(case: Case) -> int:
+    return case.market.sandbox.sequence + -(-CHALLENGE_SECONDS // LEDGER_SECONDS) + DRIFT_LEDGERS
+
+
+def lapsed(case: Case) -> dict[str, Any]:
+    problem = problems.PAYMENT_EXPIRED.because("This challenge has expired.")
+    expires = int(case.market.time()) + CHALLENGE_SECONDS
+    return {"quote": Quote("challenge", {}, expires=expires, lapsed=problem)}
+
+
+def unsigned(case: Case) -> Payload:
+    payload = case.good()
+    return {**payload, "transaction": forgery.without_signatures(payload["transaction"])}
+
+
+def fee_bumped(case: Case) -> Payload:
+    payload = case.good()
+    return {**payload, "transaction": forgery.fee_bumped(payload["transaction"], FUNDER)}
+
+
+OTHER_CODE = "22" * 32
+
+PAYLOADS = [
+    Attack("no channel", lambda c: c.good(channelId=None), "channelId", MALFORMED),
+    Attack("an account", lambda c: c.good(channelId=FUNDER.public_key), "channelId", MALFORMED),
+    Attack("a typo", lambda c: c.good(channelId=c.channel[:-1] + "A"), "channelId", MALFORMED),
+    Attack("no type", lambda c: c.good(type=None), "type", MALFORMED),
+    Attack(
+        "a signed hash",
+        lambda c: c.good(type="signedHash", hash="00" * 32, sourceSignature="00" * 64),
+        "type",
+        MALFORMED,
+    ),
+    Attack("no transaction", lambda c: c.good(transaction=None), "transaction", MALFORMED),
+    Attack("a number", lambda c: c.good(transaction=7), "transaction", MALFORMED),
+    Attack("a short hash", lambda c: c.good(type="hash", hash="00"), "hash", MALFORMED),
+    Attack("garbage", lambda c: c.good(transaction="AAAA"), "not valid XDR"),
+    Attack("no base64", lambda c: c.good(transaction="!"), "not base64"),
+    Attack("a huge one", lambda c: c.good(transaction="A" * 10**5), "larger than"),
+]
+
+COMMON = [
+    Attack("fee bump", fee_bumped, "must not be a fee bump"),
+    Attack("two operations", lambda c: c.changed(forgery.operation_twice), "exactly one operation"),
+    Attack("an upload", lambda c: c.changed(forgery.upload_of_code), "host function is"),
+    Attack(
+        "a transfer",
+        lambda c: c.calling(
+            transfer_call(
+                Transfer(c.market.sandbox.usdc, FUNDER.public_key, RECIPIENT.public_key, 5)
+            )
+        ),
+        "calls 'transfer'",
+    ),
+    Attack(
+        "a top-up",
+        lambda c: c.calling(
+            TopUp(channel=c.channel, amount=DEPOSIT).call(
+                token=c.market.sandbox.usdc, funder=FUNDER.public_key
+            )
+        ),
+        "calls 'top_up'",
+    ),
+    Attack("a wish to close", lambda c: c.calling(close_start_call(c.channel)), "'close_start'"),
+    Attack("by another factory", lambda c: c.calling(c.elsewhere()), "than the channel factory"),
+    Attack(
+        "of another code",
+        lambda c: c.on_terms(factory=None, wasm_hash=OTHER_CODE),
+        "code is not among",
+    ),
+    Attack(
+        "to another", lambda c: c.on_terms(recipient=THIEF.public_key), "pays another recipient"
+    ),
+    Attack(
+        "to the sponsor",
+        lambda c: c.on_terms(recipient=SPONSOR.public_key),
+        "pays another recipient",
+    ),
+    Attack("of another token", lambda c: c.on_terms(token=c.market.sandbox.xlm), "another token"),
+    Attack("no waiting", lambda c: c.on_terms(waiting_period=0), "waiting period"),
+    Attack(
+        "one ledger less", lambda c: c.on_terms(waiting_period=WAITING_PERIOD - 1), "waiting period"
+    ),
+    Attack("a key of small order", lambda c: c.on_terms(key=bytes(32)), "none that can sign"),
+    Attack(
+        "another salt",
+        lambda c: c.good(channelId=replace(c.opening, salt=b"\1" * 32).channel(TESTNET.passphrase)),
+        "opens another channel",
+    ),
+    Attack(
+        "another network's address",
+        lambda c: c.good(channelId=c.opening.channel(Network.PUBLIC_NETWORK_PASSPHRASE)),
+        "opens another channel",
+    ),
+    Attack(
+        "nothing in it",
+        lambda c: c.market.open_payload(replace(c.opening, amount=0), amount=0),
+        "must be 1000",
+    ),
+    Attack(
+        "too little",
+        lambda c: c.market.open_payload(replace(c.opening, amount=LEAST - 1)),
+        "must be 1000",
+    ),
+    Attack(
+        "a voucher for more",
+        lambda c: c.market.open_payload(c.opening, amount=DEPOSIT + 1),
+        "more than is deposited",
+        "session/amount-exceeds-deposit",
+    ),
+    Attack(
+        "a voucher of another key",
+        lambda c: c.good(
+            signature=c.market.voucher(c.opening.channel(TESTNET.passphrase), 100, key=FUNDER)
+        ),
+        "not signed",
+        "session/invalid-signature",
+    ),
+    Attack(
+        "a voucher of another channel",
+        lambda c: c.good(signature=c.market.voucher(c.channel, 100)),
+        "not signed",
+        "session/invalid-signature",
+    ),
+    Attack(
+        "a voucher of another amount",
+        lambda c: c.good(cumulativeAmount="101"),
+        "not signed",
+        "session/invalid-signature",
+    ),
+    Attack(
+        "more than the funder has",
+        lambda c: c.market.open_payload(replace(c.opening, amount=10**10)),
+        "balance does not cover",
+    ),
+    Attack(
+        "another source",
+        lambda c: c.good(),
+        "not funded by the credential's source",
+        terms=lambda c: {"source": f"did:pkh:stellar:testnet:{THIEF.public_key}"},
+    ),
+    Attack("no source", lambda c: c.good(), "source must be", terms=lambda c: {"source": "me"}),
+    Attack("too late", lambda c: c.good(), "has expired", "payment-expired", terms=lapsed),
+    Attack(
+        "leave for more",
+        lambda c: c.allowed(c.leave(c.greedy())),
+        "for the deposit and nothing else",
+    ),
+    Attack(
+        "leave for less",
+        lambda c: c.allowed(c.leave(c.modest())),
+        "for the deposit and nothing else",
+    ),
+    Attack(
+        "leave for another",
+        lambda c: c.allowed(c.leave(c.market.opening().call(TESTNET.passphrase))),
+        "for the deposit and nothing else",
+    ),
+    Attack(
+        "leave for the transfer alone",
+        lambda c: c.allowed(c.leave(c.call.sub_invocations[0].sub_invocations[0])),
+        "for the deposit and nothing else",
+    ),
+    Attack(
+        "leave of a source besides",
+        lambda c: c.allowed(c.leave(), leave_of_source(c.greedy())),
+        "for the deposit and nothing else",
+    ),
+]
+
+SPONSORED = [
+    Attack("of the sponsor", lambda c: c.on_terms(funder=SPONSOR.public_key), "from the server"),
+    Attack(
+        "of the recipient", lambda c: c.on_terms(funder=RECIPIENT.public_key), "from the server"
+    ),
+    Attack("of somebody who did not sign", of_another, "Only the sender's authorization"),
+    Attack(
+        "from the sponsor's account",
+        lambda c: c.changed(forgery.source(SPONSOR.public_key)),
+        "all-zeros account",
+    ),
+    Attack(
+        "from the funder's account",
+        lambda c: c.changed(forgery.source(FUNDER.public_key)),
+        "all-zeros account",
+    ),
+    Attack(
+        "an operation of the sponsor",
+        lambda c: c.changed(forgery.operation_source(SPONSOR.public_key)),
+        "must not have a source",
+    ),
+    Attack(
+        "an operation of the recipient",
+        lambda c: c.changed(forgery.operation_source(RECIPIENT.public_key)),
+        "must not have a source",
+    ),
+    Attack("no leave", lambda c: c.allowed(), "must be authorized"),
+    Attack(
+        "leave of the source, which would be us",
+        lambda c: c.allowed(leave_of_source(c.call)),
+        "sorobanCredentialsAddress",
+    ),
+    Attack(
+        "leave of the sponsor besides",
+        lambda c: c.allowed(c.leave(), c.leave(address=SPONSOR.public_key)),
+        "must not be asked to authorize",
+    ),
+    Attack(
+        "leave of the recipient besides",
+        lambda c: c.allowed(c.leave(), c.leave(address=RECIPIENT.public_key)),
+        "must not be asked to authorize",
+    ),
+    Attack(
+        "leave of anybody besides",
+        lambda c: c.allowed(c.leave(), c.leave(address=THIEF.public_key, signer=THIEF)),
+        "Only the sender's authorization",
+    ),
+    Attack(
+        "leave twice", lambda c: c.allowed(c.leave(), c.leave(nonce=78)), "One authorization entry"
+    ),
+    Attack(
+        "leave of version 2",
+        lambda c: c.changed(forgery.entry(forgery.of_version_2)),
+        "sorobanCredentialsAddress",
+    ),
+    Attack(
+        "leave with delegates",
+        lambda c: c.changed(forgery.entry(forgery.with_delegates)),
+        "sorobanCredentialsAddress",
+    ),
+    Attack("not signed", lambda c: c.changed(forgery.entry(forgery.unsigned)), "is not signed"),
+    Attack("signed by another", lambda c: c.sent(signer=THIEF), "not validly authorized"),
+    Attack(
+        "signed for another network",
+        lambda c: c.sent(passphrase=Network.PUBLIC_NETWORK_PASSPHRASE),
+        "not validly authorized",
+    ),
+    Attack(
+        "expired",
+        lambda c: c.sent(expiration_ledger=c.market.sandbox.sequence - 1),
+        "not validly authorized",
+    ),
+    Attack(
+        "about to expire",
+        lambda c: c.sent(expiration_ledger=c.market.sandbox.sequence + LEAST_LEDGERS - 1),
+        "expires too soon",
+    ),
+    Attack(
+        "valid for too long",
+        lambda c: c.sent(expiration_ledger=latest_expiration(c) + 1),
+        "valid beyond the challenge",
+    ),
+    Attack(
+        "of code that nobody listed",
+        lambda c: c.on_terms(factory=None, wasm_hash="00" * 32),
+        "code is not among",
+    ),
+]
+
+UNSPONSORED = [
+    Attack(
+        "the fee left to us",
+        lambda c: c.changed(forgery.source(NULL_ACCOUNT)),
+        "needs a source of its own",
+    ),
+    Attack(
+        "of the sponsor",
+        lambda c: c.on_terms(funder=SPONSOR.public_key),
+        "must not involve the server's",
+    ),
+    Attack(
+        "from the sponsor's account",
+        lambda c: c.changed(forgery.source(SPONSOR.public_key)),
+        "must not involve the server's",
+    ),
+    Attack(
+        "an operation of the recipient",
+        lambda c: c.changed(forgery.operation_source(RECIPIENT.public_key)),
+        "must not involve the server's",
+    ),
+    Attack(
+        "leave of the recipient besides",
+        lambda c: c.allowed(c.leave(), c.leave(address=RECIPIENT.public_key)),
+        "must not involve the server's",
+    ),
+    Attack("not signed", unsigned, "must be signed"),
+    Attack("no maxTime", lambda c: c.changed(forgery.no_time_bounds), "maxTime must be set"),
+    Attack(
+        "maxTime after the challenge",
+        lambda c: c.changed(forgery.time_bounds(most=int(c.market.time()) + CHALLENGE_SECONDS + 1)),
+        "not after the challenge's expiry",
+    ),
+    Attack(
+        "maxTime is over",
+        lambda c: c.changed(forgery.time_bounds(most=int(c.market.time()) - 1)),
+        "maxTime has passed",
+    ),
+    Attack(
+        "minTime is ahead",
+        lambda c: c.changed(
+            forgery.time_bounds(
+                least=int(c.market.time()) + 60, most=int(c.market.time()) + CHALLENGE_SECONDS
+            )
+        ),
+        "must be good now",
+    ),
+]
+
+
+# Top-ups
+
+
+def topping_up(case: Case, *, amount: int = 5_000, channel: str | None = None) -> Call:
+    return TopUp(channel=channel or case.channel, amount=amount).call(
+        token=case.market.sandbox.usdc, funder=FUNDER.public_key
+    )
+
+
+def top_up(case: Case, call: Call | None = None, **changes: Any) -> Payload:
+    payload = case.market.top_up_payload(case.channel, 5_000)
+    if call is not None:
+        payload["transaction"] = case.market.funding_envelope(call)
+    return {**payload, **changes}
+
+
+TOP_UPS = [
+    Attack(
+        "no amount", lambda c: top_up(c, additionalDeposit=None), "additionalDeposit", MALFORMED
+    ),
+    Attack(
+        "a number", lambda c: top_up(c, additionalDeposit=5_000), "additionalDeposit", MALFORMED
+    ),
+    Attack(
+        "a fraction", lambda c: top_up(c, additionalDeposit="5e3"), "additionalDeposit", MALFORMED
+    ),
+    Attack(
+        "another script",
+        lambda c: top_up(c, additionalDeposit="\u0665"),
+        "additionalDeposit",
+        MALFORMED,
+    ),
+    Attack("no type", lambda c: top_up(c, type="cash"), "type", MALFORMED),
+    Attack("another amount", lambda c: top_up(c, additionalDeposit="5001"), "another amount"),
+    Attack(
+        "too little",
+        lambda c: c.market.top_up_payload(c.channel, LEAST - 1),
+        "must be 1000",
+    ),
+    Attack(
+        "another channel",
+        lambda c: top_up(c, topping_up(c, channel=c.market.open())),
+        "another contract",
+    ),
+    Attack("an opening", lambda c: top_up(c, c.call), "calls 'open'"),
+    Attack(
+        "a wish to close", lambda c: top_up(c, close_start_call(c.channel)), "calls 'close_start'"
+    ),
+    Attack(
+        "leave for another amount",
+        lambda c: top_up(c, transaction=c.allowed_top_up(c.leave(topping_up(c, amount=10**6)))),
+        "for the deposit and nothing else",
+    ),
+    Attack(
+        "another source",
+        top_up,
+        "not funded by the credential's source",
+        terms=lambda c: {"source": f"did:pkh:stellar:testnet:{THIEF.public_key}"},
+    ),
+    Attack("too late", top_up, "has expired", "payment-expired", terms=lapsed),
+]
