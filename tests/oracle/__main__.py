@@ -17,6 +17,7 @@ from tests.oracle.differences import differences
 from tests.oracle.host import Host, crate_version
 from tests.oracle.metering import Metering
 from tests.oracle.replay import play
+from tests.oracle.scenario import Call
 from tests.oracle.topics import TOPICS, WASM_TOPICS, wanderings
 from tests.oracle.topics.wanderings import CALLS
 
@@ -88,8 +89,9 @@ def _report(
         scenarios += 1
         calls += len(expected)
         here = play(scenario, codes)
-        for call, theirs, ours in zip(scenario.calls, expected, here, strict=True):
-            metering.add(call, theirs, ours)
+        for asked, theirs, ours in zip(scenario.asked, expected, here, strict=True):
+            if isinstance(asked, Call):
+                metering.add(asked, theirs, ours)
         for number, (theirs, ours) in enumerate(zip(expected, here, strict=True)):
             found += [f"{scenario.name}, call {number}: {d}" for d in differences(theirs, ours)]
     print(f"{topic:16} {scenarios:5} scenarios {calls:6} calls {len(found):5} differences")

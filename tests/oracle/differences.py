@@ -30,6 +30,8 @@ COMPARED = (
 
 def differences(expected: Answer, found: Answer) -> Iterator[str]:
     """Each difference between two answers to one call, in words."""
+    if "keeping" in expected and expected != found:
+        yield f"keeping: {expected['keeping']} on the network, {found['keeping']} here"
     for stage in ("record", "simulate", "apply"):
         if (stage in expected) != (stage in found):
             yield f"{stage}: only one of them answered"

@@ -14,7 +14,7 @@ from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
 from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl
 from mpp_asgi.sandbox.wire.operations import InvokeHostFunction
 from mpp_asgi.sandbox.wire.transactions import Footprint, SorobanData
-from tests.oracle.replay import NONCES, Stage, function_of, source_of, telling, text_of
+from tests.oracle.replay import NONCES, Stage, function_of, quoted, source_of, telling, text_of
 from tests.oracle.scenario import Record
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LedgerStage(Stage):
         told = simulator.invoke(body, source_of(call), mode, upgraded=record.upgraded, leeway=0)
         if isinstance(told, Failure):
             return telling({"diagnostics": [text_of(event) for event in told.events]})
-        return _quoted(told)
+        return _simulated(told)
 
     def apply(self, call: Call, auth: list[AuthorizationEntry], declared: Declared) -> Outcome:
         scene = self._scene(declared)
@@ -122,24 +122,13 @@ class LedgerStage(Stage):
         return [text_of(key), data, before, after]
 
 
-def _quoted(told: Success) -> Outcome:
+def _simulated(told: Success) -> Outcome:
     assert told.value is not None
-    data = told.data
     return telling(
         {
             "value": text_of(told.value.xdr),
             "diagnostics": [text_of(event) for event in told.events],
             "auth": [text_of(entry.xdr) for entry in told.authorization],
-            "footprint": {
-                "read_only": [text_of(key.xdr) for key in data.footprint.read_only],
-                "read_write": [text_of(key.xdr) for key in data.footprint.read_write],
-                "restored": list(data.archived),
-            },
-            "quote": [
-                data.instructions,
-                data.disk_read_bytes,
-                data.write_bytes,
-                data.resource_fee,
-            ],
+            **quoted(told.data),
         }
     )

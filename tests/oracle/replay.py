@@ -21,22 +21,26 @@ from mpp_asgi.sandbox.host.storage import Storage
 from mpp_asgi.sandbox.network import Moment, Network
 from mpp_asgi.sandbox.settings import Settings
 from mpp_asgi.sandbox.signatures import Verifier
+from mpp_asgi.sandbox.simulation import Failure, Simulator
 from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.wire.authorization import AuthorizationEntry
 from mpp_asgi.sandbox.wire.entries import ContractCode, Ttl
 from mpp_asgi.sandbox.wire.keys import LedgerKey, has_ttl, is_temporary
 from mpp_asgi.sandbox.wire.operations import (
+    ExtendFootprintTtl,
     InvokeHostFunction,
     OperationKind,
+    RestoreFootprint,
     read_account,
     read_operation,
 )
 from mpp_asgi.sandbox.wire.stream import ZERO, Reader, u32
+from mpp_asgi.sandbox.wire.transactions import Footprint
 from mpp_asgi.sandbox.wire.values import Address
 from tests.oracle import relay
 from tests.oracle.entries import NETWORK_ID
 from tests.oracle.ledger_entries import parse_entry
-from tests.oracle.scenario import Call, Jump, Record, Scenario
+from tests.oracle.scenario import Call, Jump, Keeping, Record, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from mpp_asgi.sandbox.host.environment import Contracts
     from mpp_asgi.sandbox.soroban import Change
     from mpp_asgi.sandbox.wire.operations import HostFunction
+    from mpp_asgi.sandbox.wire.transactions import SorobanData
     from mpp_asgi.sandbox.wire.values import Val
 
 Outcome = dict[str, Any]
@@ -74,6 +79,8 @@ def play(
         if isinstance(step, Jump):
             stage.sequence += step.ledgers
             stage.close_time += SECONDS_PER_LEDGER * step.ledgers
+        elif isinstance(step, Keeping):
+            answers.append({"keeping": stage.keep(step)})
         else:
             answers.append(stage.call(step))
     return answers
@@ -149,6 +156,17 @@ class Stage:
             upgraded=record.upgraded,
             new_nonce=lambda: next(nonces),
         )
+
+    def keep(self, keeping: Keeping) -> Outcome:
+        """Simulate keeping entries, which takes no contract host."""
+        keys = tuple(LedgerKey.parse(b64decode(key)) for key in keeping.keys)
+        moment = Moment(self.sequence, self.close_time)
+        simulator = Simulator(self.network, self.state, moment, new_nonce=lambda: 0)
+        if keeping.extend_to is None:
+            told = simulator.restore(RestoreFootprint(), Footprint((), keys))
+        else:
+            told = simulator.extend(ExtendFootprintTtl(keeping.extend_to), Footprint(keys))
+        return {} if isinstance(told, Failure) else quoted(told.data)
 
     def simulate(
         self,
@@ -236,6 +254,18 @@ def _contracts(codes: Mapping[str, bytes]) -> Contracts:
     for name, wasm_hash in codes.items():
         contracts = contracts.with_wasm(wasm_hash, STANDS_FOR[name])
     return contracts
+
+
+def quoted(data: SorobanData) -> Outcome:
+    """What a simulation tells of resources."""
+    return {
+        "footprint": {
+            "read_only": [text_of(key.xdr) for key in data.footprint.read_only],
+            "read_write": [text_of(key.xdr) for key in data.footprint.read_write],
+            "restored": list(data.archived),
+        },
+        "quote": [data.instructions, data.disk_read_bytes, data.write_bytes, data.resource_fee],
+    }
 
 
 def source_of(call: Call) -> Address:

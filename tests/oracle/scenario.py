@@ -44,7 +44,17 @@ class Call:
     """Whether archived entries are not asked back when it is applied."""
 
 
-Step = Jump | Call
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Simulated only: entries are to live longer, or to come back from the archive."""
+
+    keys: tuple[str, ...]
+    """``LedgerKey`` values."""
+    extend_to: int | None = None
+    """How many ledgers from now they are to live; ``None``: they are to come back."""
+
+
+Step = Jump | Call | Keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +72,9 @@ class Scenario:
     steps: tuple[Step, ...]
 
     @property
-    def calls(self) -> list[Call]:
-        return [step for step in self.steps if isinstance(step, Call)]
+    def asked(self) -> list[Call | Keeping]:
+        """The steps that are answered."""
+        return [step for step in self.steps if not isinstance(step, Jump)]
 
 
 def to_json(scenario: Scenario) -> dict[str, Any]:
@@ -73,11 +84,11 @@ def to_json(scenario: Scenario) -> dict[str, Any]:
 def _sparse(part: Scenario | Step) -> dict[str, Any]:
     """Fields that say something; defaults go without saying."""
     written = asdict(part)
-    # That nothing is authorized says something: the call is applied all the same.
+    # That nothing is authorized, or kept, says something.
     return {
         name: value
         for name, value in written.items()
-        if value or (name == "auth" and value is not None)
+        if value or (name in {"auth", "keys", "extend_to"} and value is not None)
     }
 
 
@@ -95,6 +106,8 @@ def from_json(written: dict[str, Any]) -> Scenario:
 def _step(written: dict[str, Any]) -> Step:
     if "ledgers" in written:
         return Jump(written["ledgers"])
+    if "keys" in written:
+        return Keeping(tuple(written["keys"]), written.get("extend_to"))
     record = written.get("record")
     auth = written.get("auth")
     return Call(

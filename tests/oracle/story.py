@@ -28,7 +28,7 @@ from tests.oracle.entries import (
     address_of,
     token,
 )
-from tests.oracle.scenario import Call, Jump, Record, Scenario, Step
+from tests.oracle.scenario import Call, Jump, Keeping, Record, Scenario, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,6 +159,11 @@ class Story:
                 unrestored=unrestored,
             )
         )
+        return self
+
+    def keep(self, *keys: str, extend_to: int | None = None) -> Self:
+        """Ask what it takes to let entries live on, or to bring them back."""
+        self._steps.append(Keeping(keys, extend_to))
         return self
 
     def told(self) -> Scenario:

@@ -35,6 +35,8 @@ def test_clients_are_told_what_the_network_tells(topic: str) -> None:
 
 def _differences(theirs: Answer, ours: Answer) -> Iterator[str]:
     for stage, there in theirs.items():
+        if stage == "keeping":
+            continue  # No other part of the sandbox answers that.
         here = ours[stage]
         compare = _applied if stage == "apply" else _simulated
         for name, ok in compare(there, here):

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.oracle import entries
-from tests.oracle.entries import ALICE, BOB, ISSUER, NATIVE, USD, XLM, contract_named
+from tests.oracle.entries import (
+    ALICE,
+    BOB,
+    INSTANCE_KEY,
+    ISSUER,
+    NATIVE,
+    USD,
+    XLM,
+    account_key,
+    balance_key,
+    contract_named,
+    data_key,
+    nonce_key,
+    token,
+)
 from tests.oracle.story import START, Story
 
 if TYPE_CHECKING:
@@ -24,6 +38,7 @@ def scenarios(rng: Random) -> Iterator[Scenario]:
     yield from _instances()
     yield from _balances()
     yield from _archived()
+    yield from _keeping()
     yield from _series(rng)
 
 
@@ -76,6 +91,31 @@ def _archived() -> Iterator[Scenario]:
     story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE).jump(600_000)
     story.call(USD, "balance", SAFE)
     yield story.call(USD, "transfer", ALICE, SAFE, 5, by=ALICE).told()
+
+
+def _keeping() -> Iterator[Scenario]:
+    """Entries let live longer or brought back on purpose."""
+    keys = {
+        "instance": data_key(token(USD), INSTANCE_KEY),
+        "balance": data_key(token(USD), balance_key(SAFE)),
+        "missing": data_key(token(USD), balance_key(contract_named("nobody"))),
+        "nonce": data_key(ALICE.public_key, nonce_key(1), temporary=True),
+        "account": account_key(ALICE),
+    }
+    both = (keys["balance"], keys["instance"])
+    for lives in (10, 5_000):
+        story = Story(f"lifetimes/kept-that-live-{lives}")
+        story.put(entries.token_instance(USD), START + lives)
+        story.put(entries.balance_of(SAFE, USD, 50), START + 2 * lives)
+        story.call(USD, "transfer", ALICE, BOB, 1, by=ALICE)
+        for waits in (1, lives - 1, 1, lives, 800):
+            for key in keys.values():
+                for extend_to in (0, 1, lives, 10_000, 3_110_399):
+                    story.keep(key, extend_to=extend_to)
+                story.keep(key)
+            story.keep(*both, extend_to=20_000).keep(*both).keep().keep(extend_to=5)
+            story.jump(waits)
+        yield story.told()
 
 
 def _series(rng: Random) -> Iterator[Scenario]:

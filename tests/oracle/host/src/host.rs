@@ -12,19 +12,22 @@ use soroban_env_host::e2e_invoke::{
 use soroban_env_host::fees::compute_rent_fee;
 use soroban_env_host::xdr::{
     AccountId, DiagnosticEvent, HostFunction, LedgerEntry, LedgerEntryData, LedgerFootprint,
-    LedgerKey, Limits, ReadXdr, SorobanAuthorizationEntry, SorobanResources, WriteXdr,
+    LedgerKey, Limits, ReadXdr, SorobanAuthorizationEntry, SorobanResources,
+    SorobanTransactionData, WriteXdr,
 };
 use soroban_env_host::{HostError, LedgerInfo, ModuleCache};
 
 use soroban_simulation::simulation::{
-    simulate_invoke_host_function_op, SimulationAdjustmentConfig,
+    simulate_extend_ttl_op, simulate_invoke_host_function_op, simulate_restore_op,
+    SimulationAdjustmentConfig,
 };
 
 use crate::compiler::compiled;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::scenario::{
-    bytes, encode, parse, Answer, Call, Change, Footprint, Outcome, Quote, Record, Scenario, Step,
+    bytes, encode, parse, Answer, Call, Change, Footprint, Keeping, Outcome, Quote, Record,
+    Scenario, Step,
 };
 use crate::Fallible;
 
@@ -101,6 +104,7 @@ pub fn play(
                 stage.sequence += jump.ledgers;
                 stage.timestamp += SECONDS_PER_LEDGER * u64::from(jump.ledgers);
             }
+            Step::Keeping(keeping) => answers.push(stage.keep(keeping)?),
             Step::Call(call) => answers.push(stage.call(call)?),
         }
     }
@@ -140,6 +144,33 @@ impl Stage<'_> {
             answer.apply = Some(self.apply(call, &auth, resources, asked.unwrap_or_default())?);
         }
         Ok(answer)
+    }
+
+    fn keep(&self, keeping: &Keeping) -> Fallible<Answer> {
+        let (config, info) = (self.network.config(), self.info());
+        let adjustment = SimulationAdjustmentConfig::default_adjustment();
+        let keys = keys(&keeping.keys)?;
+        let simulated = match keeping.extend_to {
+            Some(to) => {
+                simulate_extend_ttl_op(&self.ledger, &config, &adjustment, &info, &keys, to)
+                    .map(|result| result.transaction_data)
+            }
+            None => simulate_restore_op(&self.ledger, &config, &adjustment, &info, &keys)
+                .map(|result| result.transaction_data),
+        };
+        let mut outcome = Outcome::default();
+        if let Ok(data) = simulated {
+            outcome.footprint = Some(Footprint {
+                read_only: texts(&data.resources.footprint.read_only)?,
+                read_write: texts(&data.resources.footprint.read_write)?,
+                restored: vec![],
+            });
+            outcome.quote = Some(quoted(&data));
+        }
+        Ok(Answer {
+            keeping: Some(outcome),
+            ..Answer::default()
+        })
     }
 
     fn info(&self) -> LedgerInfo {
@@ -206,20 +237,7 @@ impl Stage<'_> {
             SEED,
             false,
         )?;
-        Ok(simulated.transaction_data.map(|data| {
-            let SorobanResources {
-                instructions,
-                disk_read_bytes,
-                write_bytes,
-                ..
-            } = data.resources;
-            Quote(
-                instructions,
-                disk_read_bytes,
-                write_bytes,
-                data.resource_fee,
-            )
-        }))
+        Ok(simulated.transaction_data.as_ref().map(quoted))
     }
 
     fn apply(
@@ -316,6 +334,21 @@ impl Stage<'_> {
             ..Outcome::default()
         })
     }
+}
+
+fn quoted(data: &SorobanTransactionData) -> Quote {
+    let SorobanResources {
+        instructions,
+        disk_read_bytes,
+        write_bytes,
+        ..
+    } = data.resources;
+    Quote(
+        instructions,
+        disk_read_bytes,
+        write_bytes,
+        data.resource_fee,
+    )
 }
 
 fn failure(

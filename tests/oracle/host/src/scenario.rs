@@ -36,6 +36,7 @@ pub struct Scenario {
 #[serde(untagged)]
 pub enum Step {
     Jump(Jump),
+    Keeping(Keeping),
     Call(Call),
 }
 
@@ -44,6 +45,16 @@ pub enum Step {
 #[serde(deny_unknown_fields)]
 pub struct Jump {
     pub ledgers: u32,
+}
+
+/// Simulated only: entries are to live longer, or to come back from the archive.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keeping {
+    /// `LedgerKey` values.
+    pub keys: Vec<String>,
+    /// How many ledgers from now they are to live; nothing: they are to come back.
+    pub extend_to: Option<u32>,
 }
 
 /// A host function is called: simulated while recording authorization, simulated with the
@@ -82,7 +93,7 @@ pub struct Record {
 #[derive(Serialize)]
 pub struct Answers {
     pub name: String,
-    /// One per call.
+    /// One per step that is no jump.
     pub steps: Vec<Answer>,
 }
 
@@ -94,6 +105,9 @@ pub struct Answer {
     pub simulate: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apply: Option<Outcome>,
+    /// What a node would tell of keeping entries; a failure has neither footprint nor quote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keeping: Option<Outcome>,
 }
 
 #[derive(Serialize, Default)]
@@ -118,6 +132,7 @@ pub struct Outcome {
     pub diagnostics: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub footprint: Option<Footprint>,
+    #[serde(skip_serializing_if = "none")]
     pub instructions: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_read_bytes: Option<u32>,
@@ -128,6 +143,10 @@ pub struct Outcome {
     pub rent: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quote: Option<Quote>,
+}
+
+fn none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a node tells of a simulation: instructions with leeway, bytes read from disk and written,
