@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
@@ -130,12 +130,11 @@ class Guardian:
         await self._clockwork.stop(STOP_SECONDS)
         try:
             if self._policy.at_shutdown:
-                async with asyncio.timeout(SHUTDOWN_SECONDS):
-                    await self._settle_last()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SHUTDOWN_SECONDS):
+                        await self._settle_last()
             if self._leads_since > -math.inf:
                 await self._store.release_lease(LEASE, owner=self._owner)
-        except TimeoutError:
-            log.warning("not all channels could be settled before the end")
         except StoreUnavailableError as error:
             log.warning("store unavailable, channels are left as they are: %s", error)
 
@@ -253,14 +252,14 @@ class Guardian:
         """See to one after the other, the most urgent first, until the time is up; what is left
         then is found again by the next round. ``False``: it was cut off.
 
-        Raises:
-            FaultError: none of the last few could be settled, and it is not for what they are.
+        If the network takes nothing at the moment, the rest is put off, so that the most urgent are
+        tried again before all others were.
         """
         until = self._clock() + seconds
+        waiting = sorted(duties, key=Duty.urgency, reverse=True)
         faults = 0
-        for duty in sorted(duties, key=Duty.urgency):
-            if self._clock() >= until:
-                break
+        while waiting and self._clock() < until and faults < MOST_FAULTS:
+            duty = waiting.pop()
             retry = self._retries.get(duty.channel.id)
             if retry is not None and retry.at > self._clock():
                 continue
@@ -268,8 +267,10 @@ class Guardian:
                 return False
             error = await self._settle(duty)
             faults = faults + 1 if isinstance(error, FaultError) else 0
-            if faults >= MOST_FAULTS and error is not None:
-                raise error
+        if faults >= MOST_FAULTS:
+            self._rests_until = self._clock() + REST_SECONDS
+            for duty in waiting:
+                self._retries.setdefault(duty.channel.id, Retry(0, self._rests_until))
         return not self._is_ending and await self._leads()
 
     async def _settle(self, duty: Duty) -> Exception | None:
@@ -299,8 +300,13 @@ class Guardian:
             return
         owing = [each async for each in on_record(self._store, FOLLOWED) if is_owed(each)]
         duties = [Duty(channel, Reason.SHUTDOWN, None) for channel in owing]
-        for duty in sorted(duties, key=Duty.urgency):
-            await self._settle(duty)
+        left = len(duties)
+        try:
+            for duty in sorted(duties, key=Duty.urgency):
+                left -= await self._settle(duty) is None
+        finally:
+            if left:
+                log.warning("channels that could not be settled at the end: %d", left)
 
     async def _forget(self) -> None:
         used_before = int(self._clock()) - KEEP_CLOSED_SECONDS

@@ -102,6 +102,6 @@ class Retry(NamedTuple):
         """The next try after one more failure: ever later, but often enough in the time left."""
         failures = last.failures + 1 if last is not None else 1
         pause = min(FIRST_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_SECONDS)
-        if duty.ledgers_left is not None:
+        if duty.ledgers_left is not None and duty.ledgers_left > 0:
             pause = min(pause, duty.ledgers_left * LEDGER_SECONDS / TRIES_LEFT)
         return cls(failures, now + max(pause, FIRST_SECONDS))

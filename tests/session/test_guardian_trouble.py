@@ -201,9 +201,9 @@ async def test_the_most_urgent_is_tried_again_before_hundreds_of_others(
     """A node that takes nothing is not asked for each of many channels in turn."""
     channels = [await closing(harbour, process, period=100 + each) for each in range(8)]
     harbour.node.silent = frozenset({SIMULATING})
-    with pytest.raises(FaultError):
-        await process.guardian.round()
-    assert harbour.node.calls[SIMULATING] == 3
+    report = await process.guardian.round()
+    assert report is not None
+    assert report.failed == harbour.node.calls[SIMULATING] == 3
 
     harbour.node.silent = frozenset()
     since = harbour.ledger
@@ -222,7 +222,9 @@ def test_tries_come_often_enough_for_the_time_that_is_left(failures: int, left: 
     pause = retry.at - 1_000
     assert retry.failures == failures + 1
     assert FIRST_SECONDS <= pause <= LONGEST_SECONDS
-    if left is not None and left * LEDGER_SECONDS > TRIES_LEFT * FIRST_SECONDS:
+    if left is None or left <= 0:
+        assert pause == min(FIRST_SECONDS * 2**failures, LONGEST_SECONDS)
+    elif left * LEDGER_SECONDS > TRIES_LEFT * FIRST_SECONDS:
         assert pause <= left * LEDGER_SECONDS / TRIES_LEFT
 
 
