@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-SETTINGS = ("MPP_NETWORK", "MPP_RPC_URL", "MPP_RECIPIENT", "MPP_SPONSOR")
+SETTINGS = (
+    *("MPP_NETWORK", "MPP_RPC_URL", "MPP_RECIPIENT", "MPP_RECIPIENT_SECRET", "MPP_SPONSOR"),
+    *("MPP_CHANNEL_FACTORY", "MPP_CHANNEL_WASM_HASHES"),
+)
 
 
 def clean_environment() -> dict[str, str]:

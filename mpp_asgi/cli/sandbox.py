@@ -107,7 +107,10 @@ def _introduce(sandbox: Sandbox, cast: Cast, url: str, terminal: Terminal) -> No
         ("MPP_NETWORK", "stellar:testnet"),
         ("MPP_RPC_URL", url),
         ("MPP_RECIPIENT", cast.recipient.public_key),
+        ("MPP_RECIPIENT_SECRET", cast.recipient.secret),
         ("MPP_SPONSOR", cast.sponsor.secret),
+        ("MPP_CHANNEL_FACTORY", sandbox.channel_factory),
+        ("MPP_CHANNEL_WASM_HASHES", sandbox.channel_wasm_hash),
     ):
         terminal.say(f"  export {name}={value}")
     terminal.say()

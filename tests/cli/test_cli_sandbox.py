@@ -14,7 +14,7 @@ from stellar_sdk import Keypair
 
 from example_app.demo.processes import Server
 from mpp_asgi.cli.sandbox import Cast
-from mpp_asgi.sandbox import TESTNET_PASSPHRASE
+from mpp_asgi.sandbox import TESTNET_PASSPHRASE, Sandbox
 from mpp_asgi.stellar.network import TESTNET
 from tests.servers import Network, clean_environment
 
@@ -28,7 +28,10 @@ def test_it_prints_what_sellers_and_buyers_need(network: Network) -> None:
         "MPP_NETWORK": "stellar:testnet",
         "MPP_RPC_URL": network.url,
         "MPP_RECIPIENT": cast.recipient.public_key,
+        "MPP_RECIPIENT_SECRET": cast.recipient.secret,
         "MPP_SPONSOR": cast.sponsor.secret,
+        "MPP_CHANNEL_FACTORY": Sandbox().channel_factory,
+        "MPP_CHANNEL_WASM_HASHES": Sandbox().channel_wasm_hash,
     }
     assert network.xlm(cast.recipient.public_key) == 10_000 * 10**7
     assert network.xlm(cast.sponsor.public_key) > 9_000 * 10**7  # it has paid for other tests
