@@ -133,7 +133,8 @@ class PaymentMiddleware:
             current_visit.reset(entered)
 
     def _to_manage(self, scope: Scope) -> Foreseen | None:
-        if not read_fields(scope["headers"]).credentials:
+        fields = read_fields(scope["headers"])
+        if not fields.credentials and fields.session is None:
             return None
         return self._routes.find_neighbour(scope)
 

@@ -24,7 +24,7 @@ from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, simulate_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from stellar_sdk import Keypair
 
@@ -162,16 +162,21 @@ class ChannelWallet:
     # --- the ledger -------------------------------------------------------------------------------
 
     def facts(self, held: HeldChannel) -> Chores[ChannelFacts | None]:
-        """What the ledger says of the channel; ``None``: it is not there.
+        """As `facts_of`."""
+        return (yield from self.facts_of(held.id, [held.place.token]))
+
+    def facts_of(self, channel: str, tokens: Collection[str]) -> Chores[ChannelFacts | None]:
+        """What the ledger says of a channel of one of the tokens; ``None``: it is not there.
 
         Raises:
+            ValueError: it is no contract's address.
             LedgerUnavailableError: the RPC could not be asked.
         """
         try:
-            found = (yield from ask(get_channels([held.id], [held.place.token])))[held.id]
+            found = (yield from ask(get_channels([channel], tokens)))[channel]
         except RpcError as error:
             raise LedgerUnavailableError(
-                "Nothing was paid, because the Stellar RPC could not be asked."
+                "The Stellar RPC could not be asked about a payment channel."
             ) from error
         return None if isinstance(found, NotAChannelError) else found
 

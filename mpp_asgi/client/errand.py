@@ -28,6 +28,7 @@ def carry_out(steps: Steps[T], hands: SyncHands, client: httpx.Client | None = N
             if client is None:
                 client = own = httpx.Client()
             try:
+                _lend_headers(step, client.headers)
                 response = client.send(step, auth=None, follow_redirects=False)
             except BaseException as error:
                 run.lose(error)
@@ -55,6 +56,7 @@ async def acarry_out(
             if client is None:
                 client = own = httpx.AsyncClient()
             try:
+                _lend_headers(step, client.headers)
                 response = await client.send(step, auth=None, follow_redirects=False)
             except BaseException as error:
                 run.lose(error)
@@ -65,3 +67,12 @@ async def acarry_out(
         if own is not None:
             await own.aclose()
     return cast("T", run.result)
+
+
+def _lend_headers(request: httpx.Request, headers: httpx.Headers) -> None:
+    """What the app's client sends with every request, an API key for instance, goes along; nothing
+    of it takes the place of what the request has."""
+    present = {name.lower() for name, _ in request.headers.raw}
+    for name, value in headers.multi_items():
+        if name.lower().encode("ascii") not in present:
+            request.headers[name] = value

@@ -15,7 +15,7 @@ from mpp_asgi.client.errors import (
     TransferFailedError,
     UnacceptableOfferError,
 )
-from mpp_asgi.client.held_channel import LOCKED, FalseClaimError, HeldChannel, Status
+from mpp_asgi.client.held_channel import LOCKED, FalseClaimError, HeldChannel, Place, Status
 from mpp_asgi.client.ledger_truth import Verdict
 from mpp_asgi.client.offers import Asked
 from mpp_asgi.client.payments import Target
@@ -58,8 +58,32 @@ class Leaving:
         """
         found = yield from self.payer.sessions.do(lambda: self.payer.sessions.channels.get(channel))
         if found is None or not self._ours(found):
-            raise ValueError(f"This payer has no channel {channel!r}.")
+            raise _not_ours(channel)
         return found
+
+    def _found(self, channel: str) -> Chores[HeldChannel]:
+        """The channel with this id, even if nobody remembers it: the ledger knows whose it is.
+
+        Raises:
+            ValueError: this payer has none.
+            LedgerUnavailableError: the RPC could not be asked.
+        """
+        sessions, rules = self.payer.sessions, self.payer.rules
+        if (yield from sessions.do(lambda: sessions.channels.get(channel))) is not None:
+            return (yield from self._channel(channel))
+        facts = yield from sessions.wallet.facts_of(channel, list(rules.tokens))
+        if facts is None or facts.funder != rules.payer:
+            raise _not_ours(channel)
+        place = Place(rules.payer, rules.network.name, "", facts.recipient, facts.token)
+        held = HeldChannel(
+            id=channel,
+            place=place,
+            waiting_period=facts.waiting_period,
+            status=Status.FORSAKEN,
+            deposit=facts.deposited,
+        )
+        yield from sessions.do(lambda: sessions.channels.add(held))
+        return held
 
     def all(self) -> Chores[list[HeldChannel]]:
         """This payer's channels, on its network."""
@@ -131,7 +155,7 @@ class Leaving:
         if (offer := self._fitting(last, held)) is not None:
             return offer
         # A request that costs nothing any more would be carried out: only one that is harmless.
-        for method in ("HEAD", "GET") if held.method in {"GET", "HEAD"} else ("HEAD", "OPTIONS"):
+        for method in ("HEAD", "GET") if held.method in {"GET", "HEAD"} else ("HEAD",):
             headers = {ACCEPT_PAYMENT: "stellar/session", PAYMENT_SESSION: held.id}
             response = yield from send(httpx.Request(method, held.url, headers=headers))
             if (offer := self._fitting(showing.challenges(response), held)) is not None:
@@ -206,7 +230,7 @@ class Leaving:
             PaymentNotMadeError: that cannot be; nothing happened.
             DepositInDoubtError: nobody knows whether it happened. It may be repeated.
         """
-        held = yield from self._channel(channel)
+        held = yield from self._found(channel)
         if held.status not in LOCKED:
             raise PaymentNotMadeError("There is nothing in the channel any more.")
         yield from self._change(held, lambda each: each.ended(Status.CLOSING))
@@ -226,7 +250,7 @@ class Leaving:
             PaymentNotMadeError: it is too early, or was never announced; nothing happened.
             DepositInDoubtError: nobody knows whether it happened. It may be repeated.
         """
-        held = yield from self._channel(channel)
+        held = yield from self._found(channel)
         facts = yield from self.payer.sessions.wallet.facts(held)
         if facts is None:
             raise PaymentNotMadeError("The channel is not on the ledger.")
@@ -267,6 +291,10 @@ class Leaving:
     def _ours(self, held: HeldChannel) -> bool:
         rules = self.payer.rules
         return (held.place.payer, held.place.network) == (rules.payer, rules.network.name)
+
+
+def _not_ours(channel: str) -> ValueError:
+    return ValueError(f"This payer has no channel {channel!r}.")
 
 
 def _unknown(held: HeldChannel) -> DepositInDoubtError:

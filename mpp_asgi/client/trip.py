@@ -10,7 +10,7 @@ import httpx
 
 from mpp_asgi.client.answers import problem_in
 from mpp_asgi.client.deposits import decided, in_doubt
-from mpp_asgi.client.errors import ChannelDisputedError
+from mpp_asgi.client.errors import ChannelDisputedError, LedgerUnavailableError
 from mpp_asgi.client.held_channel import FalseClaimError, Flight, HeldChannel, Status
 from mpp_asgi.client.ledger_truth import Verdict
 from mpp_asgi.client.payments import PaidRequest
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.showing import Showing
     from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.protocol import Receipt
+    from mpp_asgi.stellar.channel_facts import ChannelFacts
 
 MOST_SHOWINGS: Final = 4
 """Vouchers that are shown for one request on one trip."""
@@ -75,6 +76,8 @@ class Trip:
         self._by = by
         self._flight = Flight(by, offer.amount, payer.clock())
         self._reopening = False
+        self._refused = False
+        """The server has seen the voucher as it is, and does not want it."""
         self._over = False
 
     def go(self) -> Steps[bool]:
@@ -90,9 +93,9 @@ class Trip:
             BudgetExceededError: the budget has not enough left. Nothing was signed.
             PaymentRefusedError, ChannelDisputedError, DepositInDoubtError
         """
-        yield from self._deposits.push(self._held)
-        yield from self._depart()
         try:
+            yield from self._deposits.push(self._held)
+            yield from self._depart()
             for _ in range(MOST_SHOWINGS):
                 response = yield from self._show()
                 outcome = yield from self._judge(response)
@@ -102,9 +105,12 @@ class Trip:
         finally:
             if not self._over:
                 # At once and not as a chore: this may be the end of the task.
-                self._sessions.channels.change(
-                    self._held.id, lambda each: each.lose(self._by).release(self._by)
-                )
+                self._sessions.channels.change(self._held.id, self._ended)
+
+    def _ended(self, held: HeldChannel) -> HeldChannel:
+        """The trip is over, and nobody said how. A refusal is the server's word that it is free."""
+        ended = held.turn_back(self._by) if self._refused else held.lose(self._by)
+        return ended.release(self._by)
 
     # --- signing ----------------------------------------------------------------------------------
 
@@ -118,7 +124,7 @@ class Trip:
         )
 
     def _show(self) -> Steps[httpx.Response]:
-        held = self._held
+        held, self._refused = self._held, False
         action, payload = "voucher", dict(self._sessions.wallet.voucher(held.id, held.signed))
         if held.status is Status.OPENING and held.funding is not None:
             action, payload = "open", {**payload, **held.funding.payload}
@@ -143,7 +149,7 @@ class Trip:
         if slug in {CHANNEL_NOT_FOUND, CHANNEL_FINALIZED}:
             return (yield from self._gone(slug, response))
         if response.status_code == PAYMENT_REQUIRED or slug == REVERTED:
-            yield from self._refused(slug, response)
+            yield from self._go_on(slug, response)
             return None
         yield from self._arrived(response)
         return True
@@ -210,8 +216,9 @@ class Trip:
 
     # --- refusals ---------------------------------------------------------------------------------
 
-    def _refused(self, slug: str, response: httpx.Response) -> Chores[None]:
+    def _go_on(self, slug: str, response: httpx.Response) -> Chores[None]:
         """Go on with what the server says, as far as it can be so, or raise."""
+        self._refused = True
         if self._held.status is Status.OPENING:
             yield from self._unopened(response)
         shown = self._held.signed
@@ -234,7 +241,6 @@ class Trip:
         yield from self._sign_anew(renewed or self._offer)
         behind = shown < (claim.accepted or 0)
         if not (anew or behind or self._held.signed > shown):
-            yield from self._turn_back()
             raise self._refusal(response)
 
     def _sign_anew(self, offer: SessionOffer) -> Chores[None]:
@@ -259,9 +265,8 @@ class Trip:
 
     def _correct_deposit(self, response: httpx.Response) -> Chores[None]:
         """The server says that the deposit is smaller than we think. The ledger knows."""
-        facts = yield from self._sessions.wallet.facts(self._held)
+        facts = yield from self._facts(response)
         if facts is None or facts.deposited >= self._held.signed:
-            yield from self._turn_back()
             raise self._refusal(response)
         self._held = yield from self._sessions.change(
             self._held, lambda each: replace(each, deposit=facts.deposited)
@@ -269,7 +274,8 @@ class Trip:
 
     def _gone(self, slug: str, response: httpx.Response) -> Chores[bool | None]:
         """The server does not know the channel, or says that it is over. The ledger knows."""
-        facts = yield from self._sessions.wallet.facts(self._held)
+        self._refused = True
+        facts = yield from self._facts(response)
         over = facts is None or (facts.is_closed and not facts.balance)
         if self._held.status is Status.OPEN and over:
             token, had = self._offer.token, None if facts is None else facts.withdrawn
@@ -284,11 +290,11 @@ class Trip:
             yield from self._forsake()
         raise self._refusal(response)
 
-    def _turn_back(self) -> Chores[None]:
-        yield from self._sessions.change(
-            self._held, lambda each: each.turn_back(self._by).release(self._by)
-        )
-        self._over = True
+    def _facts(self, response: httpx.Response) -> Chores[ChannelFacts | None]:
+        try:
+            return (yield from self._sessions.wallet.facts(self._held))
+        except LedgerUnavailableError:
+            raise self._refusal(response) from None
 
     def _forsake(self) -> Chores[None]:
         yield from self._sessions.change(self._held, lambda each: each.ended(Status.FORSAKEN))

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -252,7 +253,11 @@ class Slow(httpx.AsyncBaseTransport):
 
 
 def test_threads_share_one_channel(shop: SessionShop, payer: Payers, path: Path) -> None:
-    auth = payer(channels=path, sessions=SessionPolicy(expected_calls=100))
+    auth = payer(
+        channels=path,
+        sessions=SessionPolicy(expected_calls=100),
+        sleep=lambda _: time.sleep(0.001),  # while another thread opens the channel
+    )
 
     def calls(_: int) -> list[int]:
         with httpx.Client(transport=httpx.MockTransport(shop), auth=auth) as client:

@@ -457,3 +457,50 @@ async def test_the_way_out_without_the_server(
     for gone in (channel, another):
         with pytest.raises(PaymentNotMadeError, match="nothing in the channel"):
             await auth.aclose_start(gone.id)
+
+
+async def test_a_channel_that_nobody_remembers_is_not_lost(
+    shop: SessionShop, sandbox: Sandbox, payer: Payers, fetch: Any
+) -> None:
+    forgetful = payer(sessions="always")
+    await fetch(forgetful)
+    [channel] = forgetful.channels
+    auth = payer()
+    closes_at = await auth.aclose_start(channel.id)
+    while sandbox.sequence < closes_at:
+        sandbox.close_ledger()
+    refunded = await auth.arefund(channel.id)
+    assert (refunded.status, refunded.owed) == (Status.CLOSED, 0)  # the shop was late
+    assert sandbox.balance(PAYER.public_key, USDC.address) == 1_000_000_000
+    for nothing in (sandbox.usdc, sandbox.channel_factory, "C"):
+        with pytest.raises(ValueError, match=r"no channel|address"):
+            await auth.aclose_start(nothing)
+
+
+def test_the_way_out_without_an_event_loop(
+    shop: SessionShop, sandbox: Sandbox, payer: Payers
+) -> None:
+    auth = payer(sessions="always")
+    with httpx.Client(transport=httpx.MockTransport(shop), auth=auth) as client:
+        client.get(URL)
+    [channel] = auth.channels
+    with pytest.raises(PaymentNotMadeError, match="begin with close_start"):
+        auth.refund(channel.id)
+    closes_at = auth.close_start(channel.id)
+    while sandbox.sequence < closes_at:
+        sandbox.close_ledger()
+    assert auth.refund(channel.id).status is Status.CLOSED
+    assert auth.spent == {"USDC": 0}
+
+
+async def test_closing_takes_the_apps_own_headers_along(shop: SessionShop, payer: Payers) -> None:
+    auth = payer(sessions="always")
+    transport = httpx.MockTransport(shop)
+    headers = {"X-Api-Key": "k", "Authorization": "Bearer x"}
+    async with httpx.AsyncClient(transport=transport, auth=auth) as client:
+        await client.get(URL)
+    async with httpx.AsyncClient(transport=transport, auth=auth, headers=headers) as client:
+        await auth.aclose_sessions(client)
+    assert shop.actions[-1] == "close"
+    assert shop.requests[-1].headers["X-Api-Key"] == "k"
+    assert [name.lower() for name, _ in shop.requests[-1].headers.raw].count(b"authorization") == 1

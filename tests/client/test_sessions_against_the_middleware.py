@@ -203,3 +203,12 @@ async def test_many_at_once(network: Sandbox, time: Time) -> None:
             assert [each.status_code for each in answers] == [200] * 20
         [closed] = await auth.aclose_sessions(client)
         assert closed.owed == 60 * PRICE
+
+
+async def test_closing_long_after_the_last_request(network: Sandbox, time: Time) -> None:
+    async with visiting(paid_app(network, time), time, network) as (client, auth, seen):
+        await client.post("/echo", content="one")
+        time.now += 10_000
+        [closed] = await auth.aclose_sessions(client)
+        assert closed.owed == 2 * PRICE
+        assert [each.method for each in seen] == ["POST", "POST", "HEAD", "POST"]
