@@ -343,8 +343,7 @@ class Visit:
 
     async def _leave(self, toll: Toll) -> None:
         if toll.admission is not None and not self._delivered:
-            begun = self._started and not self._has_failed()
-            await toll.admission.undelivered(begun=begun)
+            await toll.admission.undelivered(begun=self._started and self._status < 400)
 
     def _has_failed(self) -> bool:
         """Whether the response says that there will be another one for the same credential."""
