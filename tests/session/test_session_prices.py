@@ -9,6 +9,7 @@ import pytest
 from fastapi import Depends, HTTPException
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBearer
+from starlette.requests import Request  # noqa: TC002 # FastAPI reads it at run time
 
 from mpp_asgi import Price, price
 from tests.session.drawer import (
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
-    from starlette.requests import Request
 
     from tests.shop import Shop
 
