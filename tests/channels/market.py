@@ -32,7 +32,6 @@ from tests.shop import RECIPIENT, SPONSOR, Time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from mpp_asgi.protocol import Problem
     from mpp_asgi.stellar.rpc import Rpc
     from mpp_asgi.stores.contract import Store
 
@@ -277,10 +276,9 @@ class Process:
     cashier: Cashier
     funding: Funding
 
-    def quote(self, *, expires: int | None = None, lapsed: Problem | None = None) -> Quote:
-        return Quote(
-            "challenge", {}, expires or int(self.market.time()) + CHALLENGE_SECONDS, lapsed
-        )
+    def quote(self) -> Quote:
+        """Terms that are good for an hour from now."""
+        return Quote("challenge", {}, expires=int(self.market.time()) + CHALLENGE_SECONDS)
 
     async def open(self, payload: Mapping[str, Any], **changes: Any) -> Funded:
         """Show the payload of an ``open`` credential, to terms that may be changed."""

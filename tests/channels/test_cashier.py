@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.intents import FaultError, PendingError, RefusalError
+from mpp_asgi.sandbox.contracts.registry import PUBLISHED_CHANNEL_WASM_HASH
+from mpp_asgi.stellar.cashier import LEASE_SECONDS
+from mpp_asgi.stellar.channel_calls import close_call
+from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stores.channels import ChannelStatus
-from tests.channels.market import DEPOSIT, Market
+from tests.channels.market import DEPOSIT, MAX_FEE, WAITING_PERIOD, Market
+from tests.charge.bad_line import Plan, altered, ledger_stands_still
+from tests.shop import RECIPIENT, SPONSOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.channels.market import Process
+    from tests.charge.bad_line import Answer, BadLine, Request
 
 
 @pytest.fixture(params=[True, False], ids=["sponsored", "paid by the recipient"])
@@ -48,3 +57,255 @@ async def test_closing(market: Market, process: Process) -> None:
     assert market.funder_has() == before - 300
     kept = await process.kept(channel)
     assert (kept.settled, kept.status) == (300, ChannelStatus.CLOSED)
+
+
+async def test_what_was_settled_is_not_settled_again(market: Market, process: Process) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    assert await process.cashier.settle(held) is not None
+    fees = market.fees_left()
+    async with market.process() as other:
+        assert await process.cashier.settle(await process.kept(channel)) is not None
+        assert await other.cashier.settle(held) is not None
+    assert market.fees_left() == fees
+    assert market.earned() == 300
+
+
+async def test_a_channel_without_a_voucher(market: Market, process: Process) -> None:
+    held = await process.hold(market.open(), 0)
+    fees = market.fees_left()
+    assert await process.cashier.settle(held._replace(signature="")) is None
+    assert market.fees_left() == fees
+
+
+async def test_one_voucher_after_another(market: Market, process: Process) -> None:
+    channel = market.open()
+    hashes = []
+    for amount in (100, 250, DEPOSIT):
+        hashes.append(await process.cashier.settle(await process.hold(channel, amount)))
+        assert market.earned() == amount
+    assert len(set(hashes)) == 3
+    assert (await process.kept(channel)).settled == DEPOSIT
+
+
+async def test_a_lower_voucher_after_a_higher_one(market: Market, process: Process) -> None:
+    """Of a record that another process had in hand: there is nothing to take, and no fee."""
+    channel = market.open()
+    lower = await process.hold(channel, 100)
+    await process.cashier.settle(await process.hold(channel, 300))
+    fees = market.fees_left()
+    assert await process.cashier.settle(lower) is None
+    assert (market.earned(), market.fees_left()) == (300, fees)
+
+
+async def test_closing_what_was_settled_for_more_than_was_spent(
+    market: Market, process: Process
+) -> None:
+    before, channel = market.funder_has(), market.open()
+    await process.cashier.settle(await process.hold(channel, 300, spent=200))
+    store = process.counter.book.store
+    closing = await store.begin_close(
+        channel, amount=200, signature=market.voucher(channel, 200), now=int(market.time())
+    )
+    assert closing.channel is not None
+    assert await process.cashier.close(closing.channel) is not None
+    assert (market.earned(), market.funder_has()) == (300, before - 300)
+    assert (await process.kept(channel)).status is ChannelStatus.CLOSED
+
+
+async def test_closing_with_nothing_spent(market: Market, process: Process) -> None:
+    before, channel = market.funder_has(), market.open()
+    assert await process.cashier.close(await process.closing(channel, 0)) is not None
+    assert (market.earned(), market.funder_has()) == (0, before)
+
+
+async def test_only_a_closing_channel_is_closed(market: Market, process: Process) -> None:
+    with pytest.raises(ValueError, match="not closing"):
+        await process.cashier.close(await process.hold(market.open(), 300))
+
+
+async def test_settling_while_the_funder_waits(market: Market, process: Process) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    market.close_start(channel)
+    assert await process.cashier.settle(held) is not None
+    kept = await process.kept(channel)
+    assert kept.settled == 300
+    assert kept.closes_at is not None
+    assert kept.status is ChannelStatus.OPEN  # its record: no more is sold, what is owed was taken
+
+
+async def test_the_waiting_is_over_and_the_funder_was_slow(
+    market: Market, process: Process
+) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    market.close_start(channel)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+    assert await process.cashier.settle(held) is not None
+    assert market.earned() == 300
+    assert (await process.kept(channel)).status is ChannelStatus.CLOSED
+
+
+async def test_closing_when_the_waiting_is_over(market: Market, process: Process) -> None:
+    """What is owed is taken; what is left the funder takes, whose wish that was."""
+    before, channel = market.funder_has(), market.open()
+    closing = await process.closing(channel, 300)
+    market.close_start(channel)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+    assert await process.cashier.close(closing) is not None
+    assert market.earned() == 300
+    assert (await process.kept(channel)).status is ChannelStatus.CLOSED
+    market.refund(channel)
+    assert market.funder_has() == before - 300
+
+
+async def test_the_build_that_closes_once() -> None:
+    code = PUBLISHED_CHANNEL_WASM_HASH.hex()
+    market = Market()
+    async with market.process() as process:
+        channel = market.open(factory=None, wasm_hash=code)
+        await process.cashier.close(await process.closing(channel, 300))
+        late = market.open(factory=None, wasm_hash=code)
+        closing = await process.closing(late, 300)
+        market.close_start(late)
+        market.sandbox.close_ledger(WAITING_PERIOD)
+        await process.cashier.close(closing)
+        assert market.earned() == 600
+        assert (await process.kept(late)).status is ChannelStatus.CLOSED
+
+
+async def test_closed_by_another_hand(market: Market, process: Process) -> None:
+    channel = market.open()
+    closing = await process.closing(channel, 300)
+    signature = bytes.fromhex(closing.closing_signature)
+    market.perform(close_call(channel, 300, signature), signer=RECIPIENT)
+    fees = market.fees_left()
+    assert await process.cashier.close(closing) is None
+    assert (market.earned(), market.fees_left()) == (300, fees)
+    assert (await process.kept(channel)).status is ChannelStatus.CLOSED
+
+
+# What the ledger will not pay
+
+
+async def test_a_channel_that_was_refunded(market: Market, process: Process) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    market.close_start(channel)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+    market.refund(channel)
+    fees = market.fees_left()
+    for _ in range(2):
+        with pytest.raises(RefusalError) as refused:
+            await process.cashier.settle(held)
+        assert refused.value.problem.slug == "session/transaction-reverted"
+    assert (market.earned(), market.fees_left()) == (0, fees)
+    kept = await process.kept(channel)
+    assert (kept.accepted, kept.signature) == (300, held.signature)
+    noted = await process.cashier.look(held)
+    assert noted is not None
+    assert noted.status is ChannelStatus.CLOSED
+
+
+async def test_the_refund_comes_between(market: Market, process: Process) -> None:
+    """After our simulation, in the ledger before ours: the voucher stays, and money that comes
+    into the channel later is taken with it."""
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    market.close_start(channel)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+
+    def refund_first(line: BadLine, request: Request) -> Answer:
+        market.refund(channel)
+        return line.sandbox.rpc(request)
+
+    market.line.follow(Plan("sendTransaction", 0, refund_first))
+    with pytest.raises(RefusalError) as refused:
+        await process.cashier.settle(held)
+    assert refused.value.problem.slug == "session/transaction-reverted"
+    assert (await process.kept(channel)).signature == held.signature
+    market.line.follow()
+    market.top_up(channel, 300)
+    assert await process.cashier.settle(held) is not None
+    assert market.earned() == 300
+
+
+async def test_a_voucher_of_another_key(market: Market, process: Process) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    fees = market.fees_left()
+    wrong = held._replace(signature=market.voucher(channel, 300, key=RECIPIENT))
+    with pytest.raises(RefusalError) as refused:
+        await process.cashier.settle(wrong)
+    assert refused.value.problem.slug == "session/transaction-reverted"
+    assert market.fees_left() == fees
+
+
+async def test_a_channel_of_another_ledger(market: Market, process: Process) -> None:
+    held = await process.hold(market.open(), 300)
+    gone = held._replace(id=market.opening().channel(TESTNET.passphrase))
+    with pytest.raises(RefusalError) as refused:
+        await process.cashier.settle(gone)
+    assert refused.value.problem.slug == "session/channel-not-found"
+
+
+async def test_fees_are_capped(market: Market, process: Process) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    market.line.follow(Plan("simulateTransaction", 0, altered(minResourceFee=str(MAX_FEE))))
+    fees = market.fees_left()
+    with pytest.raises(FaultError, match="fee is too high"):
+        await process.cashier.settle(held)
+    market.time.now += 3
+    assert (market.earned(), market.fees_left()) == (0, fees)
+    assert await process.cashier.settle(held) is not None
+
+
+# Several at once
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_many_settle_at_once(market: Market, processes: int) -> None:
+    async with market.process() as one, market.process() as two:
+        held = await one.hold(market.open(), 300)
+        submitter = SPONSOR if market.sponsored else RECIPIENT
+        sequence = market.sequence(submitter)
+        done = await asyncio.gather(
+            *((one, two)[number % processes].cashier.settle(held) for number in range(6)),
+            return_exceptions=True,
+        )
+        hashes = {each for each in done if isinstance(each, str)}
+        assert all(isinstance(each, str | PendingError) for each in done)
+        assert len(hashes) == 1
+        assert market.earned() == 300
+        assert market.sequence(submitter) == sequence + 1
+
+
+async def test_one_process_at_a_channel_at_a_time(market: Market) -> None:
+    async with market.process() as one, market.process() as two:
+        channel = market.open()
+        lower, higher = await one.hold(channel, 100), await one.hold(channel, 300)
+        market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+        with pytest.raises(FaultError):
+            await one.cashier.settle(lower)
+        market.sandbox.thaw()
+        market.line.follow()
+        market.time.now += 2
+        assert await two.cashier.settle(higher) is not None
+        assert await one.cashier.settle(lower) is not None
+        assert market.earned() == 300
+
+
+async def test_a_process_that_holds_the_channel_is_waited_for(market: Market) -> None:
+    async with market.process() as one, market.process() as two:
+        held = await one.hold(market.open(), 300)
+        now = int(market.time())
+        store, owner = one.counter.book.store, one.counter.book.owner
+        lease = f"cashier:{held.id}"
+        assert await store.lease(lease, owner=owner, until=now + LEASE_SECONDS, now=now)
+        with pytest.raises(PendingError):
+            await two.cashier.settle(held)
+        assert await one.cashier.settle(held) is not None
+        assert await two.cashier.settle(held) is not None
+        assert market.earned() == 300
