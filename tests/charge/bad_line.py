@@ -37,6 +37,8 @@ class BadLine:
         self.sandbox = sandbox
         self.app = sandbox.app
         self.fund = sandbox.fund
+        self.channel_factory = sandbox.channel_factory
+        self.channel_wasm_hash = sandbox.channel_wasm_hash
         self.calls: list[str] = []
         self._plans: tuple[Plan, ...] = ()
         self._counted: Counter[str] = Counter()
