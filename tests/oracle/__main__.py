@@ -16,7 +16,7 @@ from tests.oracle import vectors
 from tests.oracle.differences import differences
 from tests.oracle.host import Host, crate_version
 from tests.oracle.metering import Metering
-from tests.oracle.replay import play
+from tests.oracle.replay import STANDS_FOR, play
 from tests.oracle.scenario import Call
 from tests.oracle.topics import TOPICS, WASM_TOPICS, wanderings
 from tests.oracle.topics.wanderings import CALLS
@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--seed", default=str(SEED), help="what the calls at random begin with")
     options = parser.parse_args()
     codes = dict(code.split("=", 1) for code in options.codes)
+    if codes and codes.keys() != STANDS_FOR.keys():
+        parser.error(f"give all codes or none: {', '.join(STANDS_FOR)}")
     host = Host(options.program, {name: Path(path) for name, path in codes.items()})
     hashes = host.hashes()
     told: dict[str, Iterable[Scenario]] = {

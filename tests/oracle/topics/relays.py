@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tests.oracle.scenario import Scenario
 
 FIRST, SECOND, THIRD = (contract_named(f"relay {number}") for number in (1, 2, 3))
+RELAYS = (FIRST, SECOND, THIRD)
 _KINDS = (ADDRESS, ADDRESS_V2)
 
 
@@ -53,7 +54,7 @@ class RelayStory(Story):
         super().__init__(f"relays/{name}")
         self.code("relay")
         self.hash = codes["relay"]
-        for relay in (FIRST, SECOND, THIRD):
+        for relay in RELAYS:
             value_of = entries.instance(wasm(self.hash), {})
             self.put(entries.contract_data(relay, INSTANCE_KEY, value_of), FAR)
             self.put(entries.balance_of(relay, USD, 50), FAR)
@@ -334,7 +335,7 @@ def _series(codes: Mapping[str, bytes], rng: Random) -> Iterator[RelayStory]:
         for _ in range(6):
             owner = rng.choice((ALICE, ALICE, CAROL, FIRST, THIRD))
             amount = rng.choice((0, 1, 5, 30))
-            relay, other = rng.sample((FIRST, SECOND, THIRD), 2)
+            relay, other = rng.sample(RELAYS, 2)
             args = payment(owner, amount, rng.choice((BOB, SECOND)))
             to = args[2]
             assert isinstance(to, Keypair | str)

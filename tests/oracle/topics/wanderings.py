@@ -37,6 +37,7 @@ from tests.oracle.entries import (
 )
 from tests.oracle.scenario import Record
 from tests.oracle.story import FAR, START, Story, Value, Who, invocation, value
+from tests.oracle.topics import relays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,7 +122,12 @@ class Wandering(Story):
                     self.put(held, START + pick((5, 100_000, 500_000)))
 
     def _contracts(self) -> None:
-        self.code("channel").code("factory")
+        self.code("channel").code("factory").code("relay")
+        for relay in relays.RELAYS:
+            nothing = entries.instance(wasm(self.codes["relay"]), {})
+            self.put(entries.contract_data(relay, INSTANCE_KEY, nothing), START + 500_000)
+            held = entries.balance_of(relay, USD, self.rng.choice((5, XLM)))
+            self.put(held, START + 200_000)
         stored = {
             "Admin": scval.to_address(CAROL.public_key),
             "WasmHash": scval.to_bytes(self.codes["channel"]),
@@ -155,7 +161,7 @@ class Wandering(Story):
     def walk(self) -> Wandering:
         kinds = [self._move, self._move, self._allow, self._spend, self._govern, self._look]
         if self.codes:
-            kinds += [self._use_channel, self._use_channel, self._open_channel]
+            kinds += [self._use_channel, self._use_channel, self._open_channel, self._relay]
         for _ in range(CALLS):
             if self.rng.random() < 0.25:
                 self.jump(self.rng.choice(JUMPS))
@@ -266,6 +272,36 @@ class Wandering(Story):
         else:
             self.call(FACTORY, "open", *args)
         self.channels.append(channel)
+
+    def _relay(self) -> None:
+        """A relay pays for somebody, who may be a relay too."""
+        relay, other = self.rng.sample(relays.RELAYS, 2)
+        owner = self.rng.choice((ALICE, BOB, CAROL, relay, other))
+        to = self.rng.choice((BOB, CAROL, relay))
+        args, moved = relays.payment(owner, 5, to), relays.moving(owner, 5, to)
+        function, given, trees = self.rng.choice(
+            (
+                ("pay_for", args, [relays.asking(relay, "pay_for", args, [moved])]),
+                ("pay_twice", args, [relays.asking(relay, "pay_twice", args, [moved, moved])]),
+                ("pass_on", [other, *args], [relays.asking(other, "pay_for", args, [moved])]),
+                (
+                    "try_then_pay",
+                    [other, *args],
+                    [relays.asking(other, name, args, [moved]) for name in ("fail", "pay_for")],
+                ),
+            )
+        )
+        if self._once_in(5):
+            trees = [*trees, moved][self.rng.randrange(3) :]
+        auth = [self._allowed(owner, tree) for tree in trees]
+        record = Record(non_root=self._once_in(2)) if self._once_in(3) else None
+        self.call(relay, function, *given, auth=auth, record=record)
+
+    def _allowed(self, owner: Who, tree: Invocation) -> str:
+        if isinstance(owner, Keypair):
+            return self.signed(owner, tree, self._signers(owner))
+        calls = scval.to_uint32(1 + len(tree.sub_invocations))
+        return self.signed(owner, tree, signing=Signing(signature=calls))
 
     # Who allows them
 
