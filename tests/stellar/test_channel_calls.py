@@ -108,6 +108,13 @@ def called(function: str, *args: xdr.SCVal) -> xdr.HostFunction:
     return host_function(contract_call(FACTORY, function, args))
 
 
+def called_account(function: str, *args: xdr.SCVal) -> xdr.HostFunction:
+    odd = called(function, *args)
+    assert odd.invoke_contract is not None
+    odd.invoke_contract.contract_address = Address(FUNDER).to_xdr_sc_address()
+    return odd
+
+
 def with_term(place: int, value: xdr.SCVal) -> xdr.HostFunction:
     terms = list(TERMS)
     terms[place] = value
@@ -150,6 +157,7 @@ NO_OPENINGS = {
     "a negative amount": (with_term(4, scval.to_int128(-1)), "arguments are not"),
     "an amount of another kind": (with_term(4, scval.to_uint128(1)), "arguments are not"),
     "a long waiting period": (with_term(5, scval.to_uint64(1)), "arguments are not"),
+    "an account": (called_account("open", SALT, *TERMS), "arguments are not"),
     "a deployment by another": (BY_ANOTHER, "by another than its funder"),
     "a deployment without terms": (deployed(constructor_args=[]), "not a channel"),
     "a deployment of a token": (deployed(executable=ASSET_CODE), "not a channel"),
@@ -171,6 +179,7 @@ def test_what_opens_no_channel(function: xdr.HostFunction, says: str) -> None:
         (called("top_up", scval.to_int128(1), scval.to_void()), "with 2 arguments"),
         (called("top_up", scval.to_int128(-1)), "arguments are not"),
         (called("top_up", scval.to_uint64(1)), "arguments are not"),
+        (called_account("top_up", scval.to_int128(1)), "arguments are not"),
     ],
 )
 def test_what_tops_nothing_up(function: xdr.HostFunction, says: str) -> None:
