@@ -97,8 +97,8 @@ async def commitments() -> list[Vector]:
         checked = Commitments(
             bytes.fromhex(vector["networkId"]), vector["channelId"], KEY.raw_public_key()
         )
-        signature = bytes.fromhex(vector["signature"])
-        vector["valid"] = checked.verify(int(vector["cumulativeAmount"]), signature)
+        shown = bytes.fromhex(vector["signature"])
+        vector["valid"] = checked.verify(int(vector["cumulativeAmount"]), shown)
     return made
 
 
@@ -188,6 +188,27 @@ async def session() -> list[Vector]:
         return told
 
 
+async def dialect() -> list[Vector]:
+    """The same channel, as clients of the ``channel`` dialect use it."""
+    async with open_world(intents=("channel",)) as world:
+        world.market.perform(world.opening().call(PASSPHRASE), signer=FUNDER)
+        await world.put_on_record(accepted=2 * CALL, spent=2 * CALL)
+        headers = {"Payment-Session": world.channel}
+        unpaid = {"method": "GET", "path": "/paid", "headers": headers}
+        told = [{"name": "a request that is not paid", **await world.exchange(unpaid)}]
+        for name in ("voucher", "close"):
+            voucher = world.voucher(3 * CALL)
+            payload = {
+                "action": name,
+                "amount": voucher["cumulativeAmount"],
+                "signature": voucher["signature"],
+            }
+            exchange = await world.show(await world.challenge(**headers), payload)
+            told.append({"name": name, **exchange})
+        told[-1]["varies"] = ["timestamp", "txHash"]
+        return told
+
+
 FILES: Final[dict[str, Callable[[], Awaitable[Any]]]] = {
     "parties.json": the_parties,
     "challenges.json": challenges,
@@ -195,6 +216,7 @@ FILES: Final[dict[str, Callable[[], Awaitable[Any]]]] = {
     "openings.json": openings,
     "session.json": session,
     "refusals.json": refusals,
+    "dialect.json": dialect,
 }
 
 

@@ -13,6 +13,7 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.gate import Gate
 from mpp_asgi.protocol import Challenge, Credential, Receipt
+from mpp_asgi.stellar.channel_dialect import ChannelDialect
 from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT, network_id, unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, signed_leave
@@ -20,7 +21,7 @@ from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.session_terms import SessionPolicy
 from mpp_asgi.stores.channels import Channel
 from tests.channels.market import Market
-from tests.session.drawer import CALL, open_session_shop, session_challenge
+from tests.session.drawer import CALL, open_session_shop
 from tests.shop import RECIPIENT, SECRET, SPONSOR, START
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ class World:
         await self.shop.store.add_channel(channel)
 
     async def challenge(self, path: str = "/paid", **headers: str) -> Challenge:
-        return session_challenge(await self.shop.challenges(path, headers=headers))
+        (challenge,) = await self.shop.challenges(path, headers=headers)
+        return challenge
 
     async def show(
         self, challenge: Challenge, payload: Mapping[str, Any], method: str = "GET", **more: Any
@@ -202,13 +204,16 @@ async def open_world(*, min_voucher_delta: int = 0, **settings: Any) -> AsyncIte
             "mpp_asgi.methods.SessionPolicy",
             partial(SessionPolicy, min_voucher_delta=min_voucher_delta),
         ),
+        patch(
+            "mpp_asgi.methods.ChannelDialect",
+            partial(ChannelDialect, new_reference=lambda: "00" * 16),
+        ),
     ):
         async with open_session_shop(
             sandbox=market.sandbox,
             time=market.time,
             realm=REALM,
-            intents=("session",),
-            **settings,
+            **{"intents": ("session",), **settings},
         ) as shop:
             await shop.http.get("/paid")  # opens the store
             yield World(market, shop)

@@ -33,6 +33,7 @@ def stored(name: str) -> Any:
 PARTIES: Vector = stored("parties.json")
 SESSION: list[Vector] = stored("session.json")
 REFUSALS: list[Vector] = stored("refusals.json")
+DIALECT: list[Vector] = stored("dialect.json")
 COMMITMENTS: list[Vector] = stored("commitments.json")
 
 
@@ -120,13 +121,14 @@ def test_openings_are_read(vector: Vector) -> None:
         assert opening.salt.hex() == PARTIES["salt"]
 
 
-@pytest.mark.parametrize("vector", [*SESSION, *REFUSALS], ids=by_name)
+@pytest.mark.parametrize("vector", [*SESSION, *REFUSALS, *DIALECT], ids=by_name)
 def test_credentials_and_receipts_are_read(vector: Vector) -> None:
     request, response = vector["request"], vector["response"]
     if "payload" in request:
         credential = Credential.from_header(request["authorization"])
         assert credential.payload == request["payload"]
-        if response.get("problem", {}).get("title") != "Invalid Payload":
+        is_good = response.get("problem", {}).get("title") != "Invalid Payload"
+        if is_good and credential.challenge.intent == "session":
             assert read_session(credential).channel == request["payload"]["channelId"]
     if "receipt" in response:
         assert receipt_object(response["headers"]["payment-receipt"]) == response["receipt"]
@@ -181,6 +183,8 @@ def test_the_draft_has_examples_of_everything() -> None:
     actions = {each["action"] for each in EXAMPLES if "action" in each}
     assert actions == {"open", "voucher", "topUp", "close"}
     assert sum("intent" in each for each in EXAMPLES) == 2
+    assert sum("amount" in each and "action" in each for each in EXAMPLES) == 1
+    assert sum("channel" in each for each in EXAMPLES) == 1
     assert sum("requiredTopUp" in each for each in EXAMPLES) == 1
     assert len(SCHEMAS) == 3
 
@@ -239,11 +243,20 @@ def test_every_problem_of_sessions_is_in_the_vectors() -> None:
     assert problem_types().keys() - shown == {"session/challenge-not-found"}
 
 
+def test_references_in_the_draft_lead_somewhere() -> None:
+    front, _, text = DRAFT.partition("--- abstract")
+    sources = set(re.findall(r"^  ([A-Z][\w.-]+):", front, re.MULTILINE))
+    anchors = set(re.findall(r"\{#([\w-]+)\}", text))
+    used = set(re.findall(r"\{\{([\w.-]+)\}\}", text))
+    assert used - sources - anchors == set()
+    assert sources - used == {"RFC2119", "RFC8174"}  # the boilerplate's
+
+
 # The schemas
 
 CHECKED = {
     "Stellar Session Request": [
-        each["request"] for each in VECTOR_OBJECTS if "methodDetails" in each.get("request", ())
+        each["request"] for each in VECTOR_OBJECTS if "currency" in each.get("request", ())
     ],
     "Stellar Session Payload": [each["request"]["payload"] for each in SESSION[1:-3]],
     "Stellar Session Receipt": [
