@@ -11,6 +11,7 @@ from mpp_asgi.client.budget import price_tag
 from mpp_asgi.client.errors import (
     BudgetExceededError,
     DepositInDoubtError,
+    LedgerUnavailableError,
     PaymentNotMadeError,
     TransferFailedError,
 )
@@ -18,7 +19,8 @@ from mpp_asgi.client.held_channel import HeldChannel, NotUsableError, Status
 from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.payments import PushedTransaction, TransactionTrace
 from mpp_asgi.client.showing import is_busy, refusal
-from mpp_asgi.client.steps import RequestLostError, wait
+from mpp_asgi.client.steps import RequestLostError, ask, wait
+from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,11 +205,30 @@ def decided(sessions: Sessions, held: HeldChannel) -> Chores[Verdict]:
     if held.funding is None:
         return Verdict.PAID
     found = yield from verdict(held.funding.trace)
+    if found is Verdict.OPEN:
+        found = yield from _by_channel(sessions, held, held.funding)
     if found is Verdict.PAID:
         yield from sessions.change(held, HeldChannel.funded)
     elif found is Verdict.VOID:
         yield from sessions.change(held, HeldChannel.unfunded)
     return found
+
+
+def _by_channel(sessions: Sessions, held: HeldChannel, funding: Funding) -> Chores[Verdict]:
+    """What the channel itself shows of it, long after the trace is cold."""
+    try:
+        latest = yield from ask(get_latest_ledger())
+        facts = yield from sessions.wallet.facts(held)
+    except (RpcError, LedgerUnavailableError):
+        return Verdict.OPEN
+    if facts is not None and facts.deposited >= held.deposit + funding.amount:
+        return Verdict.PAID
+    trace = funding.trace
+    if isinstance(trace, TransactionTrace):
+        too_late = latest.close_time is not None and latest.close_time > trace.max_time
+    else:
+        too_late = latest.sequence > trace.expiration_ledger
+    return Verdict.VOID if too_late else Verdict.OPEN
 
 
 def in_doubt(held: HeldChannel) -> DepositInDoubtError:

@@ -138,19 +138,18 @@ class Sessions:
         deposit = min(max(deposit, at_least), room)
         return deposit if deposit >= at_least else None
 
-    def closed(self, held: HeldChannel, token: Token | None, withdrawn: int | None) -> HeldChannel:
+    def closed(self, held: HeldChannel, token: Token | None, withdrawn: int) -> HeldChannel:
         """The channel is closed on the ledger: what is signed and was not withdrawn cannot be
         taken any more.
 
         Args:
             held: the channel.
             token: its token, if the payer has a budget for it.
-            withdrawn: base units that the recipient has had; ``None``: the ledger has forgotten.
+            withdrawn: base units that the recipient has had.
         """
 
         def close(each: HeldChannel) -> HeldChannel:
-            owed = each.owed if withdrawn is None else withdrawn
-            return replace(each.ended(Status.CLOSED), owed=owed)
+            return replace(each.ended(Status.CLOSED), owed=withdrawn)
 
         closed = self.channels.change(held.id, close)
         if token is not None:

@@ -276,9 +276,9 @@ class Trip:
         """The server does not know the channel, or says that it is over. The ledger knows."""
         self._refused = True
         facts = yield from self._facts(response)
-        over = facts is None or (facts.is_closed and not facts.balance)
-        if self._held.status is Status.OPEN and over:
-            token, had = self._offer.token, None if facts is None else facts.withdrawn
+        empty = facts is not None and facts.is_closed and not facts.balance
+        if self._held.status is Status.OPEN and facts is not None and empty:
+            token, had = self._offer.token, facts.withdrawn
             yield from self._sessions.do(lambda: self._sessions.closed(self._held, token, had))
             self._over = True
             return False

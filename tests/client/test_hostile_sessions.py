@@ -380,6 +380,37 @@ async def test_an_opening_that_was_refused(
 
 
 @pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("sponsored", [True, False])
+async def test_an_opening_that_is_asked_about_days_later(
+    shop: SessionShop,
+    sandbox: Sandbox,
+    clock: Clock,
+    auth: PaymentAuth,
+    fetch: Any,
+    landed: bool,
+    sponsored: bool,
+) -> None:
+    """When the ledger has forgotten the transaction and the nonce."""
+
+    def lost(request: httpx.Request, credential: Credential) -> httpx.Response:
+        if landed:
+            shop.honestly_by_session(request, credential)
+        raise httpx.ReadTimeout("lost", request=request)
+
+    shop.details["feePayer"] = sponsored
+    shop.reactions = [lost]
+    with pytest.raises(PaymentError, match="not known what came of a deposit"):
+        await fetch(auth)
+    clock.now += 86_400
+    for _ in range(800):
+        sandbox.close_ledger()
+    assert (await fetch(auth)).status_code == 200
+    statuses = [each.status for each in auth.channels]
+    assert statuses == ([Status.OPEN] if landed else [Status.VOID, Status.OPEN])
+    assert sum(each.locked for each in auth.channels) == 10 * PRICE
+
+
+@pytest.mark.parametrize("landed", [True, False])
 async def test_a_top_up_of_which_nothing_was_heard(
     shop: SessionShop, sandbox: Sandbox, payer: Payers, fetch: Any, landed: bool
 ) -> None:

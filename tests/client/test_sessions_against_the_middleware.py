@@ -205,6 +205,34 @@ async def test_many_at_once(network: Sandbox, time: Time) -> None:
         assert closed.owed == 60 * PRICE
 
 
+class Overtaking(httpx.AsyncBaseTransport):
+    """Requests come in another order than they were sent in."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.inner = httpx.ASGITransport(app)
+        self.count = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.count += 1
+        for _ in range(self.count * 7 % 11):
+            await asyncio.sleep(0)
+        return await self.inner.handle_async_request(request)
+
+
+async def test_vouchers_that_overtake_each_other(network: Sandbox, time: Time) -> None:
+    app = paid_app(network, time)
+    async with visiting(app, time, network) as (opening, auth, _):
+        await opening.get("/forecast/0")
+        async with httpx.AsyncClient(
+            transport=Overtaking(app), auth=auth, base_url="http://localhost"
+        ) as client:
+            for _ in range(2):
+                answers = await asyncio.gather(*(client.get(f"/forecast/{n}") for n in range(40)))
+                assert [each.status_code for each in answers] == [200] * 40
+        [closed] = await auth.aclose_sessions(opening)
+        assert closed.owed == closed.signed == 81 * PRICE
+
+
 async def test_closing_long_after_the_last_request(network: Sandbox, time: Time) -> None:
     async with visiting(paid_app(network, time), time, network) as (client, auth, seen):
         await client.post("/echo", content="one")
