@@ -59,6 +59,7 @@ class ChannelFile:
                 self._path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
             self._set_up()
+            self._has_log = self._use_log()
 
     def __repr__(self) -> str:
         return f"ChannelFile({str(self._path)!r})"
@@ -93,8 +94,18 @@ class ChannelFile:
             found = connection.execute("SELECT record FROM channel ORDER BY number").fetchall()
         return tuple(read(record) for (record,) in found)
 
-    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+    def change(
+        self,
+        channel: str,
+        change: Callable[[HeldChannel], HeldChannel],
+        *,
+        durable: bool = True,
+    ) -> HeldChannel:
         with self._step() as connection:
+            # With its log SQLite survives a crash without waiting for the disk, and forgets at most
+            # what was last. Without, it has to wait.
+            waits = durable or not self._has_log
+            connection.execute(f"PRAGMA synchronous = {'FULL' if waits else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 found = _one(
@@ -144,10 +155,14 @@ class ChannelFile:
                 raise ChannelsUnavailableError(
                     f"{self._path} is not a file of channels that this version can read."
                 )
-        # Faster, but no more than that: whoever opens the file at the same moment may keep it from
-        # being switched over now.
+
+    def _use_log(self) -> bool:
+        """Faster, and no more than that: whoever opens the file at the same moment may keep it from
+        being switched over now."""
         with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return bool(mode == "wal")
+        return False
 
 
 def _one(found: sqlite3.Cursor) -> HeldChannel | None:

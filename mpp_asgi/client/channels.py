@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Channels(Protocol):
-    """Keeps channels. Every method is atomic, and what it did is durable when it returns.
+    """Keeps channels. Every method is atomic, and what it did outlives the process when it returns.
 
     Raises:
         ChannelsUnavailableError: from any method; nothing was changed.
@@ -36,8 +36,20 @@ class Channels(Protocol):
         """Every channel, oldest first."""
         ...
 
-    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+    def change(
+        self,
+        channel: str,
+        change: Callable[[HeldChannel], HeldChannel],
+        *,
+        durable: bool = True,
+    ) -> HeldChannel:
         """Replace a channel by what ``change`` makes of it; nothing else happens to it meanwhile.
+
+        Args:
+            channel: its id.
+            change: what to do to it.
+            durable: it has to outlive the machine, too. What is owed may be forgotten with no harm:
+                the server says it again. What was signed may not.
 
         Returns:
             What is kept now.
@@ -75,7 +87,13 @@ class MemoryChannels:
         with self._lock:
             return tuple(self._channels.values())
 
-    def change(self, channel: str, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+    def change(
+        self,
+        channel: str,
+        change: Callable[[HeldChannel], HeldChannel],
+        *,
+        durable: bool = True,
+    ) -> HeldChannel:
         with self._lock:
             changed = change(self._channels[channel])
             self._channels[channel] = changed

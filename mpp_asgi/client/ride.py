@@ -109,7 +109,7 @@ class Ride:
         showing = Showing(self._payer, self._request, self._body, target)
         deposits = Deposits(self._payer, showing, place, by=self._by)
         for _ in range(MOST_BEGINNINGS):
-            held = yield from self._sessions.do(lambda: self._sessions.channels.live(place))
+            held = self._sessions.channels.live(place)
             if held is None and may_open:
                 held = yield from deposits.sign_opening(offer, worth=worth)
             elif held is None:

@@ -97,8 +97,12 @@ class Sessions:
     def change(
         self, held: HeldChannel, change: Callable[[HeldChannel], HeldChannel]
     ) -> Chores[HeldChannel]:
-        """Change a channel, in one step. Raises what ``change`` raises."""
+        """Change a channel, in one durable step. Raises what ``change`` raises."""
         return (yield from self.do(lambda: self.channels.change(held.id, change)))
+
+    def note(self, held: HeldChannel, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
+        """Change a channel at once, in a way that the server will say again."""
+        return self.channels.change(held.id, change, durable=False)
 
     def signing(
         self, token: Token, change: Callable[[HeldChannel], HeldChannel]

@@ -105,7 +105,7 @@ class Trip:
         finally:
             if not self._over:
                 # At once and not as a chore: this may be the end of the task.
-                self._sessions.channels.change(self._held.id, self._ended)
+                self._sessions.note(self._held, self._ended)
 
     def _ended(self, held: HeldChannel) -> HeldChannel:
         """The trip is over, and nobody said how. A refusal is the server's word that it is free."""
@@ -182,7 +182,10 @@ class Trip:
             )
 
         try:
-            self._held = yield from self._sessions.change(held, land)
+            if held.status is Status.OPENING:
+                self._held = yield from self._sessions.change(held, land)
+            else:
+                self._held = self._sessions.note(held, land)
         except FalseClaimError:
             # What was asked for was delivered. There is not going to be another voucher.
             yield from self._forsake()
