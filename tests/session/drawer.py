@@ -162,7 +162,7 @@ class Funder(Drawer):
         self.channel = opening.channel(TESTNET.passphrase)
         return opening
 
-    def open(self, challenge: Challenge, amount: int, **how: Any) -> Credential:
+    def open(self, challenge: Challenge, amount: int, /, **how: Any) -> Credential:
         """Open the channel, with a voucher for so much; the shop pays the fee."""
         call = self.opening(challenge, **how).call(TESTNET.passphrase)
         return self.voucher(
