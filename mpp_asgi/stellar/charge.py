@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.intents import Quote, RefusalError, SingleUse
+from mpp_asgi.intents import SingleUse
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.admissions import Counter, ShownCharge
+from mpp_asgi.stellar.network import Token
 from mpp_asgi.stellar.payload import HASH, SIGNED_HASH, TRANSACTION, ShownPayment
 from mpp_asgi.stellar.pull import PullAdmission, SponsoredAdmission
 from mpp_asgi.stellar.push import PushAdmission
@@ -23,10 +24,9 @@ from mpp_asgi.stellar.terms import Terms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpp_asgi.intents import Admission
+    from mpp_asgi.intents import Admission, Quote
     from mpp_asgi.pricing import Price
-    from mpp_asgi.protocol import Credential
-    from mpp_asgi.stellar.network import Token
+    from mpp_asgi.protocol import Credential, Problem
 
 
 class ChargeIntent(SingleUse):
@@ -81,19 +81,13 @@ class ChargeIntent(SingleUse):
         return [{**unsponsored, "methodDetails": details}, unsponsored]
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
-        """See `Intent.verify`."""
+        """See `Intent.verify`. What is not taken any more is honoured if it was paid before."""
         shown = ShownPayment.in_credential(credential)
         terms = Terms.from_request(quote.request)
         token = self._by_address.get(terms.token)
-        changed = problems.INVALID_CHALLENGE.because(
-            "This challenge is not of the seller's present terms.",
-            challenge_id=quote.challenge_id,
-        )
-        if token is None or terms.network != self._counter.network.name:
-            raise RefusalError(changed)
-        if terms.recipient != self._recipient:
-            quote = quote._replace(lapsed=changed)
-        self._require_taken(shown, terms)
+        unfit = self._unfit(shown, terms, token, quote)
+        if unfit is not None:
+            quote = quote._replace(lapsed=unfit)
         kind: type[PullAdmission | PushAdmission | SponsoredAdmission]
         if shown.type != TRANSACTION:
             kind = PushAdmission
@@ -101,21 +95,35 @@ class ChargeIntent(SingleUse):
             kind = SponsoredAdmission if terms.sponsored else PullAdmission
         turn = await self._counter.book.turn(quote.challenge_id)
         try:
-            admission = kind(self._counter, turn, ShownCharge(shown, terms, token, quote))
+            admission = kind(
+                self._counter,
+                turn,
+                ShownCharge(shown, terms, token or Token(terms.token, ""), quote),
+            )
             await admission.verify()
         except BaseException:
             await turn.end()
             raise
         return admission
 
-    def _require_taken(self, shown: ShownPayment, terms: Terms) -> None:
+    def _unfit(
+        self, shown: ShownPayment, terms: Terms, token: Token | None, quote: Quote
+    ) -> Problem | None:
+        """Why no payment like this may begin, if none may."""
+        here = (self._counter.network.name, self._recipient)
+        if token is None or (terms.network, terms.recipient) != here:
+            return problems.INVALID_CHALLENGE.because(
+                "This challenge is not of the seller's present terms.",
+                challenge_id=quote.challenge_id,
+            )
         if shown.type == TRANSACTION:
-            return
+            return None
         if terms.sponsored:
-            raise _unfit("A sponsored charge is paid with a transaction, not with a hash.")
+            return problems.VERIFICATION_FAILED.because(
+                "A sponsored charge is paid with a transaction, not with a hash."
+            )
         if shown.type == HASH and not self._allow_hash:
-            raise _unfit("A bare hash proves nothing; show a 'signedHash'.")
-
-
-def _unfit(detail: str) -> RefusalError:
-    return RefusalError(problems.VERIFICATION_FAILED.because(detail))
+            return problems.VERIFICATION_FAILED.because(
+                "A bare hash proves nothing; show a 'signedHash'."
+            )
+        return None
