@@ -96,9 +96,10 @@ class Cashier:
         Raises:
             PendingError: another process or request is at this channel.
             FaultError: it could not be done or is not decided yet. Try again: it goes on there.
-            RefusalError: the ledger will not pay: ``session/channel-not-found``, or
-                ``session/transaction-reverted`` for a channel that has been refunded. The voucher
-                stays where it is; trying again costs nothing where it is foreseen, and else a fee.
+            RefusalError: the ledger will not pay, and nothing is on its way there:
+                ``session/channel-not-found``, or ``session/transaction-reverted`` for a channel
+                that has been refunded. The voucher stays where it is; trying again costs nothing
+                where it is foreseen, and else a fee.
             StoreUnavailableError: the records are out of reach.
         """
         if not channel.signature:
@@ -161,23 +162,23 @@ class Cashier:
             await turn.end()
 
     async def _take_in_turn(self, turn: Turn, payment: _Payment) -> str | None:
-        found = await turn.find()
-        facts = await self._read(payment.channel)
-        if found is None and _is_done(payment, facts):  # with another voucher, or by another hand
-            await self.note(payment.channel, facts)
-            return None
+        # It is for an amount, whichever signature of that comes first: what is under way with one
+        # is followed to its end before anything is said of another.
         charge = await turn.claim(
-            hashlib.sha256(payment.signature.encode()).hexdigest(),
+            hashlib.sha256(payment.record_id.encode()).hexdigest(),
             (),
             keep_until=int(self._counter.clock()) + RECORD_SECONDS,
         )
         if charge.state is State.SUBMITTED:  # by an earlier request, or a process that died
             decision = await self._counter.ledger.decide(submitted_before(charge))
             await self._conclude(turn, payment, decision)
-        elif charge.state is State.SETTLED or _is_done(payment, facts):
-            await self.note(payment.channel, facts)
-            return charge.reference
+        elif charge.state is State.SETTLED:
+            await self._note_after(payment.channel, 0)
         if turn.charge is not None and turn.charge.state is State.CLAIMED:
+            facts = await self._read(payment.channel)
+            if _is_done(payment, facts):  # with another voucher, or by another hand
+                await self.note(payment.channel, facts)
+                return None
             await self._conclude(turn, payment, await self._send(turn, payment, facts))
         return turn.charge.reference if turn.charge else None
 

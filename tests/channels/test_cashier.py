@@ -309,3 +309,35 @@ async def test_a_process_that_holds_the_channel_is_waited_for(market: Market) ->
         assert await one.cashier.settle(held) is not None
         assert await two.cashier.settle(held) is not None
         assert market.earned() == 300
+
+
+async def test_another_signature_of_the_same_amount(market: Market, process: Process) -> None:
+    """A funder can sign an amount in many ways. What is under way with one of them is followed."""
+    channel = market.open()
+    closing = await process.closing(channel, 300)
+    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing)
+    other = closing._replace(closing_signature="00" * 64)
+    market.line.follow()
+    market.sandbox.thaw()
+    market.time.now += 2
+    assert await process.cashier.close(other) is not None
+    assert market.earned() == 300
+    assert (await process.kept(channel)).status is ChannelStatus.CLOSED
+
+
+async def test_a_node_that_has_lost_the_channel(market: Market, process: Process) -> None:
+    """What is on its way is followed before anybody says that there is no such channel."""
+    closing = await process.closing(market.open(), 300)
+    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing)
+    market.line.follow(Plan("getLedgerEntries", 0, altered(entries=[]), more=100))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing)
+    market.line.follow()
+    market.sandbox.thaw()
+    market.time.now += 2
+    assert await process.cashier.close(closing) is not None
+    assert market.earned() == 300
