@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 _NO_STORE = (b"cache-control", b"no-store")
+_PRIVATE = (b"cache-control", b"private, no-store")
+"""With every receipt (core draft, Payment-Receipt)."""
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -24,7 +26,7 @@ class Acknowledgement(NamedTuple):
     receipt: str
 
     async def send(self, send: Send, kind: str = "http") -> None:
-        headers = [(b"payment-receipt", self.receipt.encode("ascii")), _NO_STORE]
+        headers = [(b"payment-receipt", self.receipt.encode("ascii")), _PRIVATE]
         prefix = "websocket.http.response" if kind == "websocket" else "http.response"
         await send({"type": f"{prefix}.start", "status": 204, "headers": headers})
         await send({"type": f"{prefix}.body", "body": b""})
