@@ -59,19 +59,19 @@ async def test_a_node_that_is_down_makes_the_guardian_late(
     await process.guardian.round()
     await closing(harbour, process)
     harbour.node.silent = frozenset({"*"})
-    await harbour.sleep(60)
+    for minute in range(1, 6):
+        await harbour.sleep(60)
+        report = await process.guardian.round()
 
-    report = await process.guardian.round()
-
-    assert report is not None
-    assert (report.channels, report.unread, report.is_full) == (1, 1, False)
-    assert process.guardian.lateness == 60
+        assert report is not None
+        assert (report.channels, report.unread, report.is_full) == (1, 1, False)
+        assert process.guardian.lateness == minute * 60
     harbour.node.silent = frozenset()
     report = await process.guardian.round()
     assert report is not None
     assert (report.settled, report.is_full) == (1, True)
     assert report.since_last is not None
-    assert report.since_last >= 60
+    assert report.since_last >= 300
     assert harbour.earned() == 30
 
 
