@@ -136,14 +136,16 @@ class Cashier:
         return await self.note(channel, await self._read(channel))
 
     async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
-        """Take what was read of a channel into its record, and give that."""
+        """Take what was read of a channel into its record, and give that; ``None`` if there is
+        none. Whether it is over is judged by the record as it stands, which may be newer."""
+        kept = await self._store.channel(channel.id)
         return await self._store.observe(
             channel.id,
             ledger=facts.ledger,
             deposited=facts.deposited,
             settled=facts.withdrawn,
             closes_at=facts.closes_at,
-            closed=is_over(channel, facts),
+            closed=is_over(kept or channel, facts),
             now=int(self._counter.clock()),
         )
 

@@ -341,3 +341,18 @@ async def test_a_node_that_has_lost_the_channel(market: Market, process: Process
     market.time.now += 2
     assert await process.cashier.close(closing) is not None
     assert market.earned() == 300
+
+
+async def test_a_voucher_that_came_meanwhile_is_not_over(market: Market, process: Process) -> None:
+    """Facts that were read for an older record do not end one that has more to take."""
+    channel = market.open()
+    older = await process.hold(channel, 100)
+    await process.cashier.settle(older)
+    newer = await process.hold(channel, 300)
+    market.close_start(channel)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+    noted = await process.cashier.look(older)
+    assert noted is not None
+    assert noted.status is ChannelStatus.OPEN
+    await process.cashier.settle(newer)
+    assert market.earned() == 300
