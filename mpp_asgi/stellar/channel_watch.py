@@ -110,6 +110,7 @@ class ChannelWatch:
             FaultError: the node is out of reach.
             StoreUnavailableError: the store fails.
         """
+        self._faults = 0
         waiting: dict[str, list[Channel]] = {}
         async for channel in on_record(
             self._store, tuple(ChannelStatus) if closed_too else FOLLOWED
@@ -130,6 +131,7 @@ class ChannelWatch:
         Raises:
             FaultError, StoreUnavailableError: as `sweep`.
         """
+        self._faults = 0
         by_token: dict[str, list[Channel]] = {}
         for channel in channels:
             by_token.setdefault(channel.token, []).append(channel)
