@@ -18,6 +18,7 @@ from mpp_asgi.client.errors import (
     UnacceptableOfferError,
     UnsafeConnectionError,
 )
+from mpp_asgi.client.events import ServerEvent
 from mpp_asgi.client.held_channel import HeldChannel, Status
 from mpp_asgi.client.payments import PaidRequest, SignedPayment
 from mpp_asgi.client.retries import Patience
@@ -40,6 +41,7 @@ __all__ = [
     "PaymentNotMadeError",
     "PaymentOutcomeUnknownError",
     "PaymentRefusedError",
+    "ServerEvent",
     "SessionPolicy",
     "SignedPayment",
     "Status",

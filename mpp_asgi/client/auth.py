@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -19,7 +20,7 @@ from mpp_asgi.client.channel_wallet import ChannelWallet
 from mpp_asgi.client.channels import Channels, MemoryChannels
 from mpp_asgi.client.connection import origins_from
 from mpp_asgi.client.conversation import Payer
-from mpp_asgi.client.errand import acarry_out, carry_out
+from mpp_asgi.client.errand import AsyncErrands, Errands, acarry_out, carry_out
 from mpp_asgi.client.flow import AsyncFlow, SyncFlow
 from mpp_asgi.client.hands import AsyncHands, SyncHands
 from mpp_asgi.client.leaving import Leaving
@@ -28,16 +29,19 @@ from mpp_asgi.client.offers import Mode, Rules
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
 from mpp_asgi.client.sessions import Sessions
+from mpp_asgi.client.streaming import AsyncEventStream, EventStream, StreamPayer
 from mpp_asgi.client.wallet import Wallet
 from mpp_asgi.stellar.network import TESTNET, network_named
 
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
+        AsyncIterator,
         Awaitable,
         Callable,
         Collection,
         Generator,
+        Iterator,
         Mapping,
         MutableSequence,
     )
@@ -50,6 +54,9 @@ if TYPE_CHECKING:
 
 MAX_NETWORK_FEE: Final = 1_000_000
 """Stroops (0.1 XLM) for one transaction that the payer pays the network fee of."""
+
+AHEAD: Final = 10
+"""Times that the missing amount is signed at once for a stream."""
 
 MAX_VALIDITY: Final = 3600.0
 """Seconds that a challenge may be valid."""
@@ -331,6 +338,62 @@ class PaymentAuth(httpx.Auth):
     async def arefund(self, channel: str) -> HeldChannel:
         """`refund` in an event loop."""
         return await acarry_out(self._leaving.refund(channel), self._async_hands())
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def stream(
+        self,
+        client: httpx.Client,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        limit: Amount | None = None,
+        ahead: int = AHEAD,
+        **request: Any,
+    ) -> Iterator[EventStream]:
+        """Follow server-sent events that are paid for from a channel while they come::
+
+            with auth.stream(client, "GET", "/tokens", limit="0.50") as events:
+                for event in events:
+                    print(event.data)
+
+        When the stream asks for a voucher, it gets one, and the channel is topped up where it has
+        to be. Such events are not given to the app.
+
+        Args:
+            client: what to request it through.
+            method: of the request, as ``client.stream`` takes it.
+            url: likewise.
+            limit: how much it may cost in all beyond the price of the request, in whole tokens. By
+                default ``max_per_request``, or else what is left of the budget.
+            ahead: how many times what is missing is signed at once, so that the stream need not
+                ask for each event. What is not used up pays for later requests, or comes back.
+            request: further arguments of ``client.stream``.
+
+        Raises:
+            BudgetExceededError: while iterating: it wants more than ``limit``.
+            PaymentError: likewise, as its subclasses say.
+        """
+        with client.stream(method, url, auth=self, **request) as response:
+            payer = StreamPayer(self._payer, response, limit=limit, ahead=ahead)
+            yield EventStream(response, payer, Errands(self._hands, client))
+
+    @asynccontextmanager
+    async def astream(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        limit: Amount | None = None,
+        ahead: int = AHEAD,
+        **request: Any,
+    ) -> AsyncIterator[AsyncEventStream]:
+        """`stream` in an event loop."""
+        async with client.stream(method, url, auth=self, **request) as response:
+            payer = StreamPayer(self._payer, response, limit=limit, ahead=ahead)
+            yield AsyncEventStream(response, payer, AsyncErrands(self._async_hands, client))
 
     @property
     def _leaving(self) -> Leaving:

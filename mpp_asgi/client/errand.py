@@ -9,10 +9,34 @@ import httpx
 from mpp_asgi.client.steps import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpp_asgi.client.hands import AsyncHands, SyncHands
     from mpp_asgi.client.steps import Step, Steps
 
 T = TypeVar("T")
+
+
+class Errands:
+    """Carries out steps, one after the other, through one client."""
+
+    def __init__(self, hands: Callable[[], SyncHands], client: httpx.Client) -> None:
+        self._hands = hands
+        self._client = client
+
+    def run(self, steps: Steps[T]) -> T:
+        return carry_out(steps, self._hands(), self._client)
+
+
+class AsyncErrands:
+    """`Errands` in an event loop."""
+
+    def __init__(self, hands: Callable[[], AsyncHands], client: httpx.AsyncClient) -> None:
+        self._hands = hands
+        self._client = client
+
+    async def run(self, steps: Steps[T]) -> T:
+        return await acarry_out(steps, self._hands(), self._client)
 
 
 def carry_out(steps: Steps[T], hands: SyncHands, client: httpx.Client | None = None) -> T:

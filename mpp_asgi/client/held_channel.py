@@ -164,6 +164,18 @@ class HeldChannel:
             raise DepositTooSmallError(signed)
         return replace(self, signed=signed)
 
+    def stretch(self, required: int, wanted: int) -> HeldChannel:
+        """Raise the voucher for a stream that is under way: to ``wanted``, if the deposit is good
+        for it, and to ``required`` at least. As `depart`."""
+        if self.status is not Status.OPEN:
+            raise NotUsableError
+        if required <= self.signed:
+            return self
+        if required > self.deposit:
+            raise DepositTooSmallError(required)
+        signed = max(required, min(wanted, self.deposit))
+        return replace(self, signed=signed, asked=self.asked + signed - self.signed)
+
     @property
     def _good_for(self) -> int:
         """Base units that a voucher may be for. The first one is signed before the deposit is in

@@ -285,7 +285,8 @@ class Trip:
             yield from self._sessions.do(lambda: self._sessions.closed(self._held, token, had))
             self._over = True
             return False
-        if slug == CHANNEL_NOT_FOUND and not self._reopening and self._held.opened_by is not None:
+        can_reopen = facts is not None and self._held.opened_by is not None
+        if slug == CHANNEL_NOT_FOUND and can_reopen and not self._reopening:
             self._reopening = True
             self._offer = self._showing.renewed(response, self._offer) or self._offer
             return None
