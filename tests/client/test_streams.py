@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -94,7 +95,7 @@ def follow(request: pytest.FixtureRequest, shop: SessionShop) -> Any:
                 assert events.response.status_code == 200
                 return [event.data async for event in events]
 
-    async def blocking(
+    def blocking(
         auth: PaymentAuth, count: int, asked: dict[str, str] | None = None, **limits: Any
     ) -> list[str]:
         with httpx.Client(transport=httpx.MockTransport(shop), auth=auth) as client:
@@ -103,7 +104,10 @@ def follow(request: pytest.FixtureRequest, shop: SessionShop) -> Any:
             with auth.stream(client, "GET", URL, **limits) as events:
                 return [event.data for event in events]
 
-    return asynchronously if request.param == "async" else blocking
+    async def blocking_nevertheless(*args: Any, **limits: Any) -> list[str]:
+        return blocking(*args, **limits)
+
+    return asynchronously if request.param == "async" else blocking_nevertheless
 
 
 async def test_a_stream_is_paid_while_it_flows(
@@ -216,7 +220,7 @@ def test_what_events_look_like() -> None:
 def test_it_does_not_matter_how_they_are_cut(lines: list[str], end: str, cuts: list[int]) -> None:
     whole = (end.join(lines) + end * 2 + "data: end\n\n").encode()
     places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
-    pieces = [whole[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [whole[a:b] for a, b in pairwise(places)]
     assert events_in(*pieces) == events_in(whole)
 
 
