@@ -57,9 +57,9 @@ class _Payment:
     def record_id(self) -> str:
         return f"{'close' if self.closes else 'settle'}:{self.channel.id}:{self.amount}"
 
-    def call(self, facts: ChannelFacts) -> Call:
+    def call(self, *, closed: bool) -> Call:
         # Some builds of the contract do not close twice, but all of them settle when closed.
-        write = close_call if self.closes and not facts.is_closed else settle_call
+        write = close_call if self.closes and not closed else settle_call
         return write(self.channel.id, self.amount, bytes.fromhex(self.signature))
 
 
@@ -177,18 +177,25 @@ class Cashier:
         elif charge.state is State.SETTLED:
             await self._note_after(payment.channel, 0)
         if turn.charge is not None and turn.charge.state is State.CLAIMED:
-            facts = await self._read(payment.channel)
-            if _is_done(payment, facts):  # with another voucher, or by another hand
+            facts = await self._find(payment.channel)
+            if facts is not None and _is_done(payment, facts):  # with another voucher or hand
                 await self.note(payment.channel, facts)
                 return None
             await self._conclude(turn, payment, await self._send(turn, payment, facts))
         return turn.charge.reference if turn.charge else None
 
-    async def _send(self, turn: Turn, payment: _Payment, facts: ChannelFacts) -> Decision:
-        call = payment.call(facts)
+    async def _send(self, turn: Turn, payment: _Payment, facts: ChannelFacts | None) -> Decision:
+        call = payment.call(closed=facts is not None and facts.is_closed)
 
         async def prepare() -> Prepared:
-            return await self._prepare(call)
+            try:
+                return await self._prepare(call)
+            except RefusalError:
+                # What has been idle for a week is archived. Not every node shows that, but all of
+                # them bring it back with the transaction that needs it.
+                if facts is None:
+                    raise _not_found() from None
+                raise
 
         return await self._dispatch.send(
             turn,
@@ -265,10 +272,16 @@ class Cashier:
         return facts
 
     async def _read(self, channel: Channel) -> ChannelFacts:
+        facts = await self._find(channel)
+        if facts is None:
+            raise _not_found()
+        return facts
+
+    async def _find(self, channel: Channel) -> ChannelFacts | None:
         try:
             return await read_channel(self._counter.ledger, channel.id, [channel.token])
-        except NotAChannelError as error:
-            raise RefusalError(problems.SESSION_CHANNEL_NOT_FOUND.because(str(error))) from None
+        except NotAChannelError:
+            return None
 
 
 def is_over(channel: Channel, facts: ChannelFacts) -> bool:
@@ -287,6 +300,12 @@ def _nonce(call: Call) -> int:
     carry out one."""
     digest = hashlib.sha256(call.to_xdr_bytes()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _not_found() -> RefusalError:
+    return RefusalError(
+        problems.SESSION_CHANNEL_NOT_FOUND.because("The ledger has no such channel.")
+    )
 
 
 def _revert(detail: str) -> NoReturn:

@@ -66,8 +66,9 @@ async def read_channels(
         tokens: the tokens (``C…``) that are taken; see `get_channels`.
 
     Returns:
-        Facts for each channel, ``None`` where the ledger has none: there never was one, or it has
-        been archived after months without use. Those of one call are of the same ledger.
+        Facts for each channel, ``None`` where the node shows none: there never was one, or it was
+        idle for a week and is archived (some nodes show those, some do not; whatever is done with
+        one brings it back). Those of one call are of the same ledger.
 
     Raises:
         ValueError: an address is none.

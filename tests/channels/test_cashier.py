@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tests.channels.market import Process
     from tests.charge.bad_line import Answer, BadLine, Request
 
+A_WEEK = 121_000
+"""Ledgers, at five seconds each; then what nobody used is archived."""
+
 
 @pytest.fixture(params=[True, False], ids=["sponsored", "paid by the recipient"])
 def market(request: pytest.FixtureRequest) -> Market:
@@ -356,3 +359,20 @@ async def test_a_voucher_that_came_meanwhile_is_not_over(market: Market, process
     assert noted.status is ChannelStatus.OPEN
     await process.cashier.settle(newer)
     assert market.earned() == 300
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["shown by the node", "not shown"])
+@pytest.mark.parametrize("closes", [True, False], ids=["close", "settle"])
+async def test_a_channel_that_was_idle_for_so_long_that_it_is_archived(
+    market: Market, process: Process, *, closes: bool, shown: bool
+) -> None:
+    channel = market.open()
+    prepare = process.closing if closes else process.hold
+    held = await prepare(channel, 300)
+    market.sandbox.close_ledger(A_WEEK)
+    if not shown:
+        market.line.follow(Plan("getLedgerEntries", 0, altered(entries=[])))
+    take = process.cashier.close if closes else process.cashier.settle
+    assert await take(held) is not None
+    assert market.earned() == 300
+    assert (await process.kept(channel)).settled == 300
