@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpp_asgi.cli import (
@@ -61,6 +62,18 @@ def _sandbox(commands: Commands) -> None:
     )
     command.add_argument(
         "--seed", type=int, default=0, help="other accounts for another number (%(default)s)"
+    )
+    command.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep the ledger in a file, and go on from it the next time",
+    )
+    command.add_argument(
+        "--no-admin",
+        dest="admin",
+        action="store_false",
+        help="leave out /admin, by which programs on this machine control the network",
     )
     command.set_defaults(run=sandbox.run)
 

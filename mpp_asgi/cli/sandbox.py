@@ -7,14 +7,16 @@ import ipaddress
 import signal
 import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from stellar_sdk import Keypair
 
 from mpp_asgi.cli.signer import SECRET_VARIABLE
 from mpp_asgi.cli.terminal import CommandError
-from mpp_asgi.sandbox import Sandbox
+from mpp_asgi.sandbox import Keeper, Sandbox, StateFileError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -45,26 +47,52 @@ class Cast:
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Serve until a signal."""
+    if find_spec("uvicorn") is None:  # an extra: apps bring their own server
+        raise CommandError("The sandbox is served by uvicorn: run pip install 'mpp-asgi[server]'.")
     try:
-        import uvicorn  # noqa: PLC0415 # an extra: apps bring their own server
-    except ImportError:
-        raise CommandError(
-            "The sandbox is served by uvicorn: run pip install 'mpp-asgi[server]'."
-        ) from None
-    sandbox = Sandbox(close_interval=arguments.close_interval, seed=arguments.seed)
-    cast = Cast.for_seed(arguments.seed)
+        sandbox = Sandbox(
+            close_interval=arguments.close_interval,
+            seed=arguments.seed,
+            state=arguments.state,
+            admin=arguments.admin,
+        )
+        cast = Cast.for_seed(arguments.seed)
+        _fund(sandbox, cast)
+        with (
+            _listening(arguments.host, arguments.port) as listener,
+            _kept(arguments, sandbox, terminal),
+        ):
+            _introduce(sandbox, cast, _url(listener), arguments, terminal)
+            _serve(sandbox, listener, terminal)
+    except StateFileError as error:
+        raise CommandError(str(error)) from None
+    return 0
+
+
+def _fund(sandbox: Sandbox, cast: Cast) -> None:
+    """Set the scene, unless a state file has done so."""
+    if sandbox.has_account(cast.recipient.public_key):
+        return
     sandbox.fund(cast.recipient.public_key, usdc=0)
     sandbox.fund(cast.sponsor.public_key)
     sandbox.fund(cast.payer.public_key, xlm=PAYER_XLM, usdc=PAYER_USDC)
-    with _listening(arguments.host, arguments.port) as listener:
-        _introduce(sandbox, cast, _url(listener), terminal)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        config = uvicorn.Config(sandbox.app, log_level="warning", lifespan="off")
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            terminal.note()
-    return 0
+
+
+def _kept(
+    arguments: Namespace, sandbox: Sandbox, terminal: Terminal
+) -> AbstractContextManager[object]:
+    return nullcontext() if arguments.state is None else Keeper(sandbox, terminal.note)
+
+
+def _serve(sandbox: Sandbox, listener: socket.socket, terminal: Terminal) -> None:
+    import uvicorn  # noqa: PLC0415 # an extra, and :func:`run` has seen that it is there
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = uvicorn.Config(sandbox.app, log_level="warning", lifespan="off")
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        terminal.note()
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -91,7 +119,9 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _introduce(sandbox: Sandbox, cast: Cast, url: str, terminal: Terminal) -> None:
+def _introduce(
+    sandbox: Sandbox, cast: Cast, url: str, arguments: Namespace, terminal: Terminal
+) -> None:
     """What a user needs; last what a program waits for."""
     terminal.say("A Stellar network of your own, with play money. Ctrl-C ends it.", style="bold")
     terminal.say()
@@ -100,6 +130,10 @@ def _introduce(sandbox: Sandbox, cast: Cast, url: str, terminal: Terminal) -> No
     terminal.say(f"  USDC     {sandbox.usdc}")
     terminal.say(f"  XLM      {sandbox.xlm}")
     terminal.say(f"  faucet   curl -X POST '{url}/faucet?addr=G...&xlm=100&usdc=100'")
+    if arguments.admin:
+        terminal.say(f"  control  curl -X POST {url}/admin/close")
+    if arguments.state is not None:
+        terminal.say(f"  state    {arguments.state}, from ledger {sandbox.sequence:,} on")
     terminal.say()
     terminal.say("To sell on it, paste this before you start your app:", style="bold")
     terminal.say()

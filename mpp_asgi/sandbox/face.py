@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from stellar_sdk import StrKey
 
+from mpp_asgi.sandbox.admin import Admin
 from mpp_asgi.sandbox.faults import AnswerLostError
 from mpp_asgi.sandbox.friendbot import FriendbotError
 from mpp_asgi.sandbox.rpc.dispatch import failure
@@ -28,8 +29,8 @@ MAX_REQUEST_BYTES = 512 * 1024
 _MAX_BATCH = 100
 
 
-def create_app(sandbox: Sandbox) -> Starlette:
-    """The ASGI application of a sandbox."""
+def create_app(sandbox: Sandbox, *, admin: bool) -> Starlette:
+    """The ASGI application of a sandbox; with ``admin`` it can be controlled over HTTP."""
     face = Face(sandbox)
     cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
     return Starlette(
@@ -37,6 +38,7 @@ def create_app(sandbox: Sandbox) -> Starlette:
             Route("/", face.json_rpc, methods=["POST"]),
             Route("/friendbot", face.friendbot, methods=["GET", "POST"]),
             Route("/faucet", face.faucet, methods=["POST"]),
+            *(Admin(sandbox).routes() if admin else ()),
         ],
         middleware=[cors],
     )

@@ -23,12 +23,20 @@ class Faults:
 
     _refusals: deque[tuple[Status, Code]] = field(default_factory=deque)
     _losses: deque[str] = field(default_factory=deque)
+    _delays: deque[int] = field(default_factory=deque)
 
     def refuse_submit(self, status: Status, code: Code, times: int) -> None:
         self._refusals.extend([(status, code)] * times)
 
     def lose_answer(self, method: str, times: int) -> None:
         self._losses.extend([method] * times)
+
+    def delay_submit(self, ledgers: int, times: int) -> None:
+        self._delays.extend([ledgers] * times)
+
+    def delay(self) -> int:
+        """How many ledgers leave out the transaction just taken; uses the fault up."""
+        return self._delays.popleft() if self._delays else 0
 
     def refusal(self, frame: Frame) -> Submission | None:
         """What the next submission is answered with, instead of being taken."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mpp_asgi.sandbox.host.events import Event
 
@@ -95,7 +95,7 @@ class ClosedLedger:
     evicted: tuple[bytes, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Ledgers that closed in equal steps: the close time of each follows from its sequence."""
 
@@ -120,19 +120,50 @@ class History:
     _stretches: list[Stretch] = field(default_factory=list)
     _count: int = 0
 
+    @classmethod
+    def of(
+        cls,
+        oldest: int,
+        retention: int,
+        stretches: Iterable[Stretch],
+        ledgers: Iterable[ClosedLedger],
+        latest: ClosedLedger,
+    ) -> History:
+        """One that goes on where another one stood; ``ledgers`` are those with transactions."""
+        history = cls(oldest, latest, retention, _stretches=list(stretches))
+        for ledger in ledgers:
+            history._keep(ledger)
+        return history
+
+    def copy(self) -> History:
+        return replace(
+            self,
+            _ledgers=self._ledgers.copy(),
+            _by_sequence=self._by_sequence.copy(),
+            _by_hash=self._by_hash.copy(),
+            _stretches=self._stretches.copy(),
+        )
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        return tuple(self._stretches)
+
     def add(self, ledger: ClosedLedger, stretch: Stretch | None = None) -> None:
         """Append the next closed ledger; ``stretch`` begins where steps are no longer equal."""
         if stretch is not None:
             self._stretches.append(stretch)
         self.latest = ledger
         if ledger.transactions:
-            self._ledgers.append(ledger)
-            self._by_sequence[ledger.sequence] = ledger
-            for transaction in ledger.transactions:
-                self._by_hash[transaction.hash] = transaction
-                self._by_hash.setdefault(transaction.inner_hash, transaction)
-            self._count += len(ledger.transactions)
+            self._keep(ledger)
         self._forget()
+
+    def _keep(self, ledger: ClosedLedger) -> None:
+        self._ledgers.append(ledger)
+        self._by_sequence[ledger.sequence] = ledger
+        for transaction in ledger.transactions:
+            self._by_hash[transaction.hash] = transaction
+            self._by_hash.setdefault(transaction.inner_hash, transaction)
+        self._count += len(ledger.transactions)
 
     def _forget(self) -> None:
         self.oldest = max(self.oldest, self.latest.sequence - self.retention + 1)

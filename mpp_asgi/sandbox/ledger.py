@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from mpp_asgi.sandbox.history import RETENTION, History, Stretch
 from mpp_asgi.sandbox.network import Moment
 from mpp_asgi.sandbox.queue import BANNED_LEDGERS, Queue
 from mpp_asgi.sandbox.record import applied_transaction, closed_ledger, placed_events
+from mpp_asgi.sandbox.standing import Standing
 from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.validity import judge
 from mpp_asgi.sandbox.wire.entries import Ttl
@@ -73,8 +74,11 @@ class Ledger:
         self.network = network
         self.state = State()
         self.queue = Queue(network)
+        self.revision = 0
+        """Grows whenever an entry changes."""
         self._fee_pool = 0
         self._expiring: list[tuple[int, bytes]] = []
+        self._held_back: dict[bytes, int] = {}
         self._schedule = Schedule(now, close_interval)
         layer = Layer(self.state, FIRST_LEDGER)
         for entry in genesis:
@@ -123,14 +127,24 @@ class Ledger:
         if due:
             self._pass_over(due)
 
-    def close(self, now: float) -> None:
-        """Close one ledger now, due or not; the following ones are due from here on."""
-        schedule = self._schedule
-        self._schedule = Schedule(now, schedule.interval, frozen=schedule.frozen)
-        self._close_at(now)
+    def close(self, now: float, count: int = 1) -> None:
+        """Close ledgers now, due or not; the following ones are due from here on."""
+        interval, frozen = self._schedule.interval, self._schedule.frozen
+        self._schedule = Schedule(now, None)  # all of them close at once
+        while count and not self.queue.is_empty:
+            self._close_at(now)
+            count -= 1
+        if count:
+            self._pass_over(count)
+        self._schedule = Schedule(now, interval, frozen=frozen)
 
     def set_interval(self, interval: float | None, now: float) -> None:
         self._schedule = Schedule(now, interval, frozen=self._schedule.frozen)
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds from one ledger to the next; ``None``: they close on demand."""
+        return self._schedule.interval
 
     @property
     def is_frozen(self) -> bool:
@@ -193,6 +207,8 @@ class Ledger:
         valid: list[Frame] = []
         invalid: list[Frame] = []
         for frame in self.queue:
+            if self._held_back.get(frame.full_hash, 0) > moment.sequence:
+                continue
             result = judge(frame, self.network, self.state, moment, Diagnostics())
             (valid if result.succeeded else invalid).append(frame)
         self.queue.ban(invalid)
@@ -265,6 +281,7 @@ class Ledger:
             if isinstance(entry, Ttl) and is_temporary(entry.of):
                 heappush(self._expiring, (entry.live_until, entry.of))
         layer.commit()
+        self.revision += 1
 
     def _evict(self) -> tuple[bytes, ...]:
         """Remove temporary entries that have expired."""
@@ -277,7 +294,36 @@ class Ledger:
                 evicted += (key, ttl_key(key))
         return tuple(evicted)
 
+    # Going back
+
+    def standing(self) -> Standing:
+        """All that it is now, apart from what waits and when ledgers close."""
+        return Standing(self._header, self.state.copy(), self.history.copy())
+
+    def resume(self, standing: Standing, now: float) -> None:
+        """Go on from there; nothing waits, and the next ledger is due an interval from now."""
+        self.state = State(standing.entries)
+        self.queue = Queue(self.network)
+        self.history = standing.history.copy()
+        self.revision += 1
+        self._header = standing.header
+        self._fee_pool = standing.header.fee_pool
+        self._held_back = {}
+        self._expiring = [
+            (entry.live_until, entry.of)
+            for entry in self.state
+            if isinstance(entry, Ttl) and is_temporary(entry.of)
+        ]
+        heapify(self._expiring)
+        self._schedule = Schedule(now, self.interval, frozen=self.is_frozen)
+
     # Transactions
+
+    def hold_back(self, frame: Frame, ledgers: int) -> None:
+        """Leave a waiting transaction out of the next ``ledgers`` ledgers."""
+        held = self._held_back.items()
+        self._held_back = {name: first for name, first in held if first > self.sequence}
+        self._held_back[frame.full_hash] = self.sequence + 1 + ledgers
 
     def submit(self, frame: Frame, now: float) -> Submission:
         """Put a transaction into the queue, or say why not."""

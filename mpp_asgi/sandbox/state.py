@@ -14,7 +14,7 @@ from mpp_asgi.sandbox.wire.keys import account_key, has_ttl, trustline_key, ttl_
 from mpp_asgi.sandbox.wire.stream import u32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mpp_asgi.sandbox.wire.assets import Asset
 
@@ -40,8 +40,12 @@ class State:
 
     __slots__ = ("_entries",)
 
-    def __init__(self) -> None:
-        self._entries: dict[bytes, Stored] = {}
+    def __init__(self, entries: Mapping[bytes, Stored] | None = None) -> None:
+        self._entries: dict[bytes, Stored] = dict(entries or {})
+
+    def copy(self) -> dict[bytes, Stored]:
+        """All entries, by key."""
+        return self._entries.copy()
 
     def stored(self, key: bytes) -> Stored | None:
         return self._entries.get(key)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.sandbox.faults import Faults
 from mpp_asgi.sandbox.frame import Frame
 from mpp_asgi.sandbox.network import Moment
+from mpp_asgi.sandbox.queue import Status
 from mpp_asgi.sandbox.simulation import Foresight, Simulator
 from mpp_asgi.sandbox.wire.transactions import Envelope
 
@@ -46,7 +47,14 @@ class Node:
 
     def submit(self, frame: Frame) -> Submission:
         refusal = self.faults.refusal(frame)
-        return self.ledger.submit(frame, self._clock()) if refusal is None else refusal
+        if refusal is not None:
+            return refusal
+        submission = self.ledger.submit(frame, self._clock())
+        if submission.status is Status.PENDING:
+            delay = self.faults.delay()
+            if delay:
+                self.ledger.hold_back(frame, delay)
+        return submission
 
     def advance(self) -> None:
         self.ledger.advance(self._clock())
