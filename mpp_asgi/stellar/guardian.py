@@ -331,12 +331,13 @@ class Guardian:
             lost=dict(deeds.lost),
             settled=deeds.settled,
             failed=deeds.failed,
+            put_off=len(self._retries),
             fewest_ledgers=deeds.fewest_ledgers,
         )
         self.report = report
         if report.is_full:
             self._full_at = now
-        is_well = report.is_full and not report.failed and not report.lost
+        is_well = report.is_full and not (report.failed or report.put_off or report.lost)
         log.log(logging.INFO if is_well else logging.WARNING, "guarded %s", report)
         return report
 

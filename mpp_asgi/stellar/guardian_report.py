@@ -44,7 +44,9 @@ class GuardianReport:
     settled: int
     """Settlements and closes that went through."""
     failed: int
-    """Settlements and closes that did not, and are tried again."""
+    """Settlements and closes that did not; some may have since, at another try."""
+    put_off: int
+    """Channels that wait for another try."""
     fewest_ledgers: int | None
     """Of the channels that were settled while their funders were closing them: how many ledgers
     were left at least, when they were last read; 0 or less: it was too late, and they were paid all
@@ -64,6 +66,7 @@ class GuardianReport:
             "missing": self.missing,
             "settled": self.settled,
             "failed": self.failed,
+            "put_off": self.put_off,
             "fewest_ledgers": _or_none(self.fewest_ledgers),
             "at_risk": _amounts(self.at_risk),
             "lost": _amounts(self.lost),

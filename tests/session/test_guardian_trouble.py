@@ -155,7 +155,7 @@ async def test_a_settlement_that_fails_is_tried_again_until_it_is_through(
     report = await process.guardian.round()
     assert harbour.earned() == 30
     assert report is not None
-    assert (report.settled, report.failed) == (1, 0)
+    assert (report.settled, report.failed, report.put_off) == (1, 0, 0)
 
 
 async def test_a_settlement_in_doubt_is_followed_and_not_repeated(
@@ -204,6 +204,7 @@ async def test_the_most_urgent_is_tried_again_before_hundreds_of_others(
     report = await process.guardian.round()
     assert report is not None
     assert report.failed == harbour.node.calls[SIMULATING] == 3
+    assert report.put_off == 8
 
     harbour.node.silent = frozenset()
     since = harbour.ledger
