@@ -84,13 +84,23 @@ class RequestBody:
             if self._size > limit:
                 raise BodyTooLargeError
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the client is known to have gone."""
+        return self.disconnected or self._connection_says() is True
+
+    def _connection_says(self) -> bool | None:
+        """Whether it is closed; uvicorn's connection says so itself, for nothing."""
+        known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
+        return known if isinstance(known, bool) else None
+
     async def look_for_disconnect(self) -> None:
         """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
         closed connection in silence."""
         if self.disconnected or not self.is_complete:
             return
-        known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
-        if isinstance(known, bool):  # uvicorn's connection says so itself, for nothing
+        known = self._connection_says()
+        if known is not None:
             self.disconnected = known
             return
         was_read = self._ended

@@ -42,6 +42,7 @@ def price(
     settle: Settle = "before",
     description: str | None = None,
     vary: Sequence[str] = (),
+    intents: Sequence[str] | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
     """Give an endpoint a price. Stands below the route decorator::
 
@@ -63,11 +64,20 @@ def price(
         description: shown to the payer.
         vary: request headers that a dynamic price reads. A price sees what the challenge binds:
             method, path, query, body and these headers, no others.
+        intents: which of the ways to pay that are configured are offered here; default: all.
+            Whatever is metered (`Payment.meter`) has to be ``["session"]``.
 
     Raises:
         PriceError: an argument is no price.
     """
-    mark = tariff(*amounts, currency=currency, settle=settle, description=description, vary=vary)
+    mark = tariff(
+        *amounts,
+        currency=currency,
+        settle=settle,
+        description=description,
+        vary=vary,
+        intents=intents,
+    )
 
     def decorate(endpoint: Endpoint) -> Endpoint:
         if _TARIFF in getattr(endpoint, "__dict__", {}):

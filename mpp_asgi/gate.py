@@ -203,6 +203,7 @@ class Gate:
             requests = [
                 (intent, request)
                 for intent in self._intents
+                if tariff.intents is None or intent.name in tariff.intents
                 for request in intent.requests(price, description=tariff.description)
             ]
             if not requests:

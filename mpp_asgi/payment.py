@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+from mpp_asgi.metering import Meter, MeteringError, Tab
 from mpp_asgi.protocol import Receipt
 
 
@@ -26,6 +27,8 @@ class Payment(NamedTuple):
     until it is settled, as with ``settle="after"``. So is ``receipt_value``."""
     receipt_value: str | None = None
     """The ``Payment-Receipt`` field."""
+    tab: Tab | None = None
+    """What is drawn beyond ``amount``, where there is something to draw from."""
 
     @property
     def receipt(self) -> Receipt | None:
@@ -36,3 +39,24 @@ class Payment(NamedTuple):
     def human_amount(self) -> Decimal:
         """The amount in whole tokens, exact."""
         return Decimal(f"{self.amount}e-{self.decimals}")  # Decimal's own arithmetic rounds
+
+    def meter(self, unit_price: Decimal | str | int) -> Meter:
+        """Sell more by the unit, out of what the payer of a session has signed for::
+
+            meter = payment.meter("0.0001")
+
+        It comes on top of the route's price.
+
+        Args:
+            unit_price: whole tokens of the payment's currency, exact to the base unit.
+
+        Raises:
+            PriceError: it is no price, or has more digits than the currency.
+            MeteringError: the payment is no session's.
+        """
+        if self.tab is None:
+            raise MeteringError(
+                f"{self.method}/{self.intent} pays for one request and metering needs a session: "
+                'offer nothing else on this route, @price(..., intents=["session"])'
+            )
+        return Meter(self.tab, unit_price)

@@ -113,6 +113,8 @@ class Tariff:
     description: str | None = None
     vary: tuple[str, ...] = ()
     """Names of the request headers that the price depends on, in lower case."""
+    intents: frozenset[str] | None = None
+    """The intents that may pay it; ``None``: all that are configured."""
 
     @property
     def is_bound_to_headers(self) -> bool:
@@ -152,15 +154,29 @@ def tariff(
     settle: Settle = "before",
     description: str | None = None,
     vary: Sequence[str] = (),
+    intents: Sequence[str] | None = None,
 ) -> Tariff:
     """Parse what `price` takes. See there."""
     if settle not in ("before", "after"):
         raise PriceError(f"settle is 'before' or 'after', not {settle!r}")
     if isinstance(vary, str):
         raise PriceError(f"vary is a list of header names: write vary=[{vary!r}]")
-    names = tuple(name.lower() for name in vary)
+    if isinstance(intents, str) or (intents is not None and not intents):
+        raise PriceError("intents is a list of at least one: write intents=['session']")
+    quote: DynamicPrice | None = None
+    prices: tuple[Price, ...] = ()
     if len(amounts) == 1 and callable(amounts[0]):
-        return Tariff((), amounts[0], currency, settle, description, names)
-    if any(callable(amount) for amount in amounts):
+        quote = amounts[0]
+    elif any(callable(amount) for amount in amounts):
         raise PriceError("a dynamic price stands alone; return several prices from it instead")
-    return Tariff(_alternatives(amounts, currency), None, currency, settle, description, names)
+    else:
+        prices = _alternatives(amounts, currency)
+    return Tariff(
+        prices,
+        quote,
+        currency,
+        settle,
+        description,
+        tuple(name.lower() for name in vary),
+        None if intents is None else frozenset(intents),
+    )

@@ -21,6 +21,7 @@ from mpp_asgi.body import BodyTooLargeError, may_have_body
 from mpp_asgi.bound_request import BoundRequest
 from mpp_asgi.gate import Resource, fault
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
+from mpp_asgi.metering import MeterError
 from mpp_asgi.protocol import Problem, payment_credentials, problems
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
@@ -326,6 +327,12 @@ class Toll:
             log.warning("a payment could not be finished: %s", error)
             problem = problems.unavailable(error.detail)
         raise OwedError(Answer(problem, retry_after=error.retry_after)) from error
+
+    async def fail_drawing(self, error: MeterError | StoreUnavailableError) -> None:
+        """Turn the request away because the endpoint could not draw what it needs."""
+        if isinstance(error, MeterError):
+            raise OwedError(await self._answer(error.problem, None)) from error
+        await self.fail(fault(error))
 
     async def _is_free_now(self, problem: Problem) -> bool:
         """Whether the payer has nothing to pay any more, whatever was wrong with the credential."""

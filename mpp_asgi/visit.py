@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mpp_asgi.answers import Acknowledgement, Answer
 from mpp_asgi.body import DisconnectedError, RequestBody
+from mpp_asgi.metering import MeterError
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
+from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.toll import Asked, Fields, HouseRules, OwedError, Toll, read_fields
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mpp_asgi.gate import Gate
+    from mpp_asgi.metering import Tab
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
 
@@ -115,6 +118,8 @@ class Visit:
             self._turn_away(owed)
         except DisconnectedError:
             return  # nobody is left to answer
+        except (MeterError, StoreUnavailableError) as short:
+            await self._turn_away_unpaid(short)
         except (Exception, BaseExceptionGroup):
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
@@ -123,6 +128,15 @@ class Visit:
                 await self._leave(self._toll)
         if self._answer is not None:
             await self._give_answer(self._answer)
+
+    async def _turn_away_unpaid(self, short: MeterError | StoreUnavailableError) -> None:
+        """More of the payment was to be drawn than there is, and the endpoint gave up."""
+        if self._started or self._toll is None or self._answer is not None:
+            raise short
+        try:
+            await self._toll.fail_drawing(short)
+        except OwedError as owed:
+            self._turn_away(owed)
 
     async def _approach(self, foreseen: Foreseen) -> None:
         """Do what can be done before the application runs."""
@@ -268,13 +282,18 @@ class Visit:
         self._started = True
         payment = self.payment
         if self._status < 400 and payment is not None and payment.receipt_value is not None:
-            receipt = payment.receipt_value.encode("ascii")
-            headers = _paid_headers(message.get("headers", ()), receipt)
+            receipt = await self._receipt_of(payment) or payment.receipt_value
+            headers = _paid_headers(message.get("headers", ()), receipt.encode("ascii"))
             renewal = self._toll.renewal() if self._toll is not None else None
             if renewal is not None:
                 headers.append((b"www-authenticate", renewal))
             message = {**message, "headers": headers}
         await self._send(message)
+
+    async def _receipt_of(self, payment: Payment) -> str | None:
+        """The receipt anew, if the endpoint has drawn on the payment since it was made."""
+        tab = payment.tab
+        return None if tab is None or tab.drawn is None else await tab.purse.receipt()
 
     async def _hold(self, held: list[Message], message: Message) -> None:
         """Keep the response back until it is whole and its payment final."""
@@ -304,7 +323,11 @@ class Visit:
         if not _is_last(message):
             if self._is_in_doubt():
                 await self._end_doubt()
-            await self._send(message)
+            payment = self.payment
+            if payment is None or payment.tab is None or payment.tab.drawn is None:
+                await self._send(message)
+            else:
+                await self._hand_over(message, payment.tab)
             return
         # Afterwards is too late: once all is sent, servers call every connection closed.
         await self.body.look_for_disconnect()
@@ -314,6 +337,21 @@ class Visit:
         await self._send(message)
         if was_there:
             await self._conclude()
+
+    async def _hand_over(self, message: Message, tab: Tab) -> None:
+        """Pass on what costs by the piece. It is handed over once it is given to a connection that
+        is open, however long that takes to carry it."""
+        is_gone = self.body.is_abandoned
+        try:
+            await self._send(message)
+        except OSError:
+            is_gone = True
+            raise
+        finally:
+            if is_gone:
+                tab.is_cut_off = True
+            else:
+                tab.handed_over(message.get("body", b""))
 
     def _is_in_doubt(self) -> bool:
         """Whether another process may be answering for this payment by now; our errors may go."""

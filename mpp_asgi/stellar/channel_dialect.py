@@ -17,7 +17,8 @@ from mpp_asgi.intents import RefusalError, SingleUse
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel, require_acceptable
-from mpp_asgi.stellar.session import SessionAdmission, SessionReceipt, close_session
+from mpp_asgi.stellar.session import SessionAdmission, close_session
+from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms
 from mpp_asgi.stellar.teller import Presentation
 from mpp_asgi.stellar.vouchers import Voucher, read_amount, read_signature

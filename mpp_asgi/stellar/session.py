@@ -6,15 +6,16 @@ The teller checks vouchers and books them; the ledger is asked only where money 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_asgi.intents import RefusalError
+from mpp_asgi.metering import Tab, Work
 from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import PriceError
-from mpp_asgi.protocol import Receipt, format_timestamp
 from mpp_asgi.stellar.funding import Voucher as FirstVoucher
+from mpp_asgi.stellar.purse import ChannelPurse
+from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms, with_standing, without_standing
 from mpp_asgi.stellar.teller import Presentation, refuse_gone
 from mpp_asgi.stellar.vouchers import Action, action_of, read_session
@@ -165,18 +166,6 @@ class SessionIntent:
         return await teller.note(funded.facts) or channel, funded.tx_hash
 
 
-@dataclass(frozen=True, slots=True)
-class SessionReceipt:
-    """What a receipt says beside where the channel stands."""
-
-    challenge_id: str
-    token: Token
-    cost: int
-    """Base units."""
-    tx_hash: str | None
-    intent: str = "session"
-
-
 class SessionAdmission:
     """What a voucher bought: one response, or a change to its channel. See `Admission`."""
 
@@ -184,6 +173,7 @@ class SessionAdmission:
         self._teller = teller
         self._channel = channel
         self._receipt = receipt
+        self._tab = Tab(ChannelPurse(teller, channel, receipt))
         self.payment = Payment(
             method="stellar",
             intent=receipt.intent,
@@ -193,30 +183,13 @@ class SessionAdmission:
             decimals=receipt.token.decimals,
             challenge_id=receipt.challenge_id,
             reference=channel.id,
-            receipt_value=self._receipt_value(),
+            receipt_value=receipt.to_header(channel, teller.counter.clock()),
+            tab=self._tab,
         )
 
     async def settle(self) -> Payment:
         """See `Admission.settle`: a voucher that was accepted is as good as money."""
         return self.payment
-
-    def _receipt_value(self) -> str:
-        channel, receipt = self._channel, self._receipt
-        extra: dict[str, Any] = {
-            "intent": receipt.intent,
-            "challengeId": receipt.challenge_id,
-            "channelId": channel.id,
-            "acceptedCumulative": str(channel.accepted),
-            "spent": str(channel.spent),
-        }
-        if receipt.tx_hash is not None:
-            extra["txHash"] = receipt.tx_hash
-        return Receipt(
-            method="stellar",
-            reference=channel.id,
-            timestamp=format_timestamp(int(self._teller.counter.clock())),
-            extra=extra,
-        ).to_header()
 
     def is_held(self) -> bool:
         """See `Admission.is_held`: what was spent is nobody else's."""
@@ -227,13 +200,16 @@ class SessionAdmission:
 
     async def delivered(self) -> None:
         """See `Admission.delivered`: it was paid before."""
+        self._tab.end(begun=True, whole=True)
 
     async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`. A response that was begun is paid for: else whoever hangs up
         before its last byte would have it for nothing."""
-        if not begun:
-            giving = self._teller.give_back(self._channel.id, self._receipt.cost)
-            await asyncio.shield(self._teller.counter.book.spawn(giving))
+        owed = self._tab.end(begun=begun, whole=False)
+        if not begun and self._receipt.cost:
+            owed += Work(1, self._receipt.cost)
+        if owed.units:
+            await self._tab.purse.put_back(owed)
 
 
 async def close_session(

@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.bell import Bell
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.envelope import network_id
 from mpp_asgi.stellar.terms import source_address
+from mpp_asgi.stellar.vouchers import Voucher
 from mpp_asgi.stores.channels import Channel, CloseOutcome, SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from mpp_asgi.protocol import Problem
     from mpp_asgi.stellar.admissions import Counter
     from mpp_asgi.stellar.channel import ChannelFacts
     from mpp_asgi.stellar.session_terms import SessionPolicy, SessionTerms
-    from mpp_asgi.stellar.vouchers import Voucher
     from mpp_asgi.stores.channels import ChannelStore, Spend
 
 log = logging.getLogger("mpp_asgi.session")
@@ -81,6 +82,9 @@ class Teller:
         self._tokens = frozenset(tokens)
         self._network_id = network_id(counter.network.passphrase)
         self._known: dict[str, _Known] = {}
+        self._tell: Callable[[Channel], None] | None = None
+        self.bell = Bell(counter.sleep)
+        """Rings where more can be spent than before."""
 
     @property
     def counter(self) -> Counter:
@@ -89,6 +93,10 @@ class Teller:
     async def channel(self, channel_id: str) -> Channel | None:
         """What is on record of a channel."""
         return await self._store.channel(channel_id)
+
+    def when_spent(self, tell: Callable[[Channel], None]) -> None:
+        """Have somebody told of each channel after it was spent from; it must not take long."""
+        self._tell = tell
 
     async def take(self, voucher: Voucher, shown_for: Presentation, *, cost: int) -> Channel:
         """Accept a voucher and spend what the request costs.
@@ -106,14 +114,31 @@ class Teller:
                 same.
         """
         await self.check(voucher, shown_for)
-        spend = await self._spend(voucher, cost)
+        units = 1 if cost else 0
+        spend = await self._spend(voucher, cost, units)
         if spend.outcome is SpendOutcome.EXCEEDS_DEPOSIT:
             # Anybody may have topped the channel up on the ledger, without a word to us.
             await self.observe(voucher.channel)
-            spend = await self._spend(voucher, cost)
+            spend = await self._spend(voucher, cost, units)
+        self.bell.ring(voucher.channel)
         if spend.outcome is not SpendOutcome.SPENT or spend.channel is None:
-            raise RefusalError(_problem(spend, voucher, cost, shown_for.challenge_id))
+            raise RefusalError(problem_of(spend, voucher.amount, cost, shown_for.challenge_id))
         return spend.channel
+
+    async def draw(self, channel: Channel, *, cost: int, units: int) -> Spend:
+        """Spend from what is left of the highest voucher held.
+
+        Args:
+            channel: as it stood last.
+            cost: base units.
+            units: how many units that pays.
+        """
+        while True:
+            held = Voucher(channel.id, channel.accepted, channel.signature)
+            spend = await self._spend(held, cost, units)
+            if spend.outcome is not SpendOutcome.LOWER or spend.channel is None:
+                return spend
+            channel = spend.channel  # a higher one has come in
 
     async def check(self, voucher: Voucher, shown_for: Presentation) -> None:
         """See that the voucher is signed by the one who may, for a channel of these terms.
@@ -162,7 +187,7 @@ class Teller:
         self._known[channel.id] = known
         return known
 
-    async def _spend(self, voucher: Voucher, cost: int) -> Spend:
+    async def _spend(self, voucher: Voucher, cost: int, units: int) -> Spend:
         """One step of the store. A request that is given up meanwhile gets its cost back."""
         spending = self._counter.book.spawn(
             self._store.spend(
@@ -170,36 +195,42 @@ class Teller:
                 amount=voucher.amount,
                 signature=voucher.signature,
                 cost=cost,
-                units=1 if cost else 0,
+                units=units,
                 min_delta=self._policy.min_voucher_delta,
                 now=int(self._counter.clock()),
             )
         )
         try:
-            return await asyncio.shield(spending)
+            spend = await asyncio.shield(spending)
         except asyncio.CancelledError:
-            self._counter.book.spawn(self._undo(spending, voucher.channel, cost))
+            self._counter.book.spawn(self._undo(spending, voucher.channel, cost, units))
             raise
+        if self._tell is not None and spend.outcome is SpendOutcome.SPENT and spend.channel:
+            self._tell(spend.channel)
+        return spend
 
-    async def _undo(self, spending: asyncio.Task[Spend], channel_id: str, cost: int) -> None:
+    async def _undo(
+        self, spending: asyncio.Task[Spend], channel_id: str, cost: int, units: int
+    ) -> None:
         try:
             spend = await spending
         except StoreUnavailableError:
             return
         if spend.outcome is SpendOutcome.SPENT:
-            await self.give_back(channel_id, cost)
+            await self.give_back(channel_id, cost, units=units)
 
-    async def give_back(self, channel_id: str, cost: int) -> None:
-        """Take a spend back whose response was never begun. Keeps trying if the store fails."""
+    async def give_back(self, channel_id: str, cost: int, *, units: int) -> None:
+        """Take a spend back whose units were not delivered. Keeps trying if the store fails."""
         if not cost:
             return
         for attempt in range(GIVE_BACK_ATTEMPTS):
             try:
-                await self._store.give_back(channel_id, cost=cost, units=1)
+                await self._store.give_back(channel_id, cost=cost, units=units)
             except StoreUnavailableError as error:
                 log.warning("store unavailable, %s not given back yet: %s", cost, error)
                 await self._counter.sleep(0.5 * 2**attempt)
             else:
+                self.bell.ring(channel_id)
                 return
         log.error("%s base units of channel %s could not be given back", cost, channel_id)
 
@@ -302,8 +333,15 @@ def _finalized(channel: Channel) -> Problem:
     )
 
 
-def _problem(spend: Spend, voucher: Voucher, cost: int, challenge_id: str) -> Problem:
-    """What to tell the payer of a voucher that did not buy anything."""
+def problem_of(spend: Spend, amount: int, cost: int, challenge_id: str) -> Problem:
+    """What to tell the payer of a voucher that did not buy anything.
+
+    Args:
+        spend: what came of it.
+        amount: the voucher's. This and the others are base units.
+        cost: what it was to pay.
+        challenge_id: what it was shown for.
+    """
     channel = spend.channel
     if channel is None:
         return _not_found()
@@ -323,7 +361,6 @@ def _problem(spend: Spend, voucher: Voucher, cost: int, challenge_id: str) -> Pr
         case _:
             kind = problems.VERIFICATION_FAILED
             detail = (
-                f"The voucher is for {voucher.amount} base units, and one for {channel.accepted} "
-                "is held."
+                f"The voucher is for {amount} base units, and one for {channel.accepted} is held."
             )
     return kind.because(detail, challenge_id=challenge_id, extra=extra)

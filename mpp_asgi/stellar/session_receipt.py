@@ -1,0 +1,50 @@
+"""What a payer by channel is told that it paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpp_asgi.protocol import Receipt, format_timestamp
+
+if TYPE_CHECKING:
+    from mpp_asgi.stellar.network import Token
+    from mpp_asgi.stores.channels import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReceipt:
+    """What a receipt says beside where the channel stands."""
+
+    challenge_id: str
+    token: Token
+    cost: int
+    """Base units."""
+    tx_hash: str | None
+    intent: str = "session"
+
+    def to_header(self, channel: Channel, now: float, *, is_metered: bool = False) -> str:
+        """The ``Payment-Receipt`` field value.
+
+        Args:
+            channel: as it stands.
+            now: Unix seconds.
+            is_metered: say how many units were served on the channel, too.
+        """
+        extra: dict[str, Any] = {
+            "intent": self.intent,
+            "challengeId": self.challenge_id,
+            "channelId": channel.id,
+            "acceptedCumulative": str(channel.accepted),
+            "spent": str(channel.spent),
+        }
+        if is_metered:
+            extra["units"] = channel.units
+        if self.tx_hash is not None:
+            extra["txHash"] = self.tx_hash
+        return Receipt(
+            method="stellar",
+            reference=channel.id,
+            timestamp=format_timestamp(int(now)),
+            extra=extra,
+        ).to_header()
