@@ -14,8 +14,9 @@ from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import network_id, signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, sponsored_call
 from mpp_asgi.stellar.network import TESTNET
+from mpp_asgi.stellar.session import SessionIntent
 from mpp_asgi.stores.channels import Channel
-from tests.shop import RECIPIENT, START, open_shop
+from tests.shop import RECIPIENT, START, open_shop, payment_middleware
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from mpp_asgi.stellar.invocation import Call
+    from mpp_asgi.stellar.session import Till
     from tests.shop import Shop
 
 CALL = 100_000
@@ -105,6 +107,14 @@ class Drawer:
         found = await self.shop.store.channel(self.channel)
         assert found is not None
         return found
+
+
+def till_of(shop: Shop) -> Till:
+    """Where an open shop holds its sessions."""
+    house = payment_middleware(shop.app)._house
+    assert house is not None
+    (intent,) = [each for each in house.gate._intents if isinstance(each, SessionIntent)]
+    return intent._till
 
 
 def session_challenge(challenges: list[Challenge]) -> Challenge:
