@@ -9,6 +9,7 @@ import pytest
 
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
+from mpp_asgi.stores.channels import ChannelStatus
 from tests.channels.market import DEPOSIT, FUNDER, KEY, Market
 from tests.charge.bad_line import Plan
 from tests.shop import SPONSOR
@@ -122,3 +123,16 @@ async def test_more_than_the_funder_has_by_then() -> None:
             await process.open(payload, quote=quote)
         assert refused.value.problem.slug == "session/transaction-reverted"
         assert market.fees_left() == fees
+
+
+async def test_nothing_is_added_to_a_channel_that_closes(market: Market, process: Process) -> None:
+    """The money would only come back, at the sponsor's cost."""
+    channel = market.open()
+    payload, fees = market.top_up_payload(channel, 5_000), market.fees_left()
+    held = await process.closing(channel, 100)
+    wished = held._replace(status=ChannelStatus.OPEN, closes_at=market.sandbox.sequence + 9)
+    for closing in (held, wished, held._replace(status=ChannelStatus.CLOSED)):
+        with pytest.raises(RefusalError) as refused:
+            await process.top_up(payload, closing)
+        assert refused.value.problem.slug == "session/channel-finalized"
+    assert market.fees_left() == fees
