@@ -51,7 +51,9 @@ class Seen(NamedTuple):
     channel: Channel
     """As it is on record now."""
     ledger: int | None
-    """The ledger it was read from; ``None``: it could not be read."""
+    """The ledger it was read from; ``None``: it was not."""
+    is_missing: bool = False
+    """The node does not show it: it was idle until it was archived, or the node lies."""
 
 
 async def on_record(
@@ -94,9 +96,6 @@ class ChannelWatch:
         self._faults = 0
         self.calls = 0
         """How often the node was asked so far."""
-        self.missing = 0
-        """How often it did not know a channel on record: after months without use a ledger puts
-        channels away, with all that is in them, until somebody restores them."""
 
     async def sweep(self, *, closed_too: bool) -> AsyncGenerator[Sequence[Seen]]:
         """Look at every channel that is not closed, a call's worth at a time.
@@ -157,12 +156,11 @@ class ChannelWatch:
             log.warning("%d channels from %s on unread: %s", len(batch), batch[0].id, error)
             return [Seen(channel, channel, None) for channel in batch]
         self._faults = 0
-        found = [(channel, facts[channel.id]) for channel in batch]
-        seen = [await self._keep(channel, each) for channel, each in found if each is not None]
-        self.missing += len(found) - len(seen)
-        return seen
+        return [await self._keep(channel, facts[channel.id]) for channel in batch]
 
-    async def _keep(self, channel: Channel, facts: ChannelFacts) -> Seen:
+    async def _keep(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
+        if facts is None:
+            return Seen(channel, channel, None, is_missing=True)
         if not _is_news(channel, facts):
             return Seen(channel, channel, facts.ledger)
         kept = await self._cashier.note(channel, facts)

@@ -200,7 +200,7 @@ class Guardian:
         if not await self._leads():
             return None
         self._noted.clear()  # the round comes by
-        sight, calls, missing = Sight(), self._watch.calls, self._watch.missing
+        sight, calls = Sight(), self._watch.calls
         closed_too = not 0 < self._closed_at - began <= CLOSED_SECONDS
         later: list[Duty] = []
         async with aclosing(self._watch.sweep(closed_too=closed_too)) as sweep:
@@ -216,9 +216,7 @@ class Guardian:
         if closed_too:
             await self._forget()
             self._closed_at = began + CLOSED_SECONDS
-        return self._reported(
-            sight, began, calls=self._watch.calls - calls, missing=self._watch.missing - missing
-        )
+        return self._reported(sight, began, calls=self._watch.calls - calls)
 
     async def _look_again(self) -> None:
         """See to what is noted, and try again what has failed."""
@@ -315,7 +313,7 @@ class Guardian:
             gone = await self._store.forget_channels(used_before=used_before, limit=FORGET_BATCH)
             await asyncio.sleep(0)
 
-    def _reported(self, sight: Sight, began: float, *, calls: int, missing: int) -> GuardianReport:
+    def _reported(self, sight: Sight, began: float, *, calls: int) -> GuardianReport:
         now, deeds = self._clock(), self._deeds
         self._deeds = Deeds()
         report = GuardianReport(
@@ -326,7 +324,7 @@ class Guardian:
             channels=sight.channels,
             closing=sight.closing,
             unread=sight.unread,
-            missing=missing,
+            missing=sight.missing,
             at_risk=dict(sight.at_risk),
             lost=dict(deeds.lost),
             settled=deeds.settled,

@@ -60,12 +60,13 @@ def duty_of(seen: Seen, policy: SettlementPolicy, now: float) -> Duty | None:
     left = None
     if channel.closes_at is not None:
         left = channel.closes_at - max(channel.seen_ledger, seen.ledger or 0)
-    reason = _reason(channel, policy, now, is_read=seen.ledger is not None)
+    is_known = seen.ledger is not None or seen.is_missing
+    reason = _reason(channel, policy, now, is_known=is_known)
     return None if reason is None else Duty(channel, reason, left)
 
 
 def _reason(
-    channel: Channel, policy: SettlementPolicy, now: float, *, is_read: bool
+    channel: Channel, policy: SettlementPolicy, now: float, *, is_known: bool
 ) -> Reason | None:
     match channel.status:
         case ChannelStatus.CLOSING:
@@ -76,7 +77,7 @@ def _reason(
         case ChannelStatus.OPEN if channel.closes_at is not None:
             return Reason.CLOSING if is_owed(channel) else None
         case _:
-            return Reason.POLICY if is_read and policy.is_due(channel, now) else None
+            return Reason.POLICY if is_known and policy.is_due(channel, now) else None
 
 
 def is_still_due(duty: Duty, channel: Channel, policy: SettlementPolicy, now: float) -> bool:

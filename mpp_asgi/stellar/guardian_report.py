@@ -36,7 +36,8 @@ class GuardianReport:
     """How many could not be read, so that their records may be behind. The round is not a full
     one unless this is 0."""
     missing: int
-    """How many the ledger does not know, or has put away."""
+    """How many the node does not show, as some do not if they are archived. They are settled all
+    the same."""
     at_risk: Mapping[str, int]
     """What vouchers held are worth beyond what was settled, when the round came by."""
     lost: Mapping[str, int]
@@ -54,7 +55,7 @@ class GuardianReport:
 
     @property
     def is_full(self) -> bool:
-        """Whether every channel was read that the ledger knows."""
+        """Whether every channel was read that the node shows."""
         return self.unread == 0
 
     def __str__(self) -> str:
@@ -92,12 +93,14 @@ class Sight:
     channels: int = 0
     closing: int = 0
     unread: int = 0
+    missing: int = 0
     at_risk: Counter[str] = field(default_factory=Counter)
 
     def add(self, seen: Seen) -> None:
         """One channel more."""
         channel = seen.channel
-        self.unread += seen.ledger is None
+        self.missing += seen.is_missing
+        self.unread += seen.ledger is None and not seen.is_missing
         if channel.status is not ChannelStatus.CLOSED:
             self.channels += 1
             self.closing += channel.closes_at is not None

@@ -3,8 +3,9 @@
 A channel's contract pays exactly what a voucher says, so only whole vouchers can be settled, and of
 these the highest is held. It may be for more than was served so far, as payers may sign ahead and
 ride on that for many requests. What is *earned* is what was served and not settled; the *headroom*
-is what the voucher has beyond that. Once it is settled the payer can still use it up, but does not
-get it back by closing. So, between the two:
+is what the voucher has beyond that. Once it is settled the payer can still use it up (by showing a
+higher voucher, as everybody can read the settled one), but does not get it back by closing. So,
+between the two:
 
 - Nothing is settled where nothing is earned, whatever was signed.
 - A routine settlement waits for a voucher without headroom, but not for ever: from twice the limit

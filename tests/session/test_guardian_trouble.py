@@ -29,6 +29,8 @@ from tests.session.watchtower import WAITING_PERIOD, Harbour, Process, make_harb
 READING = "getLedgerEntries"
 SENDING = "sendTransaction"
 SIMULATING = "simulateTransaction"
+A_WEEK = 121_000
+"""Ledgers; then what nobody used is archived."""
 
 
 @pytest.fixture
@@ -324,3 +326,34 @@ async def test_what_is_cut_off_is_finished_by_the_next_process(
     assert harbour.earned() == 30
     assert found is not None
     assert found.settled == 30
+
+
+async def test_a_channel_that_the_node_does_not_show_is_settled_all_the_same(
+    harbour: Harbour,
+) -> None:
+    """Some nodes do not show what was idle until it was archived."""
+    sandbox = harbour.stage.sandbox
+    is_hidden = True
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        nonlocal is_hidden
+        found = sandbox.rpc(request)
+        is_hidden = is_hidden and request["method"] != SENDING
+        if is_hidden and len(request.get("params", {}).get("keys", ())) == 2:
+            found["result"]["entries"] = []
+        return found
+
+    async with harbour.process(SettlementPolicy(age=3_600)) as process:
+        channel = await harbour.opened(process.store)
+        await harbour.spend(process.store, channel, 30)
+        await harbour.sleep(A_WEEK * LEDGER_SECONDS)
+        harbour.node._answer = answer
+
+        report = await process.guardian.round()
+
+        assert report is not None
+        assert (report.missing, report.unread, report.settled) == (1, 0, 1)
+        assert harbour.earned() == 30
+        found = await process.store.channel(channel)
+        assert found is not None
+        assert found.settled == 30
