@@ -50,7 +50,7 @@ MOST_NOTED: Final = 1_000
 """Channels that may wait to be settled before their round; others are found by the round."""
 REST_SECONDS: Final = 10
 """After which a round is tried again that failed, unless its time comes earlier."""
-CLOSED_SECONDS: Final = 3_600
+CLOSED_SECONDS: Final = 600
 """How often closed channels are looked at for something left, and forgotten when they are old."""
 KEEP_CLOSED_SECONDS: Final = 30 * 24 * 3_600
 """How long a closed channel stays on record."""
