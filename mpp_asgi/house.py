@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mpp_asgi.intents import Intent
+    from mpp_asgi.stellar.guardian import Guardian
     from mpp_asgi.stellar.rpc import Rpc
     from mpp_asgi.stores.contract import Store
 
@@ -44,6 +45,7 @@ class House:
         book: ChargeBook,
         gate: Gate,
         rules: HouseRules,
+        guardian: Guardian | None,
         sandbox: EmbeddedNetwork | None,
     ) -> None:
         self.gate = gate
@@ -52,6 +54,7 @@ class House:
         self._store = store
         self._rpc = rpc
         self._book = book
+        self._guardian = guardian
 
     def keep_alive(self) -> None:
         """Tell the other processes that this one lives, until it is closed."""
@@ -62,7 +65,9 @@ class House:
         async with AsyncExitStack() as finally_:
             finally_.push_async_callback(self._store.close)
             finally_.push_async_callback(self._rpc.aclose)
-            await self._book.close()
+            finally_.push_async_callback(self._book.close)
+            if self._guardian is not None:
+                await self._guardian.aclose()
 
 
 async def open_house(
@@ -115,7 +120,18 @@ async def open_house(
         body_limit=settings.body_limit,
         hold_limit=settings.hold_limit,
     )
-    return House(store=store, rpc=rpc, book=book, gate=gate, rules=rules, sandbox=sandbox)
+    guardian = methods.guardian if methods is not None else None
+    if guardian is not None:
+        guardian.start()  # with lifespan events or without
+    return House(
+        store=store,
+        rpc=rpc,
+        book=book,
+        gate=gate,
+        rules=rules,
+        guardian=guardian,
+        sandbox=sandbox,
+    )
 
 
 async def _open_store(settings: Settings) -> Store:

@@ -14,6 +14,7 @@ from mpp_asgi.stellar.cashier import Cashier
 from mpp_asgi.stellar.channel_dialect import ChannelDialect
 from mpp_asgi.stellar.charge import ChargeIntent
 from mpp_asgi.stellar.funding import Funding
+from mpp_asgi.stellar.guardian import Guardian
 from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.session import SessionIntent, Till
 from mpp_asgi.stellar.session_terms import SessionPolicy
@@ -48,7 +49,8 @@ class Methods:
 
     intents: list[Intent]
     till: Till | None
-    """Where sessions are held, if they are."""
+    """Where sessions are held, if they are; so is the next."""
+    guardian: Guardian | None
 
 
 def open_methods(
@@ -98,12 +100,24 @@ def open_methods(
             allow_hash=settings.allow_hash,
         )
     }
+    guardian = None
     till = _till(settings, counter, parties, store, sandbox)
     if till is not None:
         known["session"] = SessionIntent(till)
         known["channel"] = ChannelDialect(till, channel=settings.channel)
+        guardian = Guardian(
+            store,
+            ledger,
+            till.cashier,
+            policy=settlement_policy(settings),
+            interval_seconds=settings.guardian_interval,
+            owner=book.owner,
+            clock=world.clock,
+            sleep=world.sleep,
+        )
+        till.teller.when_spent(guardian.note)
     wanted = settings.intents or ("charge", "session")
-    return Methods([known[name] for name in wanted if name in known], till)
+    return Methods([known[name] for name in wanted if name in known], till, guardian)
 
 
 @dataclass(frozen=True, slots=True)
