@@ -2,10 +2,7 @@
 that we take. Its functions run in node; the package is installed once, outside the repository."""
 
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,11 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.protocol import Challenge, Receipt
 from tests.interop.conftest import Seller
+from tests.interop.npm import installed
 from tests.interop.sdk_payer import SdkPayer
 from tests.shop import PRICE
 
 VERSION = "0.11.0"
-INSTALL_SECONDS = 120
 SCRIPT = Path(__file__).with_name("mppx.mjs")
 
 
@@ -40,52 +37,15 @@ class Mppx:
         return answer["result"]
 
 
-def installed() -> Path:
-    """The package's directory; installs it unless an earlier run did."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed, so mppx cannot run")
-    home = Path(tempfile.gettempdir()) / f"mpp-asgi-tests-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
-        pytest.skip(f"{home} belongs to somebody else, so mppx cannot be installed there")
-    package = home / f"mppx-{VERSION}"
-    if not package.exists():
-        install(package)
-    return package / "node_modules" / "mppx"
-
-
-def install(package: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=package.parent) as unfinished:
-        # Its peers are web frameworks and other chains, which none of this needs.
-        command = ["npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-save"]
-        command += ["--no-audit", "--no-fund", "--loglevel=error", f"mppx@{VERSION}"]
-        try:
-            subprocess.run(
-                command,
-                cwd=unfinished,
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("the npm registry does not answer, so mppx cannot be installed")
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"npm cannot install mppx: {error.stderr.strip()[-200:]}")
-        whole = Path(unfinished) / "whole"
-        whole.mkdir()
-        (Path(unfinished) / "node_modules").rename(whole / "node_modules")
-        try:
-            whole.rename(package)
-        except OSError:  # another test process was quicker
-            assert package.exists()
+def directory() -> Path:
+    # Its peers are web frameworks and other chains, which none of this needs.
+    return installed("mppx", VERSION, "--legacy-peer-deps") / "node_modules" / "mppx"
 
 
 @pytest.fixture(scope="module")
 def mppx() -> Iterator[Mppx]:
     with subprocess.Popen(
-        ["node", str(SCRIPT), str(installed())],
+        ["node", str(SCRIPT), str(directory())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
