@@ -12,7 +12,8 @@ from mpp_asgi.sandbox.contracts.registry import PUBLISHED_CHANNEL_WASM_HASH
 from mpp_asgi.stellar.cashier import LEASE_SECONDS
 from mpp_asgi.stellar.channel_calls import close_call
 from mpp_asgi.stellar.network import TESTNET
-from mpp_asgi.stores.channels import ChannelStatus
+from mpp_asgi.stores.channels import Channel, ChannelStatus
+from mpp_asgi.stores.memory import MemoryStore
 from tests.channels.market import DEPOSIT, MAX_FEE, WAITING_PERIOD, Market
 from tests.charge.bad_line import Plan, altered, ledger_stands_still
 from tests.shop import RECIPIENT, SPONSOR
@@ -60,6 +61,24 @@ async def test_closing(market: Market, process: Process) -> None:
     assert market.funder_has() == before - 300
     kept = await process.kept(channel)
     assert (kept.settled, kept.status) == (300, ChannelStatus.CLOSED)
+
+
+async def test_a_voucher_counts_as_published_before_the_network_has_it(
+    market: Market, process: Process
+) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300, spent=200)
+    published: list[int] = []
+    assert isinstance(market.store, MemoryStore)
+    rows = market.store._channel_rows
+
+    def look(line: BadLine, request: Request) -> Answer:
+        published.append(rows[channel][Channel._fields.index("published")])
+        return line.sandbox.rpc(request)
+
+    market.line.follow(Plan("simulateTransaction", 0, look), Plan("sendTransaction", 0, look))
+    assert await process.cashier.settle(held) is not None
+    assert published == [300, 300]
 
 
 async def test_what_was_settled_is_not_settled_again(market: Market, process: Process) -> None:

@@ -15,7 +15,7 @@ from mpp_asgi.stellar.channel_calls import TopUp
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
 from tests.channels.market import DEPOSIT, FUNDER, WAITING_PERIOD, Market
-from tests.charge.bad_line import Plan, behind
+from tests.charge.bad_line import Plan, altered, behind
 from tests.charge.forgery import THIEF
 from tests.shop import SPONSOR
 
@@ -164,3 +164,27 @@ async def test_a_top_up_that_its_payer_made() -> None:
         assert (funded.facts.deposited, funded.tx_hash) == (DEPOSIT + 7_000, None)
         with pytest.raises(RefusalError, match="not on the ledger"):
             await process.top_up({**payload, "hash": "cd" * 32}, held)
+
+
+async def test_a_transaction_that_failed_on_the_ledger() -> None:
+    market = Market()
+    hash_ = market.perform(market.opening().call(TESTNET.passphrase))
+    market.line.follow(Plan("getTransaction", 0, altered(status="FAILED"), more=10**6))
+    other = market.opening().channel(TESTNET.passphrase)
+    assert (await shown(market, other, hash_)).startswith("session/transaction-reverted")
+
+
+async def test_a_node_whose_entries_are_behind_its_transactions() -> None:
+    """What it has of the channel is older than the transaction: that is not waited for for ever."""
+    market = Market()
+    channel = market.open()
+    async with market.process() as process:
+        held = await process.hold(channel, 100)
+        call = TopUp(channel=channel, amount=7_000).call(
+            token=market.sandbox.usdc, funder=FUNDER.public_key
+        )
+        payload = {"type": "hash", "hash": market.perform(call), "additionalDeposit": "7000"}
+        market.line.follow(Plan("getTransaction", 0, altered(ledger=10**6)))
+        with pytest.raises(FaultError, match="behind"):
+            await process.top_up(payload, held)
+        assert (await process.top_up(payload, held)).facts.deposited == DEPOSIT + 7_000
