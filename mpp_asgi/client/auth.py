@@ -19,13 +19,13 @@ from mpp_asgi.client.channel_file import ChannelFile
 from mpp_asgi.client.channel_wallet import ChannelWallet
 from mpp_asgi.client.channels import Channels, MemoryChannels
 from mpp_asgi.client.connection import origins_from
-from mpp_asgi.client.conversation import Payer
 from mpp_asgi.client.errand import AsyncErrands, Errands, acarry_out, carry_out
 from mpp_asgi.client.flow import AsyncFlow, SyncFlow
 from mpp_asgi.client.hands import AsyncHands, SyncHands
 from mpp_asgi.client.leaving import Leaving
 from mpp_asgi.client.node import Node
 from mpp_asgi.client.offers import Mode, Rules
+from mpp_asgi.client.payer import Payer
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
 from mpp_asgi.client.sessions import Sessions

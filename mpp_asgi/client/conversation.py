@@ -7,15 +7,14 @@ that: the server that sends it holds the first payment and can still take it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
-from mpp_asgi.client.book import Book, Owed
-from mpp_asgi.client.budget import Budget, Reservation, price_tag
-from mpp_asgi.client.connection import CarryingHeaders, Origin, origin_text, require_safe
+from mpp_asgi.client.book import Owed
+from mpp_asgi.client.budget import Reservation, price_tag
+from mpp_asgi.client.connection import CarryingHeaders, origin_text, require_safe
 from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
     BudgetExceededError,
@@ -26,27 +25,21 @@ from mpp_asgi.client.errors import (
     UnsafeConnectionError,
 )
 from mpp_asgi.client.held_channel import Place
-from mpp_asgi.client.leaving import Leaving
 from mpp_asgi.client.ledger_truth import Verdict, verdict
-from mpp_asgi.client.offers import INTENT, METHOD, Asked, Offer, Rules, acceptable_offers
+from mpp_asgi.client.offers import Asked, Offer, acceptable_offers
 from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
-from mpp_asgi.client.retries import Patience, failed_at_the_server, may_repeat
+from mpp_asgi.client.retries import failed_at_the_server, may_repeat
 from mpp_asgi.client.ride import Ride
 from mpp_asgi.client.session_offers import SESSION
 from mpp_asgi.client.steps import RequestLostError, send, wait
-from mpp_asgi.protocol.headers import ACCEPT_PAYMENT, AUTHORIZATION
+from mpp_asgi.protocol.headers import AUTHORIZATION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
-    from mpp_asgi.client.sessions import Sessions
     from mpp_asgi.client.steps import Chores, Steps
-    from mpp_asgi.client.wallet import Wallet
     from mpp_asgi.protocol import Challenge
 
-MOST_PAYMENTS: Final = 2
-"""Payments signed for one request: a second one replaces one that the ledger declared void."""
 
 MOST_SHOWINGS: Final = 3
 """Challenges under which one pushed payment is shown for one request."""
@@ -54,92 +47,7 @@ MOST_SHOWINGS: Final = 3
 PAYMENT_REQUIRED: Final = 402
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """Everything that conversations share."""
-
-    rules: Rules
-    origins: frozenset[Origin] | None
-    wallet: Wallet
-    budget: Budget
-    book: Book
-    patience: Patience
-    clock: Callable[[], float]
-    sessions: Sessions
-
-    def converse(self, request: httpx.Request, body: bytes) -> Steps[Owed | None]:
-        """Get the request answered, paying for it if that is asked.
-
-        The last response sent into the steps is the answer.
-
-        Returns:
-            The payment, if there was one; should the response's body get lost, it is to be kept.
-
-        Raises:
-            PaymentError: as its subclasses say.
-        """
-        request.headers.setdefault(ACCEPT_PAYMENT, self._accepted())
-        conversation = _Conversation(self, request, body)
-        owed = self.book.take(conversation.key)
-        if owed is None:
-            refused = yield from self._ask(conversation, request)
-        else:
-            refused = yield from self._claim(conversation, owed)
-            if refused is None:
-                return owed
-        signed = 0
-        while refused is not None:
-            if (yield from conversation.ride(refused)):
-                return None
-            owed = yield from conversation.pay(refused)
-            if owed is None:
-                return None
-            refused = yield from self._claim(conversation, owed)
-            if refused is None:
-                return owed
-            signed += 1
-            if signed == MOST_PAYMENTS:
-                raise _refusal(owed, refused, paid=False)
-        return None
-
-    def _accepted(self) -> str:
-        """What this payer does, as ``Accept-Payment``."""
-        charge = f"{METHOD}/{INTENT}"
-        return f"{METHOD}/{SESSION}, {charge}" if self.sessions.wanted else charge
-
-    def _ask(
-        self, conversation: _Conversation, request: httpx.Request
-    ) -> Steps[httpx.Response | None]:
-        """Send the request, with a voucher if its price is known. A 402 if it is still to be paid
-        for, ``None`` if it was answered."""
-        if (yield from conversation.ride_unasked()):
-            return None
-        response = yield from send(request)
-        return response if response.status_code == PAYMENT_REQUIRED else None
-
-    def _claim(self, conversation: _Conversation, owed: Owed) -> Steps[httpx.Response | None]:
-        """As `_Conversation.claim`. Whatever ends it, be it the end of the task, the payment is not
-        lost."""
-        try:
-            return (yield from conversation.claim(owed))
-        finally:
-            if not owed.resolved:
-                self.book.keep(owed)
-
-    def reconcile(self) -> Chores[None]:
-        """Ask the ledger about every payment in doubt, and give back what never left."""
-        for owed in self.book.doubts():
-            found = yield from verdict(owed.payment.trace)
-            if found is Verdict.PAID:
-                owed.reservation.spend()
-            elif found is Verdict.VOID:
-                owed.reservation.give_back()
-                self.book.forget(owed.payment)
-        if self.sessions.wanted:
-            yield from Leaving(self).reconcile()
-
-
-class _Conversation:
+class Conversation:
     """The state of one request."""
 
     def __init__(self, payer: Payer, request: httpx.Request, body: bytes) -> None:
@@ -275,7 +183,7 @@ class _Conversation:
                 if pushed is None:
                     return (yield from self._refused(owed, response))
                 if showings >= MOST_SHOWINGS or not self._renew(owed, pushed, response):
-                    raise _refusal(owed, response, paid=True)
+                    raise refusal_of(owed, response, paid=True)
                 showings += 1
                 if problem_slug(response) == "payment-expired":
                     continue
@@ -377,7 +285,7 @@ class _Conversation:
             return response
         if found is Verdict.PAID:
             owed.reservation.spend()
-        raise _refusal(owed, response, paid=True if found is Verdict.PAID else None)
+        raise refusal_of(owed, response, paid=True if found is Verdict.PAID else None)
 
     def _renew(self, owed: Owed, pushed: PushedTransaction, response: httpx.Response) -> bool:
         """Answer a fresh challenge for the same price with the same pushed payment."""
@@ -409,7 +317,7 @@ def _unknown(owed: Owed, why: str) -> PaymentOutcomeUnknownError:
     )
 
 
-def _refusal(owed: Owed, response: httpx.Response, *, paid: bool | None) -> PaymentRefusedError:
+def refusal_of(owed: Owed, response: httpx.Response, *, paid: bool | None) -> PaymentRefusedError:
     problem = problem_in(response)
     said = f" ({problem.slug[:40]!r}: {problem.detail[:200]!r})" if problem else ""
     money = {True: "and the money has left", False: "and no money left", None: "and may take it"}

@@ -25,8 +25,8 @@ from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.held_channel import Funding, Place
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.sessions import Sessions
     from mpp_asgi.client.showing import Showing
@@ -65,6 +65,8 @@ class Deposits:
         """
         deposit = yield from self._sessions.deposit(self._place, offer, worth=worth)
         if deposit is None:
+            if self._sessions.channels.live(self._place) is not None:
+                return None  # what may be locked up is locked up there
             raise NoRideError(
                 BudgetExceededError(
                     "Not enough may be locked up for a payment channel: "

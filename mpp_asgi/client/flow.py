@@ -18,8 +18,8 @@ from mpp_asgi.client.steps import Run
 
 if TYPE_CHECKING:
     from mpp_asgi.client.book import Owed
-    from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.hands import AsyncHands, SyncHands
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.steps import Step
 
 

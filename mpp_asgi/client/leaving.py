@@ -29,7 +29,7 @@ from mpp_asgi.stellar.channel_calls import close_start_call, refund_call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpp_asgi.client.conversation import Payer
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.stellar.channel_facts import ChannelFacts

@@ -18,12 +18,13 @@ from mpp_asgi.client.errors import PaymentNotMadeError
 from mpp_asgi.client.held_channel import DepositTooSmallError, NotUsableError, Place, Status
 from mpp_asgi.client.offers import Asked, OfferError
 from mpp_asgi.client.session_offers import read_session_offer, session_offers
-from mpp_asgi.client.showing import Showing
+from mpp_asgi.client.showing import Showing, refusal
 from mpp_asgi.client.trip import Trip
 from mpp_asgi.protocol.headers import AUTHORIZATION
 
 if TYPE_CHECKING:
-    from mpp_asgi.client.conversation import Payer
+    from mpp_asgi.client.held_channel import HeldChannel
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import Target
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.steps import Steps
@@ -113,31 +114,41 @@ class Ride:
             if held is None and may_open:
                 held = yield from deposits.sign_opening(offer, worth=worth)
             elif held is None:
-                raise _none_there()
+                break
             elif held.status is Status.OPENING:
                 held = yield from deposits.resume_opening(held)
             if held is None:
                 continue
-            try:
-                trip = Trip(
-                    self._payer,
-                    showing=showing,
-                    deposits=deposits,
-                    held=held,
-                    offer=offer,
-                    by=self._by,
-                )
-                if (yield from trip.go()):
-                    return
-            except DepositTooSmallError as short:
-                yield from deposits.top_up(held, offer, short.required)
-            except NotUsableError:
-                continue
+            trip = Trip(
+                self._payer, showing=showing, deposits=deposits, held=held, offer=offer, by=self._by
+            )
+            if (yield from _topped_up(trip, deposits, held, offer)):
+                return
         raise _none_there()
 
     def _asked(self, method: str) -> Asked:
         body = self._body if method == self._request.method else b""
         return Asked(body, AUTHORIZATION in self._request.headers)
+
+
+def _topped_up(
+    trip: Trip, deposits: Deposits, held: HeldChannel, offer: SessionOffer
+) -> Steps[bool]:
+    """Whether the request was answered. If not, it is worth another look: there may be more in the
+    channel now, or another channel."""
+    try:
+        return (yield from trip.go())
+    except NotUsableError:
+        return False
+    except DepositTooSmallError as short:
+        required = short.required
+    try:
+        yield from deposits.top_up(held, offer, required)
+    except NoRideError:
+        if trip.response is None:
+            raise
+        raise refusal("a voucher", offer, trip.response, paid=None) from None
+    return False
 
 
 def _none_there() -> NoRideError:

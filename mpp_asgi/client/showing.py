@@ -20,7 +20,7 @@ from mpp_asgi.protocol.headers import AUTHORIZATION, PAYMENT_SESSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mpp_asgi.client.conversation import Payer
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import Target
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.steps import Steps

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mpp_asgi.client.budget import Amount
-    from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.errand import AsyncErrands, Errands
     from mpp_asgi.client.held_channel import HeldChannel
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.session_offers import Claim, SessionOffer
     from mpp_asgi.client.steps import Steps
     from mpp_asgi.stellar.network import Token

@@ -10,7 +10,11 @@ import httpx
 
 from mpp_asgi.client.answers import problem_in
 from mpp_asgi.client.deposits import decided, in_doubt
-from mpp_asgi.client.errors import ChannelDisputedError, LedgerUnavailableError
+from mpp_asgi.client.errors import (
+    BudgetExceededError,
+    ChannelDisputedError,
+    LedgerUnavailableError,
+)
 from mpp_asgi.client.held_channel import FalseClaimError, Flight, HeldChannel, Status
 from mpp_asgi.client.ledger_truth import Verdict
 from mpp_asgi.client.payments import PaidRequest
@@ -27,9 +31,9 @@ from mpp_asgi.client.steps import RequestLostError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpp_asgi.client.conversation import Payer
     from mpp_asgi.client.deposits import Deposits
     from mpp_asgi.client.errors import PaymentRefusedError
+    from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.showing import Showing
     from mpp_asgi.client.steps import Chores, Steps
@@ -79,6 +83,8 @@ class Trip:
         self._refused = False
         """The server has seen the voucher as it is, and does not want it."""
         self._over = False
+        self.response: httpx.Response | None = None
+        """The last answer to a voucher of this trip."""
 
     def go(self) -> Steps[bool]:
         """Show vouchers until there is an answer.
@@ -88,7 +94,7 @@ class Trip:
             ledger says that there is nothing to take from it.
 
         Raises:
-            DepositTooSmallError: the channel has to be topped up first. Nothing was signed.
+            DepositTooSmallError: the channel has to be topped up first.
             NotUsableError: it is not in use any more. Nothing was signed.
             BudgetExceededError: the budget has not enough left. Nothing was signed.
             PaymentRefusedError, ChannelDisputedError, DepositInDoubtError
@@ -97,7 +103,7 @@ class Trip:
             yield from self._deposits.push(self._held)
             yield from self._depart()
             for _ in range(MOST_SHOWINGS):
-                response = yield from self._show()
+                self.response = response = yield from self._show()
                 outcome = yield from self._judge(response)
                 if outcome is not None:
                     return outcome
@@ -241,7 +247,10 @@ class Trip:
                 self._showing.target.method, self._showing.url, renewed.challenge
             )
         anew = slug in _ASK_ANEW and renewed is not None and renewed != self._offer
-        yield from self._sign_anew(renewed or self._offer)
+        try:
+            yield from self._sign_anew(renewed or self._offer)
+        except BudgetExceededError:
+            raise self._refusal(response) from None
         behind = shown < (claim.accepted or 0)
         if not (anew or behind or self._held.signed > shown):
             raise self._refusal(response)

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -258,9 +259,14 @@ def test_threads_share_one_channel(shop: SessionShop, payer: Payers, path: Path)
         sessions=SessionPolicy(expected_calls=100),
         sleep=lambda _: time.sleep(0.001),  # while another thread opens the channel
     )
+    one_at_a_time = threading.Lock()
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        with one_at_a_time:
+            return shop(request)
 
     def calls(_: int) -> list[int]:
-        with httpx.Client(transport=httpx.MockTransport(shop), auth=auth) as client:
+        with httpx.Client(transport=httpx.MockTransport(serve), auth=auth) as client:
             return [client.get(URL).status_code for _ in range(10)]
 
     with ThreadPoolExecutor(4) as pool:

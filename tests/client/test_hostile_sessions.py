@@ -438,3 +438,21 @@ async def test_a_server_that_knows_less_of_the_deposit_than_the_ledger(
     with pytest.raises(PaymentRefusedError):
         await fetch(auth)
     assert most_signed(shop) == 2 * PRICE
+
+
+async def test_a_refused_voucher_is_not_followed_by_a_charge(
+    shop: SessionShop, payer: Payers, fetch: Any
+) -> None:
+    """The price jumps to what neither the deposit nor the budget has, and a charge is offered."""
+    for settings in (
+        {"sessions": SessionPolicy(after="always", expected_calls=2, max_deposit="0.02")},
+        {"sessions": "always", "budget": "0.04"},
+    ):
+        auth = payer(**settings)
+        shop.charges, shop.session_request["amount"] = True, str(PRICE)
+        await fetch(auth)
+        earned, shop.session_request["amount"] = shop.earned, str(4 * PRICE)
+        with pytest.raises(PaymentRefusedError):
+            await fetch(auth)
+        assert shop.earned == earned
+        await closing(auth, shop)
