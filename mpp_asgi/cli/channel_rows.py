@@ -99,9 +99,9 @@ def channel_finding(channel: Channel, tokens: Mapping[str | None, Token], *, now
         rows.append(("closes with", amount(channel.closing_amount)))
     rows += [
         ("waiting", _count(channel.waiting_period, "ledger")),
-        ("opened", ago(channel.opened_at, now)),
-        ("last used", ago(channel.used_at, now)),
-        ("last settled", ago(channel.settled_at, now)),
+        ("opened", moment_text(channel.opened_at, now)),
+        ("last used", moment_text(channel.used_at, now)),
+        ("last settled", moment_text(channel.settled_at, now)),
         ("changed", f"in ledger {channel.seen_ledger} or before"),
     ]
     return Finding("Channel", rows)
@@ -111,15 +111,19 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def ago(moment: int, now: float) -> str:
+def moment_text(moment: int, now: float) -> str:
     """``2026-11-22 10:00:00 UTC (3 min ago)``; Unix seconds, 0: never."""
+    if not moment:
+        return "never"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(moment, now)})"
+
+
+def ago(moment: int, now: float) -> str:
+    """``3 min ago``; Unix seconds, 0: never."""
     if not moment:
         return "never"
     seconds = max(0, round(now - moment))
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            span = f"{seconds // size} {unit}"
-            break
-    else:
-        span = f"{seconds} s"
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC ({span} ago)"
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

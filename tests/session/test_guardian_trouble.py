@@ -290,6 +290,66 @@ async def test_a_guardian_at_work_outlives_a_store_that_is_down(harbour: Harbour
 # Processes that end
 
 
+@pytest.mark.parametrize("step", range(14))
+@pytest.mark.parametrize("is_done", [False, True])
+async def test_another_process_finishes_what_one_was_killed_at(
+    harbour: Harbour, step: int, *, is_done: bool
+) -> None:
+    """From some step on the store hears no more of it: not even that it lets go of its leases."""
+    mortal: list[FailingStore] = []
+
+    def around(store: Any) -> FailingStore:
+        mortal.append(FailingStore(store, writes=is_done))
+        return mortal[-1]
+
+    async with harbour.process(around=around) as first:
+        channel = await closing(harbour, first)
+        since = harbour.ledger
+        before = len(mortal[0].calls)
+        mortal[0].fail_at = range(before + step, before + step + 1)
+        with suppress(StoreUnavailableError):
+            await until_killed(first, mortal[0], before + step)
+        await first.die()
+    killed = harbour.now()
+
+    async with harbour.process() as second:
+        while (await second.guardian.round()) is None or not harbour.earned():
+            assert harbour.now() < killed + 600
+            await harbour.sleep(30)
+        await harbour.sleep(200)
+        await second.guardian.round()
+        found = await second.store.channel(channel)
+
+    assert harbour.withdrawals(since) == [channel]
+    assert harbour.earned() == 30
+    assert found is not None
+    assert found.settled == 30
+
+
+async def until_killed(process: Process, store: FailingStore, call: int) -> None:
+    """A round, up to a call of the store after which the process does nothing any more."""
+    work = asyncio.create_task(process.guardian.round())
+    real = store._call
+
+    async def mortal_call(name: str, operation: Any) -> Any:
+        try:
+            return await real(name, operation)
+        except StoreUnavailableError:
+            await asyncio.Event().wait()
+
+    store._call = mortal_call  # type: ignore[method-assign] # only here
+    while not work.done() and len(store.calls) <= call:  # noqa: ASYNC110 # the store cannot tell
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    store.fail_at = range(10**9)  # whatever its end would still say
+    store._writes = False
+    store._call = real  # type: ignore[method-assign] # as above
+    work.cancel()
+    with suppress(asyncio.CancelledError, StoreUnavailableError):
+        await work
+
+
 @pytest.mark.parametrize("moment", range(3))
 async def test_what_is_cut_off_is_finished_by_the_next_process(
     harbour: Harbour, moment: int
