@@ -159,7 +159,7 @@ class SessionIntent:
             credential.payload,
             channel,
             quote=quote,
-            least=1,
+            least=shown_for.terms.amount,
             source=shown_for.source,
             sponsored=shown_for.terms.sponsored,
         )
