@@ -122,7 +122,8 @@ async def test_results_are_as_published(
     keys = [account_key(stage.payer), account_key(person("nobody"))]
     data = stage.ready_transfer().transaction.soroban_data
     assert data is not None
-    await ask("getLedgerEntries", keys=[*keys, data.resources.footprint.read_only[0].to_xdr()])
+    keys += [key.to_xdr() for key in data.resources.footprint.read_only]
+    await ask("getLedgerEntries", keys=keys)
     for method in ("getFeeStats", "getHealth", "getLatestLedger", "getNetwork", "getVersionInfo"):
         await ask(method)
     # By then the channel is archived, and the latest ledger is an empty one.
