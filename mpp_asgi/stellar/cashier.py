@@ -181,6 +181,7 @@ class Cashier:
             if facts is not None and _is_done(payment, facts):  # with another voucher or hand
                 await self.note(payment.channel, facts)
                 return None
+            await self._store.publish(payment.channel.id, amount=payment.amount)
             await self._conclude(turn, payment, await self._send(turn, payment, facts))
         return turn.charge.reference if turn.charge else None
 

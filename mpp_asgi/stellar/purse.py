@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.metering import HeadroomError, SessionOverError
-from mpp_asgi.stellar.teller import problem_of
+from mpp_asgi.stellar.teller import least_raise, problem_of
 from mpp_asgi.stores.channels import ChannelStatus, SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 
@@ -61,12 +61,21 @@ class ChannelPurse:
         channel = self._channel
         if spend.channel is not None:
             spend = spend._replace(channel=channel._replace(spent=channel.spent - so_far))
-        problem = problem_of(spend, channel.accepted, so_far + work.cost, self._entry.challenge_id)
+        min_delta = self._teller.min_delta
+        problem = problem_of(
+            spend,
+            channel.accepted,
+            so_far + work.cost,
+            self._entry.challenge_id,
+            min_delta=min_delta,
+        )
         if spend.outcome is not SpendOutcome.INSUFFICIENT:
             return SessionOverError(problem)
         shortage = {
             "channelId": channel.id,
-            "requiredCumulative": str(channel.spent + work.cost),
+            "requiredCumulative": str(
+                channel.accepted + least_raise(channel, work.cost, min_delta)
+            ),
             "acceptedCumulative": str(channel.accepted),
             "deposit": str(channel.deposited),
         }

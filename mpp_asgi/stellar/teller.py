@@ -90,6 +90,11 @@ class Teller:
     def counter(self) -> Counter:
         return self._counter
 
+    @property
+    def min_delta(self) -> int:
+        """Base units by which a higher voucher has to be higher."""
+        return self._policy.min_voucher_delta
+
     async def channel(self, channel_id: str) -> Channel | None:
         """What is on record of a channel."""
         return await self._store.channel(channel_id)
@@ -122,7 +127,11 @@ class Teller:
             spend = await self._spend(voucher, cost, units)
         self.bell.ring(voucher.channel)
         if spend.outcome is not SpendOutcome.SPENT or spend.channel is None:
-            raise RefusalError(problem_of(spend, voucher.amount, cost, shown_for.challenge_id))
+            raise RefusalError(
+                problem_of(
+                    spend, voucher.amount, cost, shown_for.challenge_id, min_delta=self.min_delta
+                )
+            )
         return spend.channel
 
     async def draw(self, channel: Channel, *, cost: int, units: int) -> Spend:
@@ -135,7 +144,7 @@ class Teller:
         """
         while True:
             held = Voucher(channel.id, channel.accepted, channel.signature)
-            spend = await self._spend(held, cost, units)
+            spend = await self._spend(held, cost, units, shown=False)
             if spend.outcome is not SpendOutcome.LOWER or spend.channel is None:
                 return spend
             channel = spend.channel  # a higher one has come in
@@ -187,7 +196,7 @@ class Teller:
         self._known[channel.id] = known
         return known
 
-    async def _spend(self, voucher: Voucher, cost: int, units: int) -> Spend:
+    async def _spend(self, voucher: Voucher, cost: int, units: int, *, shown: bool = True) -> Spend:
         """One step of the store. A request that is given up meanwhile gets its cost back."""
         spending = self._counter.book.spawn(
             self._store.spend(
@@ -196,8 +205,9 @@ class Teller:
                 signature=voucher.signature,
                 cost=cost,
                 units=units,
-                min_delta=self._policy.min_voucher_delta,
+                min_delta=self.min_delta,
                 now=int(self._counter.clock()),
+                shown=shown,
             )
         )
         try:
@@ -333,7 +343,20 @@ def _finalized(channel: Channel) -> Problem:
     )
 
 
-def problem_of(spend: Spend, amount: int, cost: int, challenge_id: str) -> Problem:
+def least_raise(channel: Channel, cost: int, min_delta: int) -> int:
+    """By how much a voucher has to exceed the highest one held, to pay for so much.
+
+    Args:
+        channel: as it stands.
+        cost: what is to be paid. This and the others are base units.
+        min_delta: the least that is taken.
+    """
+    return max(cost - channel.available, min_delta, 1)
+
+
+def problem_of(
+    spend: Spend, amount: int, cost: int, challenge_id: str, *, min_delta: int
+) -> Problem:
     """What to tell the payer of a voucher that did not buy anything.
 
     Args:
@@ -341,6 +364,7 @@ def problem_of(spend: Spend, amount: int, cost: int, challenge_id: str) -> Probl
         amount: the voucher's. This and the others are base units.
         cost: what it was to pay.
         challenge_id: what it was shown for.
+        min_delta: by how much a higher one has to be higher.
     """
     channel = spend.channel
     if channel is None:
@@ -357,7 +381,11 @@ def problem_of(spend: Spend, amount: int, cost: int, challenge_id: str) -> Probl
         case SpendOutcome.INSUFFICIENT:
             kind = problems.SESSION_INSUFFICIENT_BALANCE
             detail = f"{channel.available} base units are left, and this costs {cost}."
-            extra["requiredTopUp"] = str(cost - channel.available)
+            extra["requiredTopUp"] = str(least_raise(channel, cost, min_delta))
+        case SpendOutcome.PUBLISHED:
+            kind = problems.SESSION_INSUFFICIENT_BALANCE
+            detail = "This voucher was settled, so anybody can show it; show a higher one."
+            extra["requiredTopUp"] = str(least_raise(channel, cost, min_delta))
         case _:
             kind = problems.VERIFICATION_FAILED
             detail = (

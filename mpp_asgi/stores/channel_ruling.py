@@ -25,6 +25,7 @@ def spend(
     units: int,
     min_delta: int,
     now: int,
+    shown: bool = True,
 ) -> Spend:
     """As `ChannelStore.spend`."""
     refusal = _refusal(found, amount, min_delta)
@@ -34,6 +35,8 @@ def spend(
         found = found._replace(accepted=amount, signature=signature, used_at=now)
     if cost > found.available:
         return Spend(SpendOutcome.INSUFFICIENT, found)
+    if shown and cost and amount <= found.published:
+        return Spend(SpendOutcome.PUBLISHED, found)
     spent = found._replace(spent=found.spent + cost, units=found.units + units, used_at=now)
     return Spend(SpendOutcome.SPENT, spent)
 
@@ -51,6 +54,11 @@ def _refusal(found: Channel, amount: int, min_delta: int) -> SpendOutcome | None
     if amount > max(found.accepted, found.deposited):
         return SpendOutcome.EXCEEDS_DEPOSIT
     return None
+
+
+def published(found: Channel, *, amount: int) -> Channel:
+    """As `ChannelStore.publish`."""
+    return found._replace(published=amount) if amount > found.published else found
 
 
 def given_back(found: Channel, *, cost: int, units: int) -> Channel:
@@ -122,7 +130,9 @@ def reopened(found: Channel) -> Channel:
 
 
 def _remember_settled(seen: Channel) -> Channel:
-    """Count what was settled with a voucher that is on no record as accepted and spent."""
+    """What was settled was published; count it as accepted and spent, too, if it was settled with a
+    voucher that is on no record."""
+    seen = published(seen, amount=seen.settled)
     unknown = seen.settled - seen.accepted
     if unknown <= 0:
         return seen

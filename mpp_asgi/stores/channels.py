@@ -7,6 +7,7 @@ For any interleaving of calls, by any number of processes:
 
 - ``spent ≤ accepted``, ``settled ≤ accepted``; ``accepted`` never shrinks;
 - a voucher is accepted only up to what was ``deposited`` by then;
+- a voucher that was ``published`` buys nothing, as everybody can show it;
 - facts from the ledger are never replaced by those of an older ledger.
 
 All amounts are base units and as wide as the ledger's (128 bits). Times are Unix seconds and always
@@ -64,6 +65,9 @@ class Channel(NamedTuple):
     signature: str = ""
     """Its signature, 128 hex digits; empty if none is held: ``accepted`` is 0 or was settled with a
     voucher that nobody here remembers."""
+    published: int = 0
+    """The highest amount whose signature may be on its way to the ledger, or is there for everybody
+    to read. Never less than ``settled``."""
     spent: int = 0
     """What was served, and what was settled beyond anything on record."""
     units: int = 0
@@ -106,6 +110,9 @@ class SpendOutcome(StrEnum):
     INSUFFICIENT = "insufficient"
     """What is available does not cover the cost. A voucher higher than the one held was accepted
     all the same, and that is written; nothing was spent."""
+    PUBLISHED = "published"
+    """It would do, but everybody can show this voucher by now: a higher one has to be shown.
+    Otherwise as ``INSUFFICIENT``."""
 
 
 class Spend(NamedTuple):
@@ -169,6 +176,7 @@ class ChannelStore(Protocol):
         units: int,
         min_delta: int,
         now: int,
+        shown: bool = True,
     ) -> Spend:
         """Accept a voucher and spend from the channel, in one atomic and durable step.
 
@@ -182,6 +190,7 @@ class ChannelStore(Protocol):
         - ``amount > accepted`` and ``amount > deposited``: ``EXCEEDS_DEPOSIT``;
         - the voucher is accepted if it is higher than the one held. ``cost`` is more than is
           available then: ``INSUFFICIENT``;
+        - it is ``shown``, ``cost`` is more than 0 and ``amount <= published``: ``PUBLISHED``;
         - ``spent`` grows by ``cost`` and ``units`` by ``units``: ``SPENT``.
 
         Args:
@@ -192,7 +201,14 @@ class ChannelStore(Protocol):
             units: how many units that pays.
             min_delta: by how much a higher voucher has to be higher.
             now: the time.
+            shown: somebody shows the voucher. Otherwise what was begun with one is drawn on, which
+                goes on when that is published meanwhile.
         """
+        ...
+
+    async def publish(self, channel_id: str, *, amount: int) -> None:
+        """The signature of a voucher for so much is going to be sent to the network: from now on
+        anybody may show it. To be called before it is sent. Does nothing if there is no record."""
         ...
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:

@@ -55,6 +55,7 @@ class MemoryChannels:
         units: int,
         min_delta: int,
         now: int,
+        shown: bool = True,
     ) -> Spend:
         """As `ChannelStore.spend`."""
         found = self._find_channel(channel_id)
@@ -68,10 +69,17 @@ class MemoryChannels:
             units=units,
             min_delta=min_delta,
             now=now,
+            shown=shown,
         )
         if spend.channel is not None and spend.channel is not found:
             self._channel_rows[channel_id] = _as_row(spend.channel)
         return spend
+
+    async def publish(self, channel_id: str, *, amount: int) -> None:
+        """As `ChannelStore.publish`."""
+        found = self._find_channel(channel_id)
+        if found is not None:
+            self._keep_channel(channel_ruling.published(found, amount=amount))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""

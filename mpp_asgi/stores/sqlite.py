@@ -122,6 +122,7 @@ class SqliteStore:
         units: int,
         min_delta: int,
         now: int,
+        shown: bool = True,
     ) -> Spend:
         """As `ChannelStore.spend`."""
         rule = partial(
@@ -132,8 +133,14 @@ class SqliteStore:
             units=units,
             min_delta=min_delta,
             now=now,
+            shown=shown,
         )
         return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
+
+    async def publish(self, channel_id: str, *, amount: int) -> None:
+        """As `ChannelStore.publish`."""
+        rule = partial(channel_ruling.published, amount=amount)
+        await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""

@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 # The columns of a channel are the fields of `Channel`, in their order.
 _INSERT = """
     INSERT INTO channel (id, key, funder, recipient, token, waiting_period, deposited, settled,
-                         seen_ledger, opened_at, closes_at, accepted, signature, spent, units,
-                         settled_units, status, closing_amount, closing_signature, used_at,
-                         settled_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         seen_ledger, opened_at, closes_at, accepted, signature, published,
+                         spent, units, settled_units, status, closing_amount,
+                         closing_signature, used_at, settled_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _FIND = """
     SELECT id, key, funder, recipient, token, waiting_period, deposited, settled, seen_ledger,
-           opened_at, closes_at, accepted, signature, spent, units, settled_units, status,
-           closing_amount, closing_signature, used_at, settled_at
+           opened_at, closes_at, accepted, signature, published, spent, units, settled_units,
+           status, closing_amount, closing_signature, used_at, settled_at
     FROM channel WHERE id = ?
 """
 _PAGE = """
     SELECT id, key, funder, recipient, token, waiting_period, deposited, settled, seen_ledger,
-           opened_at, closes_at, accepted, signature, spent, units, settled_units, status,
-           closing_amount, closing_signature, used_at, settled_at
+           opened_at, closes_at, accepted, signature, published, spent, units, settled_units,
+           status, closing_amount, closing_signature, used_at, settled_at
     FROM channel WHERE status = ? AND id > ? ORDER BY id LIMIT ?
 """
 _KEEP_SPENDING = """
@@ -51,7 +51,7 @@ _KEEP_SPENDING = """
 _KEEP = """
     UPDATE channel
     SET deposited = ?, settled = ?, seen_ledger = ?, closes_at = ?, accepted = ?, signature = ?,
-        spent = ?, units = ?, settled_units = ?, status = ?, closing_amount = ?,
+        published = ?, spent = ?, units = ?, settled_units = ?, status = ?, closing_amount = ?,
         closing_signature = ?, used_at = ?, settled_at = ?
     WHERE id = ?
 """
@@ -160,6 +160,7 @@ def _keep(connection: Connection, found: Channel, channel: Channel) -> Channel:
                 channel.closes_at,
                 str(channel.accepted),
                 channel.signature,
+                str(channel.published),
                 str(channel.spent),
                 channel.units,
                 channel.settled_units,
@@ -194,6 +195,7 @@ def _row(channel: Channel) -> tuple[Any, ...]:
         "deposited": str(channel.deposited),
         "settled": str(channel.settled),
         "accepted": str(channel.accepted),
+        "published": str(channel.published),
         "spent": str(channel.spent),
         "closing_amount": _text(channel.closing_amount),
     }
@@ -207,6 +209,7 @@ def _channel(row: tuple[Any, ...]) -> Channel:
         deposited=int(found.deposited),
         settled=int(found.settled),
         accepted=int(found.accepted),
+        published=int(found.published),
         spent=int(found.spent),
         status=_STATUSES[found.status],
         closing_amount=None if closing_amount is None else int(closing_amount),

@@ -86,6 +86,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE channel ADD COLUMN published TEXT NOT NULL DEFAULT '0'",
+        # Which signatures were sent nobody wrote down so far; a higher voucher is no loss.
+        "UPDATE channel SET published = accepted",
+    ),
 )
 """What takes a file from each version (``PRAGMA user_version``) to the next. Only ever added to."""
 

@@ -96,6 +96,8 @@ async def after(world: World, exchange: Awaitable[Vector]) -> Vector:
         "spent": str(found.spent),
         "deposit": str(found.deposited),
     }
+    if found.published:
+        stood["published"] = str(found.published)
     if found.closes_at is not None:
         stood["closeEffectiveAtLedger"] = found.closes_at
     return {"channel": stood, **await exchange}
@@ -198,6 +200,7 @@ SITUATIONS: Final[dict[str, Situation]] = {
     ),
     "a voucher beyond the deposit": voucher(DEPOSIT + 1),
     "a voucher without headroom": voucher(2 * CALL, facts={"spent": 2 * CALL}),
+    "a voucher that was settled": voucher(2 * CALL, facts={"published": 2 * CALL}),
     "a higher voucher that is not high enough": voucher(2 * CALL + 1, facts={"spent": 2 * CALL}),
     "a close for more than was spent": (_closed_for_too_much, {}),
     "a close after the refund": (_closed_too_late, {}),

@@ -50,6 +50,7 @@ class Account:
     opened_at: int
     accepted: int = 0
     signature: str = ""
+    published: int = 0
     grants: list[tuple[int, int]] = field(default_factory=list)
     returned: list[tuple[int, int]] = field(default_factory=list)
     unknown: int = 0
@@ -69,7 +70,9 @@ class Account:
     def units(self) -> int:
         return sum(units for _, units in self.grants) - sum(units for _, units in self.returned)
 
-    def spend(self, amount: int, cost: int, units: int, min_delta: int, now: int) -> SpendOutcome:
+    def spend(
+        self, amount: int, cost: int, units: int, min_delta: int, now: int, *, shown: bool
+    ) -> SpendOutcome:
         if self.is_closed:
             return SpendOutcome.CLOSED
         if self.is_closing or self.facts.closes_at is not None:
@@ -85,6 +88,8 @@ class Account:
             self.accepted, self.signature, self.used_at = amount, f"s{amount}", now
         if self.spent + cost > self.accepted:
             return SpendOutcome.INSUFFICIENT
+        if shown and cost > 0 and max(self.published, self.facts.settled) >= amount:
+            return SpendOutcome.PUBLISHED
         self.grants.append((cost, units))
         self.used_at = now
         return SpendOutcome.SPENT
@@ -95,6 +100,7 @@ class Account:
         if facts.settled > self.facts.settled:
             self.settled_at, self.settled_units = now, self.units
         self.ledger, self.facts = ledger, facts
+        self.published = max(self.published, facts.settled)
         if facts.closed and not self.is_closed:
             self.is_closed, self.used_at = True, now
         self.count_unknown()
@@ -133,6 +139,7 @@ class Account:
             closes_at=self.facts.closes_at,
             accepted=self.accepted,
             signature=self.signature,
+            published=self.published,
             spent=self.spent,
             units=self.units,
             settled_units=self.settled_units,
@@ -240,7 +247,7 @@ class Histories(RuleBasedStateMachine):
     @rule(w=which, channel_id=ids, ago=heights, now=times)
     def add(self, w, channel_id, ago, now):
         ledger, facts = self._look(channel_id, ago)
-        new = Account(facts, ledger, opened_at=now, is_closed=facts.closed)
+        new = Account(facts, ledger, opened_at=now, is_closed=facts.closed, published=facts.settled)
         added = self.runner.run(self.stores[w].add_channel(new.record(channel_id)))
         if channel_id in self.accounts:
             self.accounts[channel_id].observe(ledger, facts, now)
@@ -250,8 +257,9 @@ class Histories(RuleBasedStateMachine):
         assert added == self.accounts[channel_id].record(channel_id)
 
     @rule(target=grants, w=which, channel_id=ids, amount=small, above=st.booleans(), cost=costs,
-          units=unit_counts, min_delta=st.sampled_from([0, 0, 3]), now=times)  # fmt: skip
-    def spend(self, w, channel_id, amount, above, cost, units, min_delta, now):
+          units=unit_counts, min_delta=st.sampled_from([0, 0, 3]), now=times,
+          shown=st.sampled_from([True, True, False]))  # fmt: skip
+    def spend(self, w, channel_id, amount, above, cost, units, min_delta, now, shown):
         """With a voucher for some amount, or for so much more than the highest."""
         account = self.accounts.get(channel_id)
         amount, cost = amount * self.unit, cost * self.unit
@@ -266,14 +274,24 @@ class Histories(RuleBasedStateMachine):
                 units=units,
                 min_delta=min_delta * self.unit,
                 now=now,
+                shown=shown,
             )
         )
         if account is None:
             assert found == (SpendOutcome.UNKNOWN, None)
             return None
-        outcome = account.spend(amount, cost, units, min_delta * self.unit, now)
+        outcome = account.spend(amount, cost, units, min_delta * self.unit, now, shown=shown)
         assert found == (outcome, account.record(channel_id))
         return Grant(channel_id, cost, units) if outcome is SpendOutcome.SPENT else None
+
+    @rule(w=which, channel_id=ids, below=st.sampled_from([0, 0, 1]))
+    def publish(self, w, channel_id, below):
+        """The highest voucher, or one of before."""
+        account = self.accounts.get(channel_id)
+        amount = max(0, (account.accepted if account else 0) - below * self.unit)
+        self.runner.run(self.stores[w].publish(channel_id, amount=amount))
+        if account is not None:
+            account.published = max(account.published, amount)
 
     @rule(w=which, grant=grants)
     def fail(self, w, grant):
@@ -357,7 +375,7 @@ class Histories(RuleBasedStateMachine):
         for channel_id in self.accounts:
             found = self.runner.run(self.stores[0].channel(channel_id))
             assert 0 <= found.spent <= found.accepted
-            assert found.settled <= found.accepted
+            assert found.settled <= found.published <= found.accepted
             deposits = [facts.deposited for facts in self.ledgers[channel_id]]
             assert found.accepted <= max(deposits)
             if found.status is not ChannelStatus.CLOSED:

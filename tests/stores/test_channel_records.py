@@ -36,8 +36,8 @@ async def test_every_field_is_kept(stores):
     channel = Channel(
         id="C", key="k", funder="F", recipient="R", token="T", waiting_period=1, deposited=2**90,
         settled=2, seen_ledger=3, opened_at=4, closes_at=5, accepted=2**80, signature="s",
-        spent=2**70, units=6, settled_units=7, status=ChannelStatus.CLOSING, closing_amount=8,
-        closing_signature="t", used_at=9, settled_at=10,
+        published=2**79, spent=2**70, units=6, settled_units=7, status=ChannelStatus.CLOSING,
+        closing_amount=8, closing_signature="t", used_at=9, settled_at=10,
     )  # fmt: skip
     await stores[0].add_channel(channel)
     found = await stores[1].channel("C")
@@ -59,6 +59,7 @@ async def test_added_again_only_the_facts_are_new(store, kept, new_channel):
         seen_ledger=61,
         closes_at=900,
         settled_at=30,
+        published=80,
         settled_units=5,
     )
     assert await store.add_channel(again) == merged
@@ -115,7 +116,8 @@ async def test_facts_of_the_same_ledger_are_taken(store, kept):
 
 async def test_a_settlement_is_noted_with_its_time_and_units(store, kept):
     seen = await observe(store, settled=100)
-    assert seen == kept._replace(seen_ledger=60, settled=100, settled_at=20, settled_units=5)
+    settled = {"settled": 100, "published": 100, "settled_at": 20, "settled_units": 5}
+    assert seen == kept._replace(seen_ledger=60, **settled)
     later = await observe(store, ledger=61, settled=100, now=21)
     assert later == seen._replace(seen_ledger=61)
 

@@ -185,3 +185,56 @@ async def test_of_many_spends_at_once_those_succeed_that_are_covered(stores, kep
     found = await stores[1].channel(kept.id)
     assert (found.spent, found.units) == (99, 14)
     assert sorted(spend.channel.spent for spend in spends)[:13] == list(range(63, 100, 3))
+
+
+# what everybody can show
+
+
+async def test_a_published_voucher_buys_nothing_until_a_higher_one_is_shown(stores, kept):
+    one, other = stores
+    await one.publish(kept.id, amount=100)
+    known = kept._replace(published=100)
+    for store in stores:
+        assert await spend(store, 100, 1) == Spend(SpendOutcome.PUBLISHED, known)
+    assert await other.channel(kept.id) == known
+    spent = await spend(other, 101, 41)  # all of its headroom
+    assert (spent.outcome, spent.channel.spent) == (SpendOutcome.SPENT, 101)
+    assert (await spend(one, 101, 0)).outcome is SpendOutcome.SPENT
+
+
+async def test_a_higher_voucher_of_before_may_be_shown_again(store, kept):
+    await store.publish(kept.id, amount=99)
+    assert (await spend(store, 100, 1)).outcome is SpendOutcome.SPENT
+
+
+async def test_what_is_published_stays_so(store, kept):
+    for amount in (100, 60):
+        await store.publish(kept.id, amount=amount)
+    assert (await store.channel(kept.id)).published == 100
+
+
+async def test_a_published_voucher_may_be_shown_for_nothing(store, kept):
+    await store.publish(kept.id, amount=100)
+    assert (await spend(store, 100, 0, units=0)).outcome is SpendOutcome.SPENT
+
+
+async def test_what_was_begun_goes_on_when_its_voucher_is_published(store, kept):
+    await store.publish(kept.id, amount=100)
+    assert (await spend(store, 100, 40, shown=False)).outcome is SpendOutcome.SPENT
+
+
+async def test_a_published_voucher_without_headroom_is_as_any_other(store, kept):
+    await store.publish(kept.id, amount=100)
+    assert (await spend(store, 100, 41)).outcome is SpendOutcome.INSUFFICIENT
+
+
+async def test_what_was_settled_was_published(store, kept):
+    await store.observe(
+        kept.id, ledger=51, deposited=1000, settled=100, closes_at=None, closed=False, now=20
+    )
+    assert (await spend(store, 100, 1)).outcome is SpendOutcome.PUBLISHED
+
+
+async def test_nothing_is_published_of_a_channel_nobody_knows(store):
+    await store.publish("channel", amount=1)
+    assert await store.channel("channel") is None

@@ -123,6 +123,23 @@ async def test_a_file_of_the_first_schema_keeps_its_charges_and_gains_channels(
         await store.close()
 
 
+async def test_a_file_of_the_second_schema_takes_every_voucher_for_published(
+    another_connection, file, new_channel
+):
+    store = SqliteStore(file)
+    await store.open()
+    wide = new_channel(accepted=2**80, signature="s", spent=2**70, deposited=2**90)
+    await store.add_channel(wide)
+    await store.close()
+    with another_connection(file) as connection:  # as the version before left it
+        connection.execute("ALTER TABLE channel DROP COLUMN published")
+        connection.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        await store.open()
+        assert await store.channel(wide.id) == wide._replace(published=2**80)
+        await store.close()
+
+
 # files that cannot be opened
 
 
@@ -134,7 +151,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(another_connection, file
         connection.execute("PRAGMA user_version = 99")
     before = file.read_bytes()
     sentence = await refusal(file)
-    assert "a newer mpp-asgi wrote it (schema 99, this one knows 2); upgrade mpp-asgi" in sentence
+    assert "a newer mpp-asgi wrote it (schema 99, this one knows 3); upgrade mpp-asgi" in sentence
     assert file.read_bytes() == before
 
 
