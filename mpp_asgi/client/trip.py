@@ -170,8 +170,9 @@ class Trip:
         served = response.is_success and (receipt is not None or known)
 
         def land(each: HeldChannel) -> HeldChannel:
-            if response.is_success:
-                each = _with_hash(each.funded(), receipt)
+            if response.is_success:  # which says nothing of a top-up that is under way meanwhile
+                opened = each.funded() if each.status is Status.OPENING else each
+                each = _with_hash(opened, receipt)
             if not served:
                 return each.lose(self._by).release(self._by)
             target = self._showing.target

@@ -9,13 +9,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 from stellar_sdk import Keypair
 
 from mpp_asgi import PaymentMiddleware, price
 from mpp_asgi.client import ChannelFile, PaymentAuth, SessionPolicy, Status
+from mpp_asgi.fastapi import CurrentPayment
 from mpp_asgi.methods import sandbox_key
+from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
-from tests.client.test_against_the_middleware import Time
+from tests.client.test_against_the_middleware import Time, served
 
 PAYERS = [Keypair.from_raw_ed25519_seed(bytes([n]) * 32) for n in (1, 2, 3)]
 FUNDED = 10
@@ -205,6 +208,38 @@ async def test_many_at_once(network: Sandbox, time: Time) -> None:
         assert closed.owed == 60 * PRICE
 
 
+async def test_an_answer_that_arrives_during_a_top_up(network: Sandbox, time: Time) -> None:
+    """It says nothing of the top-up, of which the server does not know yet."""
+    app = paid_app(network, time)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.get("/slow")
+    @price("0.01")
+    async def slow() -> str:
+        arrived.set()
+        await go_on.wait()
+        return "at last"
+
+    policy = SessionPolicy(after="always", expected_calls=2)
+    async with visiting(app, time, network, sessions=policy) as (client, auth, _):
+        await client.get("/forecast/0")
+        waits = asyncio.create_task(client.get("/slow"))
+        await arrived.wait()
+        deposits = []
+
+        async def hold_the_top_up(request: httpx.Request) -> None:
+            credential = Credential.from_header(request.headers["Authorization"])
+            if credential.payload["action"] == "topUp":
+                go_on.set()
+                assert (await waits).json() == "at last"
+                deposits.append(auth.channels[0].deposit)
+
+        client.event_hooks = {"request": [hold_the_top_up]}
+        assert (await client.get("/forecast/1")).status_code == 200
+        assert deposits == [2 * PRICE]
+        assert auth.channels[0].deposit == balance(network, auth.channels[0].id) == 4 * PRICE
+
+
 class Overtaking(httpx.AsyncBaseTransport):
     """Requests come in another order than they were sent in."""
 
@@ -240,3 +275,30 @@ async def test_closing_long_after_the_last_request(network: Sandbox, time: Time)
         [closed] = await auth.aclose_sessions(client)
         assert closed.owed == 2 * PRICE
         assert [each.method for each in seen] == ["POST", "POST", "HEAD", "POST"]
+
+
+def test_a_stream_over_sockets() -> None:
+    network = Sandbox(close_interval=0.02)
+    network.fund(PAYERS[0].public_key, usdc=FUNDED)
+    app = FastAPI()
+    app.add_middleware(PaymentMiddleware, network="sandbox", sandbox=network)
+
+    @app.get("/tokens")
+    @price("0.01")
+    async def tokens(payment: CurrentPayment) -> StreamingResponse:
+        async def words() -> AsyncIterator[str]:
+            for n in range(25):
+                yield f"word {n}"
+
+        assert payment is not None
+        meter = payment.meter("0.001")
+        return StreamingResponse(meter.stream(words()), media_type="text/event-stream")
+
+    with served(network.app) as rpc, served(app) as shop:
+        auth = PaymentAuth(PAYERS[0], budget="1", rpc=rpc, sessions="always")
+        with httpx.Client(base_url=shop, timeout=30) as client:
+            with auth.stream(client, "GET", "/tokens", limit="0.05") as events:
+                assert [event.data for event in events] == [f"word {n}" for n in range(25)]
+            [closed] = auth.close_sessions(client)
+    assert closed.owed == PRICE + 25 * PRICE // 10
+    assert balance(network, PAYERS[0].public_key) == FUNDED * 10**7 - closed.owed
