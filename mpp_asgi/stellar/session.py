@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.vouchers import ShownSession, Voucher
     from mpp_asgi.stores.channels import Channel
 
+MOST_REMEMBERED: Final = 1_024
+"""Terms that are kept read."""
 _MANAGING: Final = frozenset({Action.TOP_UP, Action.CLOSE})
 
 
@@ -60,6 +62,7 @@ class SessionIntent:
         self._till = till
         self._counter = till.teller.counter
         self._by_address = {token.address: token for token in till.tokens.values()}
+        self._terms_of: dict[str, SessionTerms] = {}
 
     @property
     def reusable_seconds(self) -> int:
@@ -106,7 +109,7 @@ class SessionIntent:
         if quote.lapsed is not None:
             raise RefusalError(quote.lapsed)
         shown = read_session(credential)
-        terms = SessionTerms.from_request(quote.request)
+        terms = self._terms(credential.challenge.request, quote)
         shown_for = Presentation(terms, quote.challenge_id, credential.source)
         cost = 0 if quote.manages else terms.amount
         tx_hash: str | None = None
@@ -125,6 +128,15 @@ class SessionIntent:
             channel,
             SessionReceipt(quote.challenge_id, self._by_address[channel.token], cost, tx_hash),
         )
+
+    def _terms(self, encoded: str, quote: Quote) -> SessionTerms:
+        """Of a quote, which many credentials answer to in the same words."""
+        terms = self._terms_of.get(encoded)
+        if terms is None:
+            if len(self._terms_of) >= MOST_REMEMBERED:
+                self._terms_of.clear()
+            terms = self._terms_of[encoded] = SessionTerms.from_request(quote.request)
+        return terms
 
     async def _take(self, shown: ShownSession, shown_for: Presentation, cost: int) -> Channel:
         return await self._till.teller.take(_voucher(shown), shown_for, cost=cost)
