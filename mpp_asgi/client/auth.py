@@ -76,6 +76,13 @@ class PaymentAuth(ChannelOwner):
     failed, or was not there when its time was over), and only then is a second one made. A payment
     that was *pushed* is shown again under a fresh challenge of the same price.
 
+    **Many requests, one channel.** Where a server offers ``stellar/session``, money may be put into
+    a payment channel once, and each request paid with a voucher (see ``sessions`` and
+    ``channels``): cumulative, signed for no more than the requests that were made cost, written
+    down before it is sent. What is signed counts against the budget; what is locked up is bounded
+    by `SessionPolicy.max_deposit`. A request that is lost on its way may be sent again: it is paid
+    once more only if the server spent the first voucher.
+
     Credentials never go to another origin than the one that asked for them, nor over plain HTTP
     (loopback aside), and appear in no log: not even ``response.request.headers`` has them.
 
@@ -95,7 +102,7 @@ class PaymentAuth(ChannelOwner):
         recipients: who may be paid; by default anybody.
         origins: who may be paid (``"https://api.example.com"``); by default whomever a request
             goes to.
-        max_validity: seconds that a challenge may be valid at most.
+        max_validity: seconds that the challenge of a charge may be valid at most.
         max_network_fee: stroops for the network fee of a transaction of one's own.
         sessions: when to open payment channels: a `SessionPolicy`, or its ``after`` alone. By
             default as `SessionPolicy` says if ``channels`` is given, else never: a channel that
