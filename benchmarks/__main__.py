@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks import results
 
-NAMES = ("http", "session")
+NAMES = ("http", "session", "sandbox")
 """Modules of this package with a ``run()`` that returns rows."""
 
 
