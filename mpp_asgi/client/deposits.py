@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -115,7 +115,8 @@ class Deposits:
             except NotUsableError:
                 yield from wait(LOOK_SECONDS)
             else:
-                with self._leased(held):
+                # Another has signed one after all if this request held its lease for too long.
+                with self._leased(held), suppress(NotUsableError):
                     yield from self._top_up(held, offer, required)
             held = yield from self._look(held)
 
@@ -140,7 +141,7 @@ class Deposits:
                 raise in_doubt(held) from lost.cause
             raise
         if response.is_success:
-            yield from self._sessions.change(held, HeldChannel.funded)
+            yield from self._sessions.change(held, lambda each: each.funded(funding))
         elif is_busy(response) or response.is_server_error:
             raise in_doubt(held)
         elif (found := (yield from decided(self._sessions, held))) is not Verdict.PAID:
@@ -181,7 +182,7 @@ class Deposits:
         pushed = PushedTransaction(funding.envelope, funding.trace)
         found = yield from self._payer.wallet.submit(pushed, submitted_before=False)
         if found is Verdict.VOID:
-            yield from self._sessions.change(held, HeldChannel.unfunded)
+            yield from self._sessions.change(held, lambda each: each.unfunded(funding))
             raise TransferFailedError("Nothing was paid, because the ledger refused the deposit.")
         if found is Verdict.OPEN:
             raise in_doubt(held)
@@ -204,15 +205,16 @@ class Deposits:
 
 def decided(sessions: Sessions, held: HeldChannel) -> Chores[Verdict]:
     """What the ledger says of the funding, and the channel keeps that."""
-    if held.funding is None:
+    funding = held.funding
+    if funding is None:
         return Verdict.PAID
-    found = yield from verdict(held.funding.trace)
+    found = yield from verdict(funding.trace)
     if found is Verdict.OPEN:
-        found = yield from _by_channel(sessions, held, held.funding)
+        found = yield from _by_channel(sessions, held, funding)
     if found is Verdict.PAID:
-        yield from sessions.change(held, HeldChannel.funded)
+        yield from sessions.change(held, lambda each: each.funded(funding))
     elif found is Verdict.VOID:
-        yield from sessions.change(held, HeldChannel.unfunded)
+        yield from sessions.change(held, lambda each: each.unfunded(funding))
     return found
 
 

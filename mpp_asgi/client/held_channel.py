@@ -232,24 +232,32 @@ class HeldChannel:
         return replace(self, lease_by="", lease_until=0.0) if self.lease_by == by else self
 
     def fund(self, funding: Funding) -> HeldChannel:
-        """A top-up was signed."""
+        """A top-up was signed.
+
+        Raises:
+            NotUsableError: so was another, of which it is not known what came of it.
+        """
+        if self.funding is not None:
+            raise NotUsableError
         return replace(self, funding=funding)
 
-    def funded(self) -> HeldChannel:
-        """The funding is in the ledger."""
-        if self.funding is None:
+    def funded(self, funding: Funding) -> HeldChannel:
+        """This funding is in the ledger, if nobody has noticed before."""
+        if self.funding != funding:
             return self
         opening = self.status is Status.OPENING
         return replace(
             self,
             status=Status.OPEN if opening else self.status,
-            deposit=self.deposit + self.funding.amount,
+            deposit=self.deposit + funding.amount,
             funding=None,
-            opened_by=self.funding.payload if opening else self.opened_by,
+            opened_by=funding.payload if opening else self.opened_by,
         )
 
-    def unfunded(self) -> HeldChannel:
-        """The funding is not in the ledger and never will be."""
+    def unfunded(self, funding: Funding) -> HeldChannel:
+        """This funding is not in the ledger and never will be."""
+        if self.funding != funding:
+            return self
         void = replace(self, funding=None)
         return void.ended(Status.VOID) if self.status is Status.OPENING else void
 

@@ -171,7 +171,8 @@ class Trip:
 
         def land(each: HeldChannel) -> HeldChannel:
             if response.is_success:  # which says nothing of a top-up that is under way meanwhile
-                opened = each.funded() if each.status is Status.OPENING else each
+                opening = each.funding if each.status is Status.OPENING else None
+                opened = each if opening is None else each.funded(opening)
                 each = _with_hash(opened, receipt)
             if not served:
                 return each.lose(self._by).release(self._by)

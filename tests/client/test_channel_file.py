@@ -345,3 +345,17 @@ def test_no_voucher_is_for_more_than_was_asked(
         assert held.signed >= before.signed
         assert held.signed <= max(before.signed + least_raise * raised, held.asked)
         assert held.owed <= held.signed <= held.deposit
+
+
+def test_a_top_up_is_counted_once_and_never_for_another() -> None:
+    first, second = (
+        Funding(amount=amount, payload={}, trace=TransactionTrace("h", amount, 0))
+        for amount in (5, 7)
+    )
+    held = OPEN.fund(first)
+    with pytest.raises(NotUsableError):
+        held.fund(second)
+    assert held.funded(second) == held.unfunded(second) == held
+    done = held.funded(first)
+    assert (done.deposit, done.funding) == (1_005, None)
+    assert done.funded(first) == done
