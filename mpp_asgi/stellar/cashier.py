@@ -178,9 +178,10 @@ class Cashier:
             await self._note_after(payment.channel, 0)
         if turn.charge is not None and turn.charge.state is State.CLAIMED:
             facts = await self._find(payment.channel)
-            if facts is not None and _is_done(payment, facts):  # with another voucher or hand
-                await self.note(payment.channel, facts)
-                return None
+            if facts is not None:
+                await self.note(payment.channel, facts)  # whatever becomes of our part
+                if _is_done(payment, facts):  # with another voucher or hand
+                    return None
             await self._store.publish(payment.channel.id, amount=payment.amount)
             await self._conclude(turn, payment, await self._send(turn, payment, facts))
         return turn.charge.reference if turn.charge else None
@@ -244,6 +245,7 @@ class Cashier:
             await turn.withdrawn()
         if decision.kind == "failed":
             log.error("the payment %s failed on the ledger", payment.record_id)
+            await self._note_after(payment.channel, decision.status.ledger or 0)
             _revert("The channel did not pay this voucher.")
         if decision.kind == "success" and turn.charge is not None:
             await turn.settled(
@@ -255,12 +257,12 @@ class Cashier:
             await self._note_after(payment.channel, decision.status.ledger or 0)
 
     async def _note_after(self, channel: Channel, ledger: int) -> None:
-        """Note what the ledger says once it has our transaction. If the node does not tell, what
-        was done is done: whoever looks next will note it."""
+        """Note what the ledger says once it has our transaction, which may have failed. If the node
+        does not tell, what was done is done: whoever looks next will note it."""
         try:
             facts = await self._read_at(channel, ledger)
         except (FaultError, RefusalError) as error:
-            log.warning("channel %s cannot be looked at after it paid: %s", channel.id, error)
+            log.warning("channel %s cannot be looked at afterwards: %s", channel.id, error)
         else:
             await self.note(channel, facts)
 

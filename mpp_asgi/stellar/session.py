@@ -19,6 +19,7 @@ from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms, with_standing, without_standing
 from mpp_asgi.stellar.teller import Presentation, refuse_gone
 from mpp_asgi.stellar.vouchers import Action, action_of, read_session
+from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -234,13 +235,16 @@ async def close_session(
 
     Raises:
         RefusalError, FaultError, PendingError: it is not closed. If the ledger refused, it is open
-            again.
+            again, unless it was closed there otherwise: ``session/channel-finalized``.
     """
     channel = await till.teller.begin_close(voucher, shown_for)
     try:
         return channel, await till.cashier.close(channel)
     except RefusalError:  # the ledger will not have it, whoever tries again
         await till.teller.cancel_close(channel.id)
+        left = await till.teller.channel(channel.id)
+        if left is not None and left.status is ChannelStatus.CLOSED:
+            refuse_gone(left)
         raise
 
 

@@ -135,6 +135,15 @@ async def _closed_too_late(world: World) -> Vector:
     return await after(world, world.show(await world.challenge(), payload))
 
 
+async def _closed_without_money(world: World) -> Vector:
+    """The token's issuer has clawed back what was in the channel."""
+    opening = world.opening(amount=CALL - 1)
+    world.market.perform(opening.call(PASSPHRASE), signer=FUNDER)
+    await world.put_on_record(accepted=CALL, spent=CALL)
+    payload = {"action": "close", **world.voucher(CALL)}
+    return await after(world, world.show(await world.challenge(), payload))
+
+
 # Opening
 
 
@@ -204,6 +213,7 @@ SITUATIONS: Final[dict[str, Situation]] = {
     "a higher voucher that is not high enough": voucher(2 * CALL + 1, facts={"spent": 2 * CALL}),
     "a close for more than was spent": (_closed_for_too_much, {}),
     "a close after the refund": (_closed_too_late, {}),
+    "a close that the channel cannot pay": (_closed_without_money, {}),
     "an opening for another recipient": opening(recipient=OTHER.public_key),
     "an opening with a waiting period that is too short": opening(
         waiting_period=WAITING_PERIOD - 1

@@ -233,7 +233,7 @@ def test_problems_are_those_of_the_draft(vector: Vector) -> None:
     assert response["freshChallenge"] == (status == 402)
     known = STANDING & problem.keys()
     assert known in (set(), STANDING)
-    if known:
+    if known and slug != "session/channel-finalized":  # it may have been seen to be gone
         assert problem["deposit"] == vector["channel"]["deposit"]
 
 
