@@ -161,14 +161,13 @@ def _till(
     store: Store,
     sandbox: EmbeddedNetwork | None,
 ) -> Till | None:
-    """Where sessions are held; ``None`` where nobody asked for them and something is missing.
+    """Where sessions are held; ``None`` where nobody asked for them and something is missing. Where
+    they are not offered any more, channels may still be open, and have to be guarded.
 
     Raises:
         ConfigError: somebody asked for them.
     """
     wanted = settings.intents is not None and settings.intents != ("charge",)
-    if settings.intents is not None and not wanted:
-        return None
     key = parties.recipient_key
     factory, hashes = settings.channel_factory, settings.channel_wasm_hashes
     if key is not None and sandbox is not None and not hashes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.bell import Bell
+from mpp_asgi.stellar.cashier import is_over
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.envelope import network_id
@@ -123,7 +124,8 @@ class Teller:
         spend = await self._spend(voucher, cost, units)
         if spend.outcome is SpendOutcome.EXCEEDS_DEPOSIT:
             # Anybody may have topped the channel up on the ledger, without a word to us.
-            await self.observe(voucher.channel)
+            if spend.channel is not None:
+                await self.observe(spend.channel)
             spend = await self._spend(voucher, cost, units)
         self.bell.ring(voucher.channel)
         if spend.outcome is not SpendOutcome.SPENT or spend.channel is None:
@@ -263,15 +265,15 @@ class Teller:
         )
         self._remember(await self._store.add_channel(channel))
 
-    async def observe(self, channel_id: str) -> Channel | None:
+    async def observe(self, channel: Channel) -> Channel | None:
         """Read from the ledger what is in a channel by now, and keep it."""
         try:
-            facts = await read_channel(self._counter.ledger, channel_id, self._tokens)
+            facts = await read_channel(self._counter.ledger, channel.id, self._tokens)
         except NotAChannelError:
             return None
-        return await self.note(facts)
+        return await self.note(channel, facts)
 
-    async def note(self, facts: ChannelFacts) -> Channel | None:
+    async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
         """Keep what was read of a channel."""
         return await self._store.observe(
             facts.id,
@@ -279,7 +281,7 @@ class Teller:
             deposited=facts.deposited,
             settled=facts.withdrawn,
             closes_at=facts.closes_at,
-            closed=facts.is_closed,
+            closed=is_over(channel, facts),
             now=int(self._counter.clock()),
         )
 
