@@ -49,7 +49,7 @@ class Payer(Funder):
     def __init__(self, shops: list[Shop], number: int) -> None:
         super().__init__(shops[0], number)
         self.shops = shops
-        self.deposited = self.accepted = self.spent = 0
+        self.deposited = self.accepted = self.spent = self.published = 0
         self.is_open = False
 
     async def at(self, worker: int, credential: Any, path: str = "/paid") -> httpx.Response:
@@ -59,6 +59,11 @@ class Payer(Funder):
     def good_for(self, voucher: int) -> bool:
         """Whether it may be accepted."""
         return self.is_open and self.accepted <= voucher <= self.deposited
+
+    def buys(self, voucher: int) -> bool:
+        """Whether it pays for a call: everybody can read one that was settled off the ledger."""
+        is_secret = voucher > self.published
+        return self.good_for(voucher) and is_secret and voucher - self.spent >= CALL
 
 
 class Accounting(RuleBasedStateMachine):
@@ -114,7 +119,7 @@ class Accounting(RuleBasedStateMachine):
         answer = self._run(payer.at(at, payer.voucher(self.challenge, voucher)))
         if payer.good_for(voucher):
             payer.accepted = voucher
-        if payer.good_for(voucher) and voucher - payer.spent >= CALL:
+        if payer.buys(voucher):
             payer.spent += CALL
             assert answer.status_code == 200
         else:
@@ -127,7 +132,7 @@ class Accounting(RuleBasedStateMachine):
         answer = self._run(payer.at(at, payer.voucher(self.challenge, voucher), "/broken"))
         if payer.good_for(voucher):
             payer.accepted = voucher
-        served = payer.good_for(voucher) and voucher - payer.spent >= CALL
+        served = payer.buys(voucher)
         assert answer.status_code == (500 if served else 402 if payer.is_open else 410)
 
     @rule(n=which, at=worker)
@@ -138,6 +143,7 @@ class Accounting(RuleBasedStateMachine):
         self._run(self._settle(self.payers[n], at))
         settled = before.accepted if before.status is ChannelStatus.OPEN else before.settled
         assert self._earned() - had == settled - before.settled
+        self.payers[n].published = self._run(self.payers[n].record()).published
 
     @rule(n=which, at=worker)
     def top_up(self, n: int, at: int) -> None:
@@ -218,6 +224,7 @@ class Accounting(RuleBasedStateMachine):
         if closes is not None and answers[len(requests)].status_code == 204:
             payer.is_open = False
         record = await payer.record()
+        payer.published = record.published
         payer.spent += statuses.count(200) * CALL
         possible = {
             payer.accepted,
