@@ -8,7 +8,7 @@ from hashlib import sha256
 from math import inf
 from pathlib import Path
 from random import Random
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Literal
 
 from stellar_sdk import Keypair
@@ -97,6 +97,7 @@ class Sandbox:
         self._identity = Identity.of(passphrase, seed, contracts)
         self._clock = clock
         self._lock = RLock()
+        self._saving = Lock()
         bank = bank_keypair(passphrase, seed)
         self._ledger = Ledger(
             Network(
@@ -330,7 +331,8 @@ class Sandbox:
         """
         if self._file is None:
             raise ValueError("this sandbox has no state file")
-        self._file.save(self.snapshot())
+        with self._saving:
+            self._file.save(self.snapshot())
 
     def _load(self, file: StateFile) -> None:
         saved = file.load()

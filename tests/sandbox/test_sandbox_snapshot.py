@@ -51,6 +51,11 @@ def entries(sandbox: Sandbox) -> dict[bytes, tuple[bytes, int]]:
 def live_a_little(stage: Stage, channels: Channels) -> None:
     """Leave an entry of every kind, transactions good and bad, events, and a passage of time."""
     payer = stage.payer
+    strict = AuthorizationFlag.AUTHORIZATION_REVOCABLE
+    strict |= AuthorizationFlag.AUTHORIZATION_CLAWBACK_ENABLED
+    envelope = stage.builder(stage.seller).append_set_options_op(set_flags=strict).build()
+    envelope.sign(stage.seller)
+    stage.succeed(envelope)
     options = stage.builder(payer).append_set_options_op(
         home_domain="example.org",
         low_threshold=1,
@@ -63,7 +68,8 @@ def live_a_little(stage: Stage, channels: Channels) -> None:
     envelope = options.build()
     envelope.sign(payer)
     stage.succeed(envelope)
-    stage.succeed(stage.ready_transfer())
+    stage.send(stage.ready_transfer(source=stage.seller))
+    stage.succeed(stage.ready_transfer())  # two in one ledger
     stage.clock.now += 7
     channels.open()
     failing = stage.builder(stage.seller).append_payment_op(
@@ -103,8 +109,8 @@ def test_going_back_undoes_what_came_after(stage: Stage) -> None:
     told, held = answers(sandbox), entries(sandbox)
     lost = stage.ready_transfer()
     stage.succeed(lost)
-    waiting = stage.ready_transfer()
-    stage.send(waiting)
+    waiting = stage.ready_transfer(source=stage.seller)  # as good before as after
+    assert stage.send(waiting)["status"] == "PENDING"
     for _ in range(2):  # a snapshot is good for any number of times
         sandbox.restore(before)
         assert (answers(sandbox), entries(sandbox)) == (told, held)
