@@ -28,8 +28,10 @@ from mpp_asgi.stellar.deposits import Deposit
 from mpp_asgi.stellar.envelope import network_id
 from mpp_asgi.stellar.payload import HASH, TRANSACTION, ShownPayment
 from mpp_asgi.stellar.remittance import Remittance, ShownDeposit
+from mpp_asgi.stellar.rpc import get_transaction
 from mpp_asgi.stellar.shown_hash import find_transaction
 from mpp_asgi.stellar.terms import source_address
+from mpp_asgi.stellar.token_events import EventError, ledger_events
 from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.intents import Quote
     from mpp_asgi.stellar.admissions import Counter
+    from mpp_asgi.stellar.rpc import TransactionStatus
     from mpp_asgi.stores.channels import Channel
 
 LAG_SECONDS: Final = 12
@@ -182,8 +185,7 @@ class Funding:
                 )
             )
         if shown.type == HASH:
-            ledger = await self._ledger_of(shown.value)
-            return Funded(await self._read_after(channel.id, channel.token, ledger), None)
+            return Funded(await self._find_top_up(shown.value, channel, amount), None)
 
         def read(function: xdr.HostFunction) -> Deposit:
             return _top_up(function, channel, amount=amount, least=least)
@@ -273,6 +275,29 @@ class Funding:
         record = await book.store.get(record_id)
         return Funded(facts, record.reference if record else None)
 
+    async def _find_top_up(self, transaction: str, channel: Channel, amount: int) -> ChannelFacts:
+        """The channel with a deposit that its payer made. Whoever says so may be anybody, so this
+        is looked for once and not waited for.
+
+        Raises:
+            RefusalError: there is no such deposit.
+            FaultError: the node does not show it yet.
+        """
+        _require_deposit(amount, 1)
+        facts = await self._find(channel.id, channel.token)
+        if facts is None:
+            raise FaultError("The payment network does not show the channel.")
+        if facts.deposited >= channel.deposited + amount:
+            return facts
+        # It may have been noted before: then the transaction tells.
+        status = await self._counter.ledger.ask(get_transaction(transaction))
+        if status.status == "NOT_FOUND" or (status.ledger or 0) > facts.ledger:
+            raise FaultError("The payment network does not show the deposit yet.")
+        _require_success(status)
+        if _deposited(status, channel) < amount:
+            raise _refusal("The transaction did not deposit so much in the channel.")
+        return facts
+
     async def _ledger_of(self, transaction_hash: str) -> int:
         """The ledger that has a transaction of the payer's.
 
@@ -281,12 +306,7 @@ class Funding:
             FaultError: the node does not know yet.
         """
         status = await find_transaction(self._counter, transaction_hash)
-        if status.status != "SUCCESS":
-            raise RefusalError(
-                problems.SESSION_TRANSACTION_REVERTED.because(
-                    "The transaction failed on the ledger."
-                )
-            )
+        _require_success(status)
         return status.ledger or 0
 
     async def _read_after(self, channel: str, token: str, ledger: int) -> ChannelFacts:
@@ -335,6 +355,26 @@ def _top_up(function: xdr.HostFunction, channel: Channel, *, amount: int, least:
         call=top_up.call(token=channel.token, funder=channel.funder),
         contracts={channel.id},
     )
+
+
+def _deposited(status: TransactionStatus, channel: Channel) -> int:
+    """What a transaction brought into the channel, in base units."""
+    try:
+        events = ledger_events(status.contract_events)
+    except EventError:
+        raise FaultError("The payment network gave a senseless answer.") from None
+    return sum(
+        event.amount or 0
+        for event in events
+        if (event.contract, event.kind, event.recipient) == (channel.token, "transfer", channel.id)
+    )
+
+
+def _require_success(status: TransactionStatus) -> None:
+    if status.status != "SUCCESS":
+        raise RefusalError(
+            problems.SESSION_TRANSACTION_REVERTED.because("The transaction failed on the ledger.")
+        )
 
 
 def _channel_id(payload: Mapping[str, Any]) -> str:

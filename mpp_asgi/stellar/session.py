@@ -127,7 +127,13 @@ class SessionIntent:
         return SessionAdmission(
             self._till.teller,
             channel,
-            SessionReceipt(quote.challenge_id, self._by_address[channel.token], cost, tx_hash),
+            SessionReceipt(
+                quote.challenge_id,
+                self._by_address[channel.token],
+                cost,
+                tx_hash,
+                tells=shown.voucher is not None,
+            ),
         )
 
     def _terms(self, encoded: str, quote: Quote) -> SessionTerms:
@@ -176,7 +182,7 @@ class SessionIntent:
             source=shown_for.source,
             sponsored=shown_for.terms.sponsored,
         )
-        return await teller.note(funded.facts) or channel, funded.tx_hash
+        return await teller.note(channel, funded.facts) or channel, funded.tx_hash
 
 
 class SessionAdmission:

@@ -22,6 +22,8 @@ class SessionReceipt:
     """Base units."""
     tx_hash: str | None
     intent: str = "session"
+    tells: bool = True
+    """How the channel stands: not to those who have shown no voucher of it."""
 
     def to_header(self, channel: Channel, now: float, *, is_metered: bool = False) -> str:
         """The ``Payment-Receipt`` field value.
@@ -35,9 +37,10 @@ class SessionReceipt:
             "intent": self.intent,
             "challengeId": self.challenge_id,
             "channelId": channel.id,
-            "acceptedCumulative": str(channel.accepted),
-            "spent": str(channel.spent),
         }
+        if self.tells:
+            extra["acceptedCumulative"] = str(channel.accepted)
+            extra["spent"] = str(channel.spent)
         if is_metered:
             extra["units"] = channel.units
         if self.tx_hash is not None:

@@ -162,8 +162,10 @@ async def test_a_top_up_that_its_payer_made() -> None:
         payload = {"type": "hash", "hash": market.perform(call), "additionalDeposit": "7000"}
         funded = await process.top_up(payload, held)
         assert (funded.facts.deposited, funded.tx_hash) == (DEPOSIT + 7_000, None)
-        with pytest.raises(RefusalError, match="not on the ledger"):
-            await process.top_up({**payload, "hash": "cd" * 32}, held)
+        noted = held._replace(deposited=DEPOSIT + 7_000)
+        assert (await process.top_up(payload, noted)).facts == funded.facts
+        with pytest.raises(FaultError, match="not show the deposit yet"):
+            await process.top_up({**payload, "hash": "cd" * 32}, noted)
 
 
 async def test_a_transaction_that_failed_on_the_ledger() -> None:
@@ -175,7 +177,7 @@ async def test_a_transaction_that_failed_on_the_ledger() -> None:
 
 
 async def test_a_node_whose_entries_are_behind_its_transactions() -> None:
-    """What it has of the channel is older than the transaction: that is not waited for for ever."""
+    """What it has of the channel is older than the transaction: that is not waited for."""
     market = Market()
     channel = market.open()
     async with market.process() as process:
@@ -185,6 +187,6 @@ async def test_a_node_whose_entries_are_behind_its_transactions() -> None:
         )
         payload = {"type": "hash", "hash": market.perform(call), "additionalDeposit": "7000"}
         market.line.follow(Plan("getTransaction", 0, altered(ledger=10**6)))
-        with pytest.raises(FaultError, match="behind"):
-            await process.top_up(payload, held)
+        with pytest.raises(FaultError, match="not show the deposit yet"):
+            await process.top_up(payload, held._replace(deposited=DEPOSIT + 7_000))
         assert (await process.top_up(payload, held)).facts.deposited == DEPOSIT + 7_000

@@ -455,7 +455,7 @@ GAMES: dict[str, Game] = {
                 "additionalDeposit": str(CALL),
             },
         ),
-        (402, "verification-failed"),
+        (503, "about:blank"),
         tells=False,
     ),
 }
