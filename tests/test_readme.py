@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib.util
 import inspect
@@ -18,6 +19,7 @@ from mpp_asgi.cli.parser import build_parser
 from mpp_asgi.config import ENVIRONMENT_PREFIX
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import problems
+from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.admissions import RECORD_SECONDS
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +140,22 @@ def _run(block: str) -> dict[str, Any]:
 # --- commands -------------------------------------------------------------------------------------
 
 
+def ask_a_sandbox(arguments: list[str]) -> None:
+    """What curl is told to ask, without curl: it is answered."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-X", dest="method", default="GET")
+    parser.add_argument("-d", dest="data")
+    parser.add_argument("-o", dest="output")
+    parser.add_argument("--data-binary", dest="file")
+    parser.add_argument("url")
+    told = parser.parse_args(arguments)
+    sandbox = Sandbox(admin=True)
+    content = sandbox.snapshot().to_bytes() if told.file else told.data
+    with TestClient(sandbox.app, client=("127.0.0.1", 1)) as client:
+        path = told.url.removeprefix("localhost:8545")
+        assert client.request(told.method, path, content=content).status_code == 200
+
+
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_every_command_exists(document: str, line: str) -> None:
     words = shlex.split(line)
@@ -155,6 +173,8 @@ def test_every_command_exists(document: str, line: str) -> None:
             assert importlib.util.find_spec(arguments[1]) is not None
         case "export":
             assert arguments[0].split("=")[0] in VARIABLES
+        case "curl":
+            ask_a_sandbox(arguments)
         case _:
             pytest.fail(f"{document} names a command that nothing here checks: {line}")
 
