@@ -136,6 +136,9 @@ class Settings(BaseModel):
     is owed is settled within them: they must outlast any time the servers are down."""
     suggested_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """For how many requests the deposit is enough that is suggested to payers."""
+    min_voucher_delta: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    """By how much a voucher that is higher than the last one has to be higher, in whole tokens of
+    the default currency. With a price that is less, payers sign for several requests at once."""
     settle_amount: Annotated[Decimal, Field(gt=0)] | None = Decimal(1)
     """Take what is earned out of a channel when it is so much, in whole tokens. Each settlement
     costs the network's fee, so it should be well below that."""

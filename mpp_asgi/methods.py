@@ -24,10 +24,12 @@ from mpp_asgi.stellar.teller import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from decimal import Decimal
 
     from mpp_asgi.charges import ChargeBook
     from mpp_asgi.config import EmbeddedNetwork, Settings
     from mpp_asgi.intents import Intent
+    from mpp_asgi.stellar.network import Token
     from mpp_asgi.stellar.rpc import Rpc
     from mpp_asgi.stores.contract import Store
 
@@ -180,14 +182,15 @@ def _till(
                 "are accepted."
             )
         return None
+    tokens = settings.accepted_tokens()
     policy = SessionPolicy(
         factory=factory,
         wasm_hashes=frozenset(hashes),
         min_waiting_period=settings.min_refund_waiting_period,
         seconds=settings.session_seconds,
         suggested_calls=settings.suggested_calls,
+        min_voucher_delta=_base_units(settings.min_voucher_delta, tokens[None]),
     )
-    tokens = settings.accepted_tokens()
     return Till(
         teller=Teller(counter, store, policy, tokens=[token.address for token in tokens.values()]),
         funding=Funding(
@@ -210,14 +213,18 @@ def settlement_policy(settings: Settings) -> SettlementPolicy:
     Raises:
         ConfigError: the default currency is unknown.
     """
-    decimals = settings.accepted_tokens()[None].decimals
-    wanted = settings.settle_amount
+    token, wanted = settings.accepted_tokens()[None], settings.settle_amount
     return SettlementPolicy(
-        amount=None if wanted is None else max(1, int(wanted.scaleb(decimals))),
+        amount=None if wanted is None else _base_units(wanted, token),
         units=settings.settle_units,
         age=settings.settle_age,
         at_shutdown=settings.settle_at_shutdown,
     )
+
+
+def _base_units(wanted: Decimal, token: Token) -> int:
+    """At least one, unless nothing is wanted."""
+    return max(1, int(wanted.scaleb(token.decimals))) if wanted else 0
 
 
 def sandbox_key(role: str) -> Keypair:

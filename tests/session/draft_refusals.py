@@ -204,9 +204,7 @@ SITUATIONS: Final[dict[str, Situation]] = {
     ),
     "a channel that its funder is closing": voucher(facts={"closes_at": 1_000_000}),
     "a lower voucher": voucher(CALL),
-    "a voucher that is hardly higher": voucher(
-        2 * CALL + 1, world={"min_voucher_delta": CALL // 2}
-    ),
+    "a voucher that is hardly higher": voucher(2 * CALL + 1, world={"min_voucher_delta": "0.005"}),
     "a voucher beyond the deposit": voucher(DEPOSIT + 1),
     "a voucher without headroom": voucher(2 * CALL, facts={"spent": 2 * CALL}),
     "a voucher that was settled": voucher(2 * CALL, facts={"published": 2 * CALL}),

@@ -18,7 +18,6 @@ from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT, network_id, unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, signed_leave
 from mpp_asgi.stellar.network import TESTNET
-from mpp_asgi.stellar.session_terms import SessionPolicy
 from mpp_asgi.stores.channels import Channel
 from tests.channels.market import Market
 from tests.session.drawer import CALL, open_session_shop
@@ -194,16 +193,12 @@ def challenge_object(challenge: Challenge) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_world(*, min_voucher_delta: int = 0, **settings: Any) -> AsyncIterator[World]:
+async def open_world(**settings: Any) -> AsyncIterator[World]:
     """A world at the beginning of its time, the same each time."""
     market = Market()
     market.sandbox.fund(FUNDER.public_key, usdc=100)
     with (
         patch("mpp_asgi.house.Gate", partial(Gate, random_bytes=bytes)),
-        patch(
-            "mpp_asgi.methods.SessionPolicy",
-            partial(SessionPolicy, min_voucher_delta=min_voucher_delta),
-        ),
         patch(
             "mpp_asgi.methods.ChannelDialect",
             partial(ChannelDialect, new_reference=lambda: "00" * 16),
