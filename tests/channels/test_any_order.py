@@ -47,7 +47,7 @@ class Walk:
     async def take(self, name: str, value: int) -> None:
         match name:
             case "sell":
-                self.sold = min(self.sold + value, DEPOSIT)
+                self.sold = min(self.sold + value, DEPOSIT - 1)
                 await self.sell(cost=0)
             case "settle":
                 with suppress(FaultError, PendingError):
@@ -127,6 +127,7 @@ async def walk(steps: list[tuple[str, int]], *, sponsored: bool) -> None:
         walking.mend()
         market.time.now += 300  # whatever was on its way has arrived, or never will
         await walking.check()
+        walking.sold += 1  # a voucher that was settled buys nothing any more
         await walking.sell(cost=walking.sold)
         closing = await one.closing(walking.channel, walking.sold)
         for _ in range(MOST_TRIES):
