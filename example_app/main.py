@@ -2,7 +2,7 @@
 
     uvicorn example_app.main:app
 
-Seven routes, one for each way to price one. Everything about money is in the lines that say
+Eight routes, one for each way to price one. Everything about money is in the lines that say
 ``price`` or ``payment``; the rest is an ordinary FastAPI app.
 """
 
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from starlette.requests import Request
@@ -52,6 +52,7 @@ async def menu() -> dict[str, str]:
         "GET /live/{city}": "0.02 USDC",
         "GET /white-nights/{city}": "0.03 USDC if there are any",
         "GET /sky/{city}": "0.005 USDC",
+        "GET /watch/{city}": "0.001 USDC, and as much for each reading",
     }
 
 
@@ -158,3 +159,25 @@ async def sky(place: City) -> dict[str, object]:
     awake.remove(place)
     at = datetime.now(UTC)
     return {"at": at, "light": sun.light(place, at)}
+
+
+# 8. By the unit, as it is delivered: the payer of a session signs for more while it listens.
+
+
+@app.get("/watch/{city}")
+@price("0.001")
+async def watch(
+    place: City, payment: CurrentPayment, readings: Annotated[int, Query(ge=1, le=3600)] = 10
+) -> StreamingResponse:
+    """The sun's height for as long as it is paid for: each reading costs as much as the request.
+    Who pays by charge has one reading for it."""
+
+    async def heights(count: int) -> AsyncIterator[str]:
+        for _ in range(count):
+            yield f"{sun.elevation(place, datetime.now(UTC)):.4f}"
+            await asyncio.sleep(0.02)
+
+    if payment is None or payment.intent != "session":
+        return StreamingResponse(heights(1), media_type="text/plain")
+    events = payment.meter("0.001").stream(heights(readings))
+    return StreamingResponse(events, media_type="text/event-stream")

@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from example_app.demo import purchases, refusals, walkthrough
+from example_app.demo import purchases, refusals, session, walkthrough
 from example_app.demo.books import MismatchError, whole
 from example_app.demo.page import Page
 from example_app.demo.processes import ProcessError
@@ -59,7 +59,9 @@ def _play(everything: Scene) -> None:
     purchases.perform(everything)
     page.heading("3. What is refused, and what is free")
     refusals.perform(everything)
-    page.heading("4. Who has what")
+    page.heading("4. Two hundred calls and a stream, paid from one deposit")
+    session.perform(everything)
+    page.heading("5. Who has what")
     _conclude(everything)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from stellar_sdk import Asset, xdr
 
 from mpp_asgi.stellar.accounts import get_account, get_trustline
+from mpp_asgi.stellar.channel_facts import NotAChannelError, get_channels
+from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.rpc import get_transaction
 
 if TYPE_CHECKING:
@@ -42,14 +44,28 @@ class Books:
         """Begin with what everybody has."""
         self.due = {name: self.read(name) for name in self.addresses}
 
+    def add(self, name: str, address: str) -> None:
+        """Take in somebody, or a payment channel, that should have nothing yet."""
+        self.addresses[name] = address
+        self.due[name] = Purse(usdc=0, xlm=0)
+
     def read(self, name: str) -> Purse:
         """What the ledger says."""
         address = self.addresses[name]
+        if address.startswith("C"):
+            return self._read_channel(address)
         account = self.rpc.do(get_account(address))
         trustline = self.rpc.do(get_trustline(address, self.usdc))
         return Purse(
             usdc=trustline.balance if trustline else 0, xlm=account.balance if account else 0
         )
+
+    def _read_channel(self, address: str) -> Purse:
+        token = self.usdc.contract_id(TESTNET.passphrase)
+        facts = self.rpc.do(get_channels([address], [token]))[address]
+        if isinstance(facts, NotAChannelError):
+            raise MismatchError(str(facts))
+        return Purse(usdc=facts.balance, xlm=0)
 
     def paid(self, payer: str, recipient: str, usdc: int) -> None:
         """Note a payment that should have been made."""

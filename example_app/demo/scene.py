@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.rpc import BlockingRpc
 
 AGENT_MONEY = {"usdc": "10", "xlm": "100"}
-SETTINGS = ("MPP_NETWORK", "MPP_RPC_URL", "MPP_RECIPIENT", "MPP_SPONSOR")
+SETTINGS = (
+    *("MPP_NETWORK", "MPP_RPC_URL", "MPP_RECIPIENT", "MPP_RECIPIENT_SECRET", "MPP_SPONSOR"),
+    *("MPP_CHANNEL_FACTORY", "MPP_CHANNEL_WASM_HASHES"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ def scene(page: Page) -> Iterator[Scene]:
         settings = {name: network.wait_for(rf"export {name}=(\S+)")[1] for name in SETTINGS}
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mpp-asgi-demo-"))
         settings["MPP_STORE"] = f"sqlite:///{folder}/payments.db"
+        settings["MPP_SETTLE_AMOUNT"] = "100"  # so that channels are settled when they are closed
         api = stack.enter_context(
             Server(
                 *("uvicorn", "example_app.main:app", "--port", "0"),

@@ -22,7 +22,8 @@ PARTS = (
     "1. One payment, step by step",
     "2. Everything there is, in three ways",
     "3. What is refused, and what is free",
-    "4. Who has what",
+    "4. Two hundred calls and a stream, paid from one deposit",
+    "5. Who has what",
 )
 
 
@@ -40,7 +41,9 @@ def test_it_plays_to_the_end_and_every_coin_is_where_it_should_be() -> None:
     )
     assert (demo.returncode, demo.stderr) == (0, "")
     assert [line for line in demo.stdout.splitlines() if line in PARTS] == list(PARTS)
-    assert len(set(re.findall(r"      tx  ([0-9a-f]{64})", demo.stdout))) == 18
+    assert len(set(re.findall(r"^      tx  ([0-9a-f]{64})$", demo.stdout, re.MULTILINE))) == 18
+    session = re.findall(r"^    tx  ([0-9a-f]{64})$", demo.stdout, re.MULTILINE)
+    assert len(set(session)) == 3  # an opening, a top-up, a close
     for slug in ("invalid-challenge", "verification-failed"):
         assert f"HTTP 402 {slug}" in demo.stdout
     assert "Every balance is exactly what it should be." in demo.stdout.splitlines()[-1]
