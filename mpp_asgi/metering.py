@@ -103,8 +103,12 @@ class Purse(Protocol):
         the payer was given time enough and did nothing."""
         ...
 
-    async def receipt(self) -> str:
-        """How things stand: a ``Payment-Receipt`` field value."""
+    async def receipt(self, drawn: Work) -> str:
+        """How things stand: a ``Payment-Receipt`` field value.
+
+        Args:
+            drawn: what the response has drawn.
+        """
         ...
 
 
@@ -144,6 +148,10 @@ class Tab:
             await self._purse.put_back(work)
         self._require_open()
         self._drawn = (self._drawn or Work()) + work
+
+    async def receipt(self) -> str:
+        """What the response has cost: a ``Payment-Receipt`` field value."""
+        return await self._purse.receipt(self._drawn or Work())
 
     def _require_open(self) -> None:
         if self._is_over:
@@ -316,7 +324,7 @@ async def _stream(
             yield tab.yielded(frame, work)
             if tab.is_cut_off:
                 return
-        receipt = decode_object(await tab.purse.receipt(), name="receipt", part="receipt")
+        receipt = decode_object(await tab.receipt(), name="receipt", part="receipt")
         yield tab.yielded(payment_frame("receipt", receipt), Work())
     finally:
         close = getattr(items, "aclose", None)

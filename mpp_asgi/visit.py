@@ -293,7 +293,7 @@ class Visit:
     async def _receipt_of(self, payment: Payment) -> str | None:
         """The receipt anew, if the endpoint has drawn on the payment since it was made."""
         tab = payment.tab
-        return None if tab is None or tab.drawn is None else await tab.purse.receipt()
+        return None if tab is None or tab.drawn is None else await tab.receipt()
 
     async def _hold(self, held: list[Message], message: Message) -> None:
         """Keep the response back until it is whole and its payment final."""

@@ -109,10 +109,11 @@ class ChannelPurse:
             return True
         return channel.closes_at is not None or channel.available >= work.cost
 
-    async def receipt(self) -> str:
+    async def receipt(self, drawn: Work) -> str:
         """See `Purse.receipt`."""
         try:
             self._channel = await self._teller.channel(self._channel.id) or self._channel
         except StoreUnavailableError as error:
             log.warning("store unavailable, a receipt says what was known before: %s", error)
-        return self._entry.to_header(self._channel, self._teller.counter.clock(), is_metered=True)
+        units = drawn.units + (1 if self._entry.cost else 0)
+        return self._entry.to_header(self._channel, self._teller.counter.clock(), units=units)

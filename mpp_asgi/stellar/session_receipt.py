@@ -25,13 +25,13 @@ class SessionReceipt:
     tells: bool = True
     """How the channel stands: not to those who have shown no voucher of it."""
 
-    def to_header(self, channel: Channel, now: float, *, is_metered: bool = False) -> str:
+    def to_header(self, channel: Channel, now: float, *, units: int | None = None) -> str:
         """The ``Payment-Receipt`` field value.
 
         Args:
             channel: as it stands.
             now: Unix seconds.
-            is_metered: say how many units were served on the channel, too.
+            units: what the response was charged for, if it is metered.
         """
         extra: dict[str, Any] = {
             "intent": self.intent,
@@ -41,8 +41,8 @@ class SessionReceipt:
         if self.tells:
             extra["acceptedCumulative"] = str(channel.accepted)
             extra["spent"] = str(channel.spent)
-        if is_metered:
-            extra["units"] = channel.units
+        if units is not None:
+            extra["units"] = units
         if self.tx_hash is not None:
             extra["txHash"] = self.tx_hash
         return Receipt(

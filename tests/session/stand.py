@@ -92,20 +92,12 @@ class Stand:
 
 
 @asynccontextmanager
-async def open_stand(
-    sell: Callable[[Stand], None] | None = None, **settings: Any
-) -> AsyncIterator[Stand]:
-    """Open a stand.
-
-    Args:
-        sell: adds routes of the test's own.
-    """
-    time = PatientTime()
+async def open_stand(*, time: PatientTime | None = None, **settings: Any) -> AsyncIterator[Stand]:
+    """Open a stand; ``settings`` as `open_session_shop`."""
+    time = time or PatientTime()
     async with open_session_shop(time=time, **settings) as shop:
         stand = Stand(shop, time, Source())
         _sell_tokens(stand)
-        if sell is not None:
-            sell(stand)
         yield stand
 
 
@@ -178,17 +170,22 @@ class Line:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if self.disconnected:
-            return  # as servers do
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {n.decode(): v.decode() for n, v in message["headers"]}
-        else:
+        if self.disconnected:
+            return  # as servers do
+        if message["type"] == "http.response.body":
             self.body += message.get("body", b"")
             self.is_whole = not message.get("more_body", False)
         self._stir()
         if self.is_slow:
             await self.until(lambda: not self.is_slow)
+
+    def hold(self, is_slow: bool) -> None:
+        """Have what is sent wait, or let it go on."""
+        self.is_slow = is_slow
+        self._stir()
 
     def hang_up(self) -> None:
         self.disconnected = True
@@ -206,6 +203,10 @@ class Line:
         """Wait until the application is done with it."""
         await asyncio.wait([self.task], timeout=20)
         assert self.task.done()
+
+    @property
+    def is_paid(self) -> bool:
+        return "payment-receipt" in self.headers
 
     @property
     def events(self) -> list[Seen]:

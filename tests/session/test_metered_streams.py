@@ -272,9 +272,10 @@ async def test_two_streams_share_what_one_channel_has(stand: Stand) -> None:
     drawer, challenge, first = await begin(stand, ENTRY // UNIT + 2)
     voucher = drawer.voucher(challenge, 2 * ENTRY + 2 * UNIT)
     second = stand.listen(voucher.to_header())
+    await second.until(lambda: second.is_paid)
     stand.source.give("a", "b", "c", "d")
     for line in (first, second):
-        await line.until(lambda line=line: bool(line.asked()))  # type: ignore[misc]
+        await line.until(lambda line=line: bool(line.asked()))  # type: ignore[misc] # not inferred
     await raise_to(drawer, challenge, 2 * ENTRY + 4 * UNIT)
     await asyncio.wait_for(first.until(lambda: len(first.texts + second.texts) == 4), 20)
     stand.source.end()
