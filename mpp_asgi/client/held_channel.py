@@ -164,6 +164,18 @@ class HeldChannel:
             raise DepositTooSmallError(signed)
         return replace(self, signed=signed)
 
+    def lift(self, least_raise: int) -> HeldChannel:
+        """Raise the voucher by the least that there is: the server has settled the one before, and
+        takes it from nobody any more. What it was good for, the next one is. As `depart`."""
+        if self.status not in LIVE:
+            raise NotUsableError
+        if self.owed + sum(each.price for each in self.flights) > self.signed:
+            return self  # it was good for nothing, as far as is known
+        signed = self.signed + max(least_raise, 1)
+        if signed > self._good_for:
+            raise DepositTooSmallError(signed)
+        return replace(self, signed=signed)
+
     def stretch(self, required: int, wanted: int) -> HeldChannel:
         """Raise the voucher for a stream that is under way: to ``wanted``, if the deposit is good
         for it, and to ``required`` at least. As `depart`."""

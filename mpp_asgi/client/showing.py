@@ -30,6 +30,7 @@ PAYMENT_REQUIRED: Final = 402
 CONFLICT: Final = 409
 GONE: Final = 410
 
+INSUFFICIENT: Final = "session/insufficient-balance"
 REVERTED: Final = "session/transaction-reverted"
 CHANNEL_NOT_FOUND: Final = "session/channel-not-found"
 CHANNEL_FINALIZED: Final = "session/channel-finalized"

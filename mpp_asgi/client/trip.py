@@ -21,6 +21,7 @@ from mpp_asgi.client.payments import PaidRequest
 from mpp_asgi.client.showing import (
     CHANNEL_FINALIZED,
     CHANNEL_NOT_FOUND,
+    INSUFFICIENT,
     PAYMENT_REQUIRED,
     REVERTED,
     refusal,
@@ -80,6 +81,8 @@ class Trip:
         self._by = by
         self._flight = Flight(by, offer.amount, payer.clock())
         self._reopening = False
+        self._before = held.signed
+        """What was signed before this trip: no other voucher can the server have settled."""
         self._refused = False
         """The server has seen the voucher as it is, and does not want it."""
         self._over = False
@@ -251,6 +254,9 @@ class Trip:
         anew = slug in _ASK_ANEW and renewed is not None and renewed != self._offer
         try:
             yield from self._sign_anew(renewed or self._offer)
+            if slug == INSUFFICIENT and self._held.signed == shown <= self._before:
+                least = self._offer.least_raise
+                yield from self._sign(lambda held: held.lift(least))
         except BudgetExceededError:
             raise self._refusal(response) from None
         behind = shown < (claim.accepted or 0)

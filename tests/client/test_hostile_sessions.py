@@ -212,6 +212,19 @@ async def test_saying_that_it_was_spent_each_time_gets_one_price_a_request(
         assert most_signed(shop) <= (2 + n) * PRICE
 
 
+async def test_saying_that_a_voucher_was_settled_gets_one_base_unit_a_request(
+    shop: SessionShop, auth: PaymentAuth, fetch: Any
+) -> None:
+    await fetch(auth)
+    shop.reactions = [lambda request, credential: httpx.Response(500)]
+    await fetch(auth)
+    for n in range(1, 4):
+        shop.reactions = [refusing(shop, problems.SESSION_INSUFFICIENT_BALANCE) for _ in range(20)]
+        with pytest.raises(PaymentRefusedError):
+            await fetch(auth)
+        assert most_signed(shop) == 2 * PRICE + n
+
+
 async def test_a_price_that_jumps_goes_no_further_than_was_allowed(
     shop: SessionShop, auth: PaymentAuth, fetch: Any
 ) -> None:

@@ -18,7 +18,9 @@ from mpp_asgi.fastapi import CurrentPayment
 from mpp_asgi.methods import sandbox_key
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
+from mpp_asgi.stellar.settlement import settle_now
 from tests.client.test_against_the_middleware import Time, served
+from tests.session.drawer import till_of
 
 PAYERS = [Keypair.from_raw_ed25519_seed(bytes([n]) * 32) for n in (1, 2, 3)]
 FUNDED = 10
@@ -304,3 +306,25 @@ def test_a_stream_over_sockets() -> None:
             [closed] = auth.close_sessions(client)
     assert closed.owed == PRICE + 25 * PRICE // 10
     assert balance(network, PAYERS[0].public_key) == FUNDED * 10**7 - closed.owed
+
+
+@pytest.mark.parametrize("delta", [0, "0.001"])
+async def test_a_voucher_that_was_settled_with_headroom_is_raised(
+    network: Sandbox, time: Time, delta: object
+) -> None:
+    """Everybody can show it by then, so the server wants another; nothing of it is lost."""
+    app, before = paid_app(network, time, min_voucher_delta=delta), balance(network, RECIPIENT)
+    async with visiting(app, time, network) as (client, auth, seen):
+        await client.get("/forecast/paris")
+        assert (await client.get("/moody")).status_code == 500
+        till = till_of(app)
+        assert await settle_now(till.cashier._store, till.cashier, auth.channels[0].id)
+        asked = len(seen)
+        assert (await client.get("/moody")).json() == "fine"
+        assert len(seen) == asked + 2  # the voucher of before, and a higher one
+        assert auth.channels[0].signed == 2 * PRICE + (10_000 if delta else 1)
+        await client.get("/forecast/paris")
+        assert len(seen) == asked + 3
+        [closed] = await auth.aclose_sessions(client)
+        assert closed.owed == 3 * PRICE
+    assert balance(network, RECIPIENT) == before + 3 * PRICE

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import httpx
+    from fastapi import FastAPI
 
     from mpp_asgi.stellar.invocation import Call
     from mpp_asgi.stellar.session import Till
@@ -109,9 +110,9 @@ class Drawer:
         return found
 
 
-def till_of(shop: Shop) -> Till:
-    """Where an open shop holds its sessions."""
-    house = payment_middleware(shop.app)._house
+def till_of(app: FastAPI) -> Till:
+    """Where an application that has served a request holds its sessions."""
+    house = payment_middleware(app)._house
     assert house is not None
     (intent,) = [each for each in house.gate._intents if isinstance(each, SessionIntent)]
     return intent._till

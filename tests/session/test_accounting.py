@@ -236,7 +236,7 @@ class Accounting(RuleBasedStateMachine):
     async def _settle(self, payer: Payer, at: int) -> None:
         shop = self.shops[at]
         with suppress(NothingToSettleError, PendingError):
-            await settle_now(shop.store, till_of(shop).cashier, payer.channel)
+            await settle_now(shop.store, till_of(shop.app).cashier, payer.channel)
 
     # What always holds
 

@@ -44,7 +44,7 @@ async def opened(shop: Shop, amount: int) -> tuple[Funder, Challenge]:
 
 
 async def settled(shop: Shop, funder: Funder) -> None:
-    assert await settle_now(shop.store, till_of(shop).cashier, funder.channel) is not None
+    assert await settle_now(shop.store, till_of(shop.app).cashier, funder.channel) is not None
 
 
 async def test_a_settled_voucher_is_no_good_to_thieves(shop: Shop) -> None:

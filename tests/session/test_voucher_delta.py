@@ -61,7 +61,7 @@ async def test_a_settled_voucher_is_raised_by_no_less() -> None:
         funder = Funder(shop, 1)
         challenge = await funder.challenge()
         assert (await shop.show(funder.open(challenge, 5 * CALL))).status_code == 200
-        await settle_now(shop.store, till_of(shop).cashier, funder.channel)
+        await settle_now(shop.store, till_of(shop.app).cashier, funder.channel)
         stolen = await funder.pay(challenge, 5 * CALL)
         assert stolen.json()["requiredTopUp"] == str(DELTA)
         assert (await funder.pay(challenge, 5 * CALL + DELTA)).status_code == 200
