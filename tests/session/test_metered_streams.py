@@ -11,6 +11,7 @@ import pytest
 from mpp_asgi.sse import Event
 from tests.session.drawer import DEPOSIT, Drawer
 from tests.session.stand import ENTRY, UNIT, Line, Stand, all_is_booked, open_stand
+from tests.session.watchtower import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -277,7 +278,7 @@ async def test_two_streams_share_what_one_channel_has(stand: Stand) -> None:
     for line in (first, second):
         await line.until(lambda line=line: bool(line.asked()))  # type: ignore[misc] # not inferred
     await raise_to(drawer, challenge, 2 * ENTRY + 4 * UNIT)
-    await asyncio.wait_for(first.until(lambda: len(first.texts + second.texts) == 4), 20)
+    await until(lambda: len(first.texts + second.texts) == 4)  # whichever hears the last
     stand.source.end()
     stand.source.end()
     await first.end()
