@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from stellar_sdk import xdr as sdk
+
+from mpp_asgi import PaymentMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +214,19 @@ async def test_it_is_off_unless_asked_for(stage: Stage) -> None:
     async with web(stage.sandbox) as client:
         assert (await client.get("/admin")).status_code == 404
         assert (await client.post("/admin/close")).status_code == 404
+
+
+@pytest.mark.parametrize(("asked_for", "status"), [(False, 404), (True, 200)])
+async def test_in_an_app_it_is_off_as_well(
+    new_stage: Callable[..., Stage], asked_for: bool, status: int
+) -> None:
+    sandbox = new_stage(admin=asked_for).sandbox
+    app = PaymentMiddleware(Starlette(), network="sandbox", sandbox=sandbox, store="memory://")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        assert (await client.get("/.mpp/sandbox/admin")).status_code == status
+        assert (await client.post("/.mpp/sandbox/admin/close")).status_code == status
+        assert (await client.get("/admin")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,13 @@ from stellar_sdk import Asset, AuthorizationFlag, Keypair, Signer, scval
 
 from mpp_asgi.sandbox import Keeper, Sandbox, Snapshot, SnapshotError, StateFileError
 from mpp_asgi.sandbox.contracts.registry import CONTRACTS
+from tests.sandbox.channels import Channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Stage
-
-    from tests.sandbox.channels import Channels
 
 QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     ("getHealth", {}),
@@ -101,6 +100,17 @@ def test_everything_comes_back(
         each.clock.now += 1
         each.succeed(each.ready_transfer(11))
     assert answers(other.sandbox) == answers(stage.sandbox) != told
+
+
+def test_the_same_calls_make_the_same_ledger(new_stage: Callable[..., Stage]) -> None:
+    """To the last byte: nothing is drawn from elsewhere than the seed."""
+
+    def lived(seed: int) -> bytes:
+        stage = new_stage(seed=seed)
+        live_a_little(stage, Channels(stage))
+        return stage.sandbox.snapshot().to_bytes()
+
+    assert lived(1) == lived(1) != lived(2)
 
 
 def test_going_back_undoes_what_came_after(stage: Stage) -> None:
