@@ -1,8 +1,7 @@
 """Attacks on sessions, performed over HTTP, and what leaked.
 
-What leaked is every response that nobody owes anything for. A channel that its funder pulls away
-(A16) is refused here from when the server has seen that; seeing it in time, and taking what is owed
-by then, is the guardian's and is tried with the guardian.
+What leaked is every response that nobody owes anything for, and in the end every one that was owed
+for and not paid.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from stellar_sdk import Keypair
+from stellar_sdk import Keypair, scval
 
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.sandbox.contracts.registry import CHANNEL_WASM_HASH, CONTRACTS
+from mpp_asgi.sandbox.genesis import bank_keypair
 from mpp_asgi.sandbox.host.native import Function
 from mpp_asgi.sandbox.wire.values import i128_val
 from mpp_asgi.stellar.envelope import network_id
-from mpp_asgi.stellar.network import PUBNET
+from mpp_asgi.stellar.invocation import contract_call
+from mpp_asgi.stellar.network import PUBNET, TESTNET
 from tests.charge.forgery import THIEF
 from tests.session.drawer import (
     CALL,
@@ -34,7 +35,7 @@ from tests.session.drawer import (
     problem_of,
     receipt_of,
 )
-from tests.shop import Time, rng
+from tests.shop import Payer, Time, rng
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -128,7 +129,7 @@ async def test_racing_vouchers_never_buy_more_than_the_highest(workers: Workers,
     drawer, _ = workers.drawers
     challenge = await drawer.challenge()
     most = DEPOSIT // CALL + 3  # beyond the deposit
-    amounts = [random.randint(0, most) * CALL for _ in range(AT_ONCE)]
+    amounts = [random.choice([random.randint(0, most) * CALL, DEPOSIT]) for _ in range(AT_ONCE)]
     answers = await asyncio.gather(
         *(workers.drawers[random.randrange(2)].pay(challenge, amount) for amount in amounts)
     )
@@ -241,6 +242,20 @@ async def test_a_fake_channel_on_the_ledger_is_not_taken(shop: Shop, fake: str) 
     nothing_leaked(f"A15, showing {fake}", served=len(shop.runs), owed=0)
 
 
+async def test_a_factory_that_has_changed_its_mind_opens_no_session(shop: Shop) -> None:
+    """What it opens now looks the same until it is there: then its code is looked at."""
+    bank = Funder(shop, 2)
+    bank.payer = Payer(shop, bank_keypair(TESTNET.passphrase, 0))
+    other_code = scval.to_bytes(LYING_CODE)
+    bank._alone(contract_call(shop.sandbox.channel_factory, "set_wasm", [other_code]))
+    funder = Funder(shop, 1)
+    challenge = await funder.challenge()
+    answer = await shop.show(funder.open(challenge, CALL))
+    assert problem_of(answer) == (402, "verification-failed")
+    await is_no_customer(funder, challenge)
+    nothing_leaked("A15, by a factory of fakes", served=len(shop.runs), owed=0)
+
+
 @pytest.mark.parametrize("what", ["usdc", "channel_factory"])
 async def test_another_contract_is_no_channel(shop: Shop, what: str) -> None:
     funder, challenge = await opened(shop)
@@ -312,7 +327,39 @@ async def is_no_customer(funder: Funder, challenge: Challenge) -> None:
     assert problem_of(answer) == (410, "session/channel-not-found")
 
 
-# A16: a channel that its funder pulls away, as far as requests show it
+# A16: a channel that its funder pulls away
+
+
+async def test_a_server_that_was_down_loses_nothing(tmp_path: Path) -> None:
+    """The funder closes while nobody is there, and the server is back before the refund."""
+    time = Time()
+    settings = {
+        "sandbox": Sandbox(clock=time, close_interval=1.0),
+        "time": time,
+        "store": f"sqlite:///{tmp_path}/store.db",
+        "min_refund_waiting_period": 100,
+    }
+    async with open_session_shop(**settings) as shop:
+        funder, challenge = await opened(shop)
+        before = funder.balance() + DEPOSIT
+        for number in range(2, 7):
+            assert (await funder.pay(challenge, number * CALL)).status_code == 200
+        served = len(shop.runs)
+    funder.close_start()
+    shop.sandbox.close_ledger(60)
+    assert shop.earned() == 0
+    async with open_session_shop(**settings) as again:
+        await again.challenges()  # the server is up
+        async with asyncio.timeout(20):
+            while not again.earned():  # noqa: ASYNC110 # nobody tells when the guardian was there
+                await asyncio.sleep(0.01)
+        again.sandbox.close_ledger(50)
+        funder.refund()
+        late = await again.show(funder.voucher(challenge, 7 * CALL))
+        assert problem_of(late) == (410, "session/channel-finalized")
+        nothing_leaked("A16, away for a while", served=served, owed=again.earned())
+        assert again.runs == []
+        assert funder.balance() == before - served * CALL
 
 
 async def test_a_channel_that_closes_is_not_taken(shop: Shop) -> None:
