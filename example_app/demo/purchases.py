@@ -70,6 +70,7 @@ PURCHASES = (
     Purchase("POST", "/journeys", 60_000, "A price by body: three stops.", {"stops": STOPS}),
     Purchase("GET", "/live/tokyo", 200_000, "A stream, paid before its first byte."),
     Purchase("GET", "/white-nights/reykjavik", 300_000, "Paid once there is something to sell."),
+    Purchase("GET", "/watch/lima", 10_000, "A reading; sessions buy more than one."),
     Purchase("GET", "/sky/cairo", 50_000, "Fails at first: the agent asks again, and pays once."),
 )
 

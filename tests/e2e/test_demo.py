@@ -41,7 +41,7 @@ def test_it_plays_to_the_end_and_every_coin_is_where_it_should_be() -> None:
     )
     assert (demo.returncode, demo.stderr) == (0, "")
     assert [line for line in demo.stdout.splitlines() if line in PARTS] == list(PARTS)
-    assert len(set(re.findall(r"^      tx  ([0-9a-f]{64})$", demo.stdout, re.MULTILINE))) == 18
+    assert len(set(re.findall(r"^      tx  ([0-9a-f]{64})$", demo.stdout, re.MULTILINE))) == 21
     session = re.findall(r"^    tx  ([0-9a-f]{64})$", demo.stdout, re.MULTILINE)
     assert len(set(session)) == 3  # an opening, a top-up, a close
     for slug in ("invalid-challenge", "verification-failed"):

@@ -95,6 +95,18 @@ async def test_a_stream_arrives_piece_by_piece(network: Network, api: str) -> No
     assert len(pieces) > 1
 
 
+async def test_a_session_buys_by_the_unit(network: Network, api: str) -> None:
+    payer = network.payer()
+    auth = PaymentAuth(payer, budget="0.10", rpc=network.url, sessions="always")
+    async with httpx.AsyncClient(base_url=api, auth=auth, timeout=60) as client:
+        async with auth.astream(client, "GET", "/watch/lima?readings=20") as events:
+            heights = [float(event.data) async for event in events]
+        (closed,) = await auth.aclose_sessions(client)
+    assert len(heights) == 20
+    assert closed.owed == 21 * 10_000
+    assert network.usdc(payer.public_key) == MONEY - closed.owed
+
+
 async def test_what_is_not_sold_costs_nothing(network: Network, api: str) -> None:
     payer = network.payer()
     auth = PaymentAuth(payer, budget="0.10", rpc=network.url)
