@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from mpp_asgi import price
 from mpp_asgi.fastapi import CurrentPayment  # noqa: TC001 # FastAPI reads it at run time
@@ -20,6 +22,8 @@ from tests.shop import START, Shop, payment_middleware
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message
 
 UNIT = 1_000
@@ -84,21 +88,30 @@ class Stand:
     time: PatientTime
     source: Source
 
-    def listen(self, credential: str, path: str = "/tokens") -> Line:
-        return Line(self.shop.app, path, credential)
+    def listen(self, credential: str, path: str = "/tokens", *, complains: bool = False) -> Line:
+        return Line(self.shop.app, path, credential, complains=complains)
 
     async def drawer(self, number: int = 1, **facts: Any) -> Drawer:
         return await Drawer.on_record(self.shop, number, **facts)
 
 
 @asynccontextmanager
-async def open_stand(*, time: PatientTime | None = None, **settings: Any) -> AsyncIterator[Stand]:
-    """Open a stand; ``settings`` as `open_session_shop`."""
+async def open_stand(
+    *, time: PatientTime | None = None, is_wrapped: bool = False, **settings: Any
+) -> AsyncIterator[Stand]:
+    """Open a stand; ``settings`` as `open_session_shop`. One that is wrapped has middleware within
+    ours that passes responses on through a queue."""
     time = time or PatientTime()
     async with open_session_shop(time=time, **settings) as shop:
+        if is_wrapped:
+            shop.app.user_middleware.append(Middleware(BaseHTTPMiddleware, dispatch=_pass_on))
         stand = Stand(shop, time, Source())
         _sell_tokens(stand)
         yield stand
+
+
+async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
 
 
 def _sell_tokens(stand: Stand) -> None:
@@ -128,7 +141,11 @@ async def all_is_booked(shop: Shop) -> None:
 class Line:
     """A connection that shows what comes over it as it comes, and can be broken."""
 
-    def __init__(self, app: ASGIApp, path: str, credential: str) -> None:
+    def __init__(
+        self, app: ASGIApp, path: str, credential: str, *, complains: bool = False
+    ) -> None:
+        self._complains = complains
+        """Sending fails once it is closed, and nothing else says so."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -141,7 +158,7 @@ class Line:
         self._moved = asyncio.Event()
         self._scope = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "asgi": {"version": "3.0", "spec_version": "2.4" if complains else "2.3"},
             "http_version": "1.1",
             "method": "GET",
             "scheme": "http",
@@ -157,8 +174,11 @@ class Line:
         self.task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
+        async def receive() -> Message:
+            return await self.receive()
+
         try:
-            await self._app(self._scope, self.receive, self._send)
+            await self._app(self._scope, receive if self._complains else self.receive, self._send)
         finally:
             self._stir()
 
@@ -173,6 +193,8 @@ class Line:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {n.decode(): v.decode() for n, v in message["headers"]}
+        if self.disconnected and self._complains:
+            raise OSError("the connection is closed")
         if self.disconnected:
             return  # as servers do
         if message["type"] == "http.response.body":
@@ -180,7 +202,7 @@ class Line:
             self.is_whole = not message.get("more_body", False)
         self._stir()
         if self.is_slow:
-            await self.until(lambda: not self.is_slow)
+            await self.until(lambda: self.disconnected or not self.is_slow)
 
     def hold(self, is_slow: bool) -> None:
         """Have what is sent wait, or let it go on."""

@@ -206,11 +206,26 @@ async def test_what_a_closed_connection_swallowed_costs_nothing(stand: Stand) ->
     drawer, _, line = await begin(stand, 10)
     stand.source.give("one")
     await line.hears(1)
-    line.disconnected = True  # and nobody has been told yet
+    await asyncio.sleep(0.01)  # until whoever listens for it has seen that it is there
+    line.disconnected = True  # and nobody is told
     stand.source.give("two", "three")
     await asyncio.wait([line.task], timeout=0.1)
     line.hang_up()
     await line.end()
+    assert await spent(drawer) == (UNIT, 1)
+    assert stand.source.items.qsize() >= 1  # no more work was done for nobody
+
+
+async def test_what_a_connection_refused_costs_nothing(stand: Stand) -> None:
+    drawer = await stand.drawer()
+    voucher = drawer.voucher(await drawer.challenge("/tokens"), ENTRY + 10 * UNIT)
+    line = stand.listen(voucher.to_header(), complains=True)
+    stand.source.give("one")
+    await line.hears(1)
+    line.disconnected = True
+    stand.source.give("two", "three")
+    await line.end()
+    assert isinstance(line.task.exception(), Exception)  # the framework's word for it
     assert await spent(drawer) == (UNIT, 1)
 
 
@@ -244,6 +259,34 @@ async def test_an_item_that_cannot_be_sold_costs_nothing(stand: Stand, item: Any
     assert isinstance(line.task.exception(), (ValueError, TypeError))
     assert line.texts == ["one"]
     assert await spent(drawer) == (UNIT, 1)
+
+
+async def test_middleware_within_hands_on_what_is_sold() -> None:
+    async with open_stand(is_wrapped=True) as stand:
+        drawer, challenge, line = await begin(stand, 2)
+        stand.source.give("one", "two", "three")
+        await line.hears(3)
+        await raise_to(drawer, challenge, ENTRY + 5 * UNIT)
+        await line.hears(4)
+        line.hang_up()
+        await line.end()
+        assert line.texts == ["one", "two", "three"]
+        assert await spent(drawer) == (3 * UNIT, 3)
+
+
+async def test_what_waits_in_middleware_when_its_payer_hangs_up_costs_nothing() -> None:
+    async with open_stand(is_wrapped=True) as stand:
+        drawer, _, line = await begin(stand, 10)
+        await line.until(lambda: line.is_paid)
+        line.hold(is_slow=True)
+        stand.source.give("one", "two", "three")
+        await line.hears(1)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        line.hang_up()
+        await line.end()
+        assert line.texts == ["one"]
+        assert await spent(drawer) == (UNIT, 1)
 
 
 async def test_what_is_free_needs_no_headroom(stand: Stand) -> None:

@@ -98,8 +98,8 @@ class Story:
         return sum(item["units"] for item in texts)
 
 
-async def tell(told: list[Step]) -> None:
-    async with open_stand() as stand:
+async def tell(told: list[Step], *, is_wrapped: bool) -> None:
+    async with open_stand(is_wrapped=is_wrapped) as stand:
         drawer = await stand.drawer()
         story = Story(stand, drawer, await drawer.challenge("/tokens"))
         for what, number in told:
@@ -113,9 +113,9 @@ async def tell(told: list[Step]) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(told=steps)
-def test_every_sum_is_exact(told: list[Step]) -> None:
-    asyncio.run(tell(told))
+@given(told=steps, is_wrapped=st.booleans())
+def test_every_sum_is_exact(told: list[Step], is_wrapped: bool) -> None:
+    asyncio.run(tell(told, is_wrapped=is_wrapped))
 
 
 async def test_a_voucher_that_another_worker_took_is_found(tmp_path: Path) -> None:
