@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mpp_asgi import price
 from mpp_asgi.intents import PendingError
@@ -162,7 +162,6 @@ class Accounting(RuleBasedStateMachine):
             payer.deposited += TOP_UP
 
     @rule(n=which, at=worker, off=st.sampled_from([0, 0, 0, 1, -1, CALL]))
-    @precondition(lambda self: sum(payer.is_open for payer in self.payers) > 0)
     def close(self, n: int, at: int, off: int) -> None:
         payer = self.payers[n]
         closing = payer.voucher(self.challenge, max(0, payer.spent + off), action="close")
