@@ -68,17 +68,23 @@ def describe(applied: AppliedTransaction) -> dict[str, Any]:
         "envelopeXdr": encode_base64(applied.envelope),
         "resultXdr": encode_base64(applied.result),
         "resultMetaXdr": encode_base64(applied.meta),
-        "events": {
-            "transactionEventsXdr": [encode_base64(e) for e in applied.transaction_events],
-            "contractEventsXdr": [
-                [encode_base64(e) for e in operation] for operation in applied.contract_events
-            ],
-        },
+        "events": _events(applied),
         "ledger": applied.ledger,
     }
     if applied.diagnostics:
         answer["diagnosticEventsXdr"] = [encode_base64(e) for e in applied.diagnostics]
     return answer
+
+
+def _events(applied: AppliedTransaction) -> dict[str, Any]:
+    """Transaction events and those of the operations; a kind there is none of is left out."""
+    kinds = {
+        "transactionEventsXdr": [encode_base64(e) for e in applied.transaction_events],
+        "contractEventsXdr": [
+            [encode_base64(e) for e in operation] for operation in applied.contract_events
+        ],
+    }
+    return {name: found for name, found in kinds.items() if found}
 
 
 def get_transactions(node: Node, params: Params) -> dict[str, Any]:
