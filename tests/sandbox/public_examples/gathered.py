@@ -127,7 +127,10 @@ def ledgers(clones: Path) -> Iterator[dict[str, Any]]:
             if name is not None or "hash" in raw:
                 record["hash"] = name or raw["hash"]
             if "metadataXdr" in raw:
+                meta = xdr.LedgerCloseMeta.from_xdr(raw["metadataXdr"])
+                whole = meta.v1 or meta.v2
                 record["meta"] = raw["metadataXdr"]
+                record["hash"] = whole.ledger_header.hash.hash.hex()
     yield from (known[key] for key in sorted(known))
 
 
