@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from stellar_sdk import xdr
 
 from mpp_asgi.sandbox.contracts.registry import CONTRACTS
 from mpp_asgi.sandbox.diagnostics import Diagnostics
+from mpp_asgi.sandbox.fees import Resources, resource_fee
 from mpp_asgi.sandbox.frame import Frame
 from mpp_asgi.sandbox.host.events import Event, EventKind
 from mpp_asgi.sandbox.meta import Meta, OperationMeta, SorobanMeta, TxStage
@@ -23,10 +25,10 @@ from mpp_asgi.sandbox.state import State
 from mpp_asgi.sandbox.validity import judge
 from mpp_asgi.sandbox.wire.entries import Account, Signer, SignerKey, ledger_entry
 from mpp_asgi.sandbox.wire.keys import account_key
-from mpp_asgi.sandbox.wire.operations import Unsupported
+from mpp_asgi.sandbox.wire.operations import InvokeContract, InvokeHostFunction, Unsupported
 from mpp_asgi.sandbox.wire.results import Code, OperationCode, OperationResult, Result
 from mpp_asgi.sandbox.wire.stored import read_entry
-from mpp_asgi.sandbox.wire.stream import Reader, XdrError
+from mpp_asgi.sandbox.wire.stream import Reader, XdrError, array
 from mpp_asgi.sandbox.wire.transactions import Envelope, Signature
 from mpp_asgi.sandbox.wire.values import Address, Val
 from tests.sandbox.public_examples.gathered import network_id, records
@@ -179,6 +181,27 @@ def test_what_is_charged_is_within_what_was_bid() -> None:
             assert charged <= frame.fee_at(charged // frame.operation_count)
 
 
+def test_resources_cost_what_the_network_charged() -> None:
+    """With the fee per operation off, too, what the return value and rent cost is left: for calls
+    of one function the same, however many instructions and bytes they declare.
+    """
+    left, declared = Counter[tuple[str, int]](), set[tuple[int, int]]()
+    for each in published():
+        frame, data = each.frame, each.frame.soroban
+        if data is None or each.record["network"] != "public":
+            continue
+        needed, _ = resource_fee(Resources.declared(data, frame.inner_size), Settings())
+        (operation,) = frame.transaction.operations
+        assert isinstance(operation.body, InvokeHostFunction)
+        assert isinstance(operation.body.function, InvokeContract)
+        inclusion = frame.fee_at(100) - frame.resource_fee
+        rest = each.result.fee_charged.int64 - inclusion - needed
+        left[operation.body.function.name, rest] += 1
+        declared.add((data.instructions, frame.inner_size))
+    assert left == {("work", 96): 47, ("plant", 4_229): 2, ("harvest", 14_024): 1}
+    assert len(declared) == 6
+
+
 # Meta
 
 
@@ -257,6 +280,22 @@ def test_meta_is_written_as_on_the_network() -> None:
         "contract calls": 4,
         "as RPC gives them": 7,
     }
+
+
+def test_results_of_contract_calls_are_hashed_as_on_the_network() -> None:
+    calls = 0
+    for each in published():
+        theirs = each.meta
+        if theirs is None or theirs.soroban_meta is None:
+            continue
+        meta = own_meta(theirs)
+        assert meta.soroban is not None
+        assert meta.soroban.returned is not None
+        emitted = array(event.xdr for event in meta.operations[0].events)
+        (operation,) = own_result(each.result).operations
+        assert operation.value == sha256(meta.soroban.returned.xdr + emitted).digest()
+        calls += 1
+    assert calls == 4
 
 
 def decoded(texts: Sequence[str]) -> list[bytes]:
