@@ -235,6 +235,7 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_CHANNEL_WASM_HASHES": f"{'Ab' * 32},{'0' * 64}",
         "MPP_MIN_REFUND_WAITING_PERIOD": "100",
         "MPP_SUGGESTED_CALLS": "7",
+        "MPP_MIN_VOUCHER_DELTA": "0.001",
         "MPP_SETTLE_AMOUNT": "0.5",
         "MPP_SETTLE_UNITS": "100",
         "MPP_SETTLE_AGE": "3600",
