@@ -234,3 +234,26 @@ def test_each_signature_counts() -> None:
             refused = code in {Code.BAD_AUTH, Code.BAD_AUTH_EXTRA}
             assert refused or OperationCode.BAD_AUTH in codes, (code, codes)
     assert tried == 133
+
+
+def test_no_signature_counts_twice() -> None:
+    """A copy of one signature in the place of another, or beside it, makes it refused."""
+    tried = 0
+    for each in published():
+        frame = each.frame
+        name = "outer_signatures" if frame.is_fee_bump else "signatures"
+        signatures = getattr(frame.envelope, name)
+        if is_foreign(frame):
+            continue
+        first = signatures[0]
+        copies = [(*signatures, first)]
+        if len(signatures) > 1:
+            copies.append((first, first, *signatures[2:]))
+        for copied in copies:
+            envelope = replace(frame.envelope, **{name: copied})
+            result = judged(each, replace(frame, envelope=envelope))
+            codes = {operation.code for operation in result.operations}
+            refused = (result.outer or result.code) in {Code.BAD_AUTH, Code.BAD_AUTH_EXTRA}
+            assert refused or OperationCode.BAD_AUTH in codes
+            tried += len(copied) == len(signatures)
+    assert tried == 4
