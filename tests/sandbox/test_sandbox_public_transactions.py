@@ -15,10 +15,10 @@ from mpp_asgi.sandbox.diagnostics import Diagnostics
 from mpp_asgi.sandbox.fees import Resources, resource_fee
 from mpp_asgi.sandbox.network import Moment, Network
 from mpp_asgi.sandbox.settings import Settings
-from mpp_asgi.sandbox.signatures import Verifier
+from mpp_asgi.sandbox.signatures import SignatureChecker, Verifier
 from mpp_asgi.sandbox.state import State
 from mpp_asgi.sandbox.validity import judge
-from mpp_asgi.sandbox.wire.entries import Account, Signer, SignerKey
+from mpp_asgi.sandbox.wire.entries import Account, Signer, SignerKey, SignerKind
 from mpp_asgi.sandbox.wire.keys import account_key
 from mpp_asgi.sandbox.wire.operations import InvokeContract, InvokeHostFunction, Unsupported
 from mpp_asgi.sandbox.wire.results import Code, OperationCode, Result
@@ -257,3 +257,17 @@ def test_no_signature_counts_twice() -> None:
             assert refused or OperationCode.BAD_AUTH in codes
             tried += len(copied) == len(signatures)
     assert tried == 4
+
+
+def test_a_signer_adds_its_weight_once() -> None:
+    tried = 0
+    for each in published():
+        frame = each.frame
+        envelope = frame.envelope
+        signatures = envelope.outer_signatures if frame.is_fee_bump else envelope.signatures
+        signers = [Signer(SignerKey(SignerKind.ED25519, frame.fee_source), 1)]
+        twice = SignatureChecker(frame.hash, (signatures[0],) * 2, Verifier())
+        if twice.check(signers, 1):
+            assert not twice.check(signers, 2)
+            tried += 1
+    assert tried >= 50
