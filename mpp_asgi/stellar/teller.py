@@ -83,6 +83,8 @@ class Teller:
         self._tokens = frozenset(tokens)
         self._network_id = network_id(counter.network.passphrase)
         self._known: dict[str, _Known] = {}
+        self._verified: dict[str, Voucher] = {}
+        """The last good voucher of each channel that is known."""
         self._tell: Callable[[Channel], None] | None = None
         self.bell = Bell(counter.sleep)
         """Rings where more can be spent than before."""
@@ -175,6 +177,9 @@ class Teller:
                         challenge_id=shown_for.challenge_id,
                     )
                 )
+        # One voucher may pay for many requests: the very same was verified before.
+        if self._verified.get(voucher.channel) == voucher:
+            return
         if not known.commitments.verify(voucher.amount, bytes.fromhex(voucher.signature)):
             raise RefusalError(
                 problems.SESSION_INVALID_SIGNATURE.because(
@@ -183,6 +188,7 @@ class Teller:
                     challenge_id=shown_for.challenge_id,
                 )
             )
+        self._verified[voucher.channel] = voucher
 
     async def _look_up(self, channel_id: str) -> _Known:
         channel = await self._store.channel(channel_id)
@@ -193,6 +199,7 @@ class Teller:
     def _remember(self, channel: Channel) -> _Known:
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
+            self._verified.clear()
         commitments = Commitments(self._network_id, channel.id, bytes.fromhex(channel.key))
         known = _Known(commitments, channel.funder, channel.recipient, channel.token)
         self._known[channel.id] = known

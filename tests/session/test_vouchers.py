@@ -280,3 +280,18 @@ async def test_a_changed_challenge_is_refused(drawer: Drawer, change: Any) -> No
 
 def _with(challenge: Challenge, **changes: str) -> str:
     return encode_object({**challenge.request_object(), **changes})
+
+
+async def test_each_part_of_a_voucher_that_was_good_is_looked_at_again(drawer: Drawer) -> None:
+    challenge = await drawer.challenge()
+    assert (await drawer.pay(challenge, 3 * CALL)).status_code == 200
+    good = drawer.sign(3 * CALL)
+    for changes in (
+        {"cumulativeAmount": str(4 * CALL), "signature": good},
+        {"signature": good[:-2] + ("00" if good[-2:] != "00" else "01")},
+        {"signature": drawer.sign(4 * CALL)},
+    ):
+        forged = await drawer.shop.show(drawer.voucher(challenge, 3 * CALL, **changes))
+        assert problem_of(forged) == (402, "session/invalid-signature")
+    assert (await drawer.pay(challenge, 3 * CALL)).status_code == 200
+    assert (await drawer.record()).spent == 2 * CALL
