@@ -90,7 +90,8 @@ in_sessions = _paid_by(
     recipient_secret=_key("recipient").secret,
     channel_wasm_hashes=["0" * 64],
     intents=["session"],
-    guardian_interval=3_600,  # it would ask the network, and there is none
+    settle_amount=None,  # the guardian would ask the network, and there is none
+    guardian_interval=3_600,
     store=os.environ.get(SESSION_STORE, "memory://"),
 )
 
