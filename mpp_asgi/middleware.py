@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mpp_asgi")
 
 _PRICEABLE = frozenset({"http", "websocket"})
+_REPEATABLE = frozenset({"GET", "HEAD"})
 
 SANDBOX_PATH = "/.mpp/sandbox"
 """Where an embedded sandbox answers RPC calls and its faucet, to clients on this machine."""
@@ -119,7 +120,11 @@ class PaymentMiddleware:
             if answer is not None:
                 await answer.send(send)
                 return
-        elif kind == "http" and self._routes.sees_all and not may_have_body(scope):
+        elif (
+            self._routes.sees_all
+            and scope.get("method") in _REPEATABLE
+            and not may_have_body(scope)
+        ):
             as_sent = dict(scope)  # what stands further in may rewrite it
             if await self._passes(scope, receive, send):
                 return
@@ -139,16 +144,16 @@ class PaymentMiddleware:
         return self._routes.find_neighbour(scope)
 
     async def _passes(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Let a request pass for which no price is foreseen and which has no body. If there is one
-        all the same, the request has to begin again, and no other one passes like that."""
-        passage = Passage()
+        """Let a request pass for which no price is foreseen. ``False``: there is one all the same,
+        and the request has to begin again; then no other one passes like that."""
+        passage = Passage(send)
         entered = current_visit.set(passage)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, passage.send)
         except BaseException:
             if not passage.is_blocked:
                 raise
-            return False
+            return passage.has_answered  # what turns up later is nobody's to pay any more
         finally:
             current_visit.reset(entered)
             if passage.is_blocked:

@@ -1,9 +1,9 @@
 """The way of a request that costs nothing, as far as the routes tell.
 
-Most requests are of this kind, so nothing is wrapped around them: the application gets ``receive``
-and ``send`` as the server gave them. Should a priced endpoint turn up all the same (a router that
-cannot be seen, a middleware that rewrites paths), it stumbles over the passage, and the request
-begins again as a visit.
+Most requests are of this kind, so next to nothing is wrapped around them: it is noted that a
+response begins. Should a priced endpoint turn up before that (a router that cannot be seen, a
+middleware that rewrites paths), it stumbles over the passage, and the request begins again as a
+visit. So only requests pass here that may be repeated: GET and HEAD, without a body.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from starlette.types import Message, Send
+
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
 
@@ -23,13 +27,21 @@ class UnforeseenPriceError(BaseException):
 class Passage:
     """What a priced endpoint meets where it should not have been reached."""
 
-    __slots__ = ("is_blocked",)
+    __slots__ = ("_send", "has_answered", "is_blocked")
 
     payment: Payment | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_answered = False
+        """Whether a response began."""
         self.is_blocked = False
         """Whether a price turned up."""
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """What the application calls."""
+        self.has_answered = True
+        return self._send(message)
 
     def is_paid(self, tariff: Tariff) -> bool:  # see `endpoints.Visit`
         return False
