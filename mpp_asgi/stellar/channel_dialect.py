@@ -8,6 +8,7 @@ client itself (``Payment-Session``).
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.session import Till
     from mpp_asgi.stores.channels import Channel
 
+LOOK_SECONDS: Final = 10
+"""How long a channel that is not there is not looked for again: who asks has paid nothing yet."""
 _VOUCHER: Final = "voucher"
 _CLOSE: Final = "close"
 _PERSONAL: Final = ("reference", "cumulativeAmount")
@@ -61,6 +64,7 @@ class ChannelDialect(SingleUse):
         self._till = till
         self._channel = channel
         self._new_reference = new_reference
+        self._looked_at = -math.inf
         self._by_address = {token.address: token for token in till.tokens.values()}
 
     @property
@@ -160,6 +164,10 @@ class ChannelDialect(SingleUse):
         """Have the channel that the setting names on record. Others have to be opened here: whoever
         names a channel in a header is not to send us to the ledger."""
         till, policy = self._till, self._till.policy
+        now = till.teller.counter.clock()
+        if 0 <= now - self._looked_at < LOOK_SECONDS:
+            return None
+        self._looked_at = now
         try:
             facts = await read_channel(
                 till.teller.counter.ledger, channel_id, list(self._by_address)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpp_asgi.protocol import Challenge, Credential
+from mpp_asgi.stellar.channel_dialect import LOOK_SECONDS
+from tests.charge.bad_line import shop_on_bad_line
 from tests.session.drawer import (
     CALL,
     DEPOSIT,
@@ -17,6 +19,7 @@ from tests.session.drawer import (
     problem_of,
     receipt_of,
 )
+from tests.shop import RECIPIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,6 +128,7 @@ async def test_a_fixed_channel_is_found_on_the_ledger_and_closed() -> None:
         assert (await shop.http.get("/paid")).status_code == 402  # nothing to offer yet
         funder.channel = fixed
         funder.deploy(opening)
+        shop.time.now += LOOK_SECONDS
         before = funder.balance()
         response = await pay(funder, await asked(funder, Accept="*/*"))
         assert response.status_code == 200, response.text
@@ -148,3 +152,17 @@ async def test_the_seller_says_whose_channel_a_request_is_paid_from() -> None:
         assert challenge.request_object()["channel"] == drawer.channel
         offered = await shop.challenges(headers={"x-customer": "bob"})
         assert [each.intent for each in offered] == ["session"]
+
+
+async def test_a_fixed_channel_that_is_not_there_is_looked_for_now_and_then() -> None:
+    """However many ask unpaid: each look is a call to the network."""
+    async with shop_on_bad_line(
+        recipient_secret=RECIPIENT.secret, intents=["channel"], channel=address(5)
+    ) as (shop, line):
+        for _ in range(20):
+            response = await shop.http.get("/paid")
+            assert (response.status_code, "www-authenticate" in response.headers) == (402, False)
+        assert line.calls.count("getLedgerEntries") == 1
+        shop.time.now += 60
+        await shop.http.get("/paid")
+        assert line.calls.count("getLedgerEntries") == 2
