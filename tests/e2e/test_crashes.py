@@ -83,14 +83,15 @@ async def let_half_a_minute_pass(settings: dict[str, str], challenge_id: str) ->
     await store.close()
 
 
-def wait_for_workers(url: str, count: int) -> None:
-    """Until that many processes answer."""
+def wait_for_workers(url: str, count: int) -> set[int]:
+    """Until that many processes answer: their ids."""
     seen: set[int] = set()
     deadline = time.monotonic() + 30
     with httpx.Client(headers={"Connection": "close"}) as client:
         while len(seen) < count and time.monotonic() < deadline:
             seen.add(client.get(f"{url}/worker").json()["worker"])
     assert len(seen) == count
+    return seen
 
 
 async def test_two_workers_grant_one_credential_once(

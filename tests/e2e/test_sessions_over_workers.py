@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ from tests.e2e.test_crashes import APP, MONEY, PRICE, settings, traces, wait_for
 from tests.servers import running_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from stellar_sdk import Keypair
 
@@ -52,7 +55,7 @@ def buyer(network: Network, payer: Keypair, calls: int) -> PaymentAuth:
 class Hand:
     """One of several that draw on the same channel, without a word to each other."""
 
-    api: str
+    client: httpx.AsyncClient
     key: Keypair
     channel: str
     random: Random
@@ -64,21 +67,19 @@ class Hand:
     workers: set[int] = field(default_factory=set)
 
     async def draw(self, times: int) -> None:
-        async with httpx.AsyncClient(base_url=self.api, timeout=60) as client:
-            challenge = await self.standing(client)
-            knows = int(challenge.request_object()["methodDetails"]["acceptedCumulative"])
-            for _ in range(times):
-                # Riding, by a call or two, too late, beyond the deposit; by a bit less at times.
-                raises = self.random.choice([0, 1, 1, 1, 2, -2, DEPOSITED]) * PRICE
-                amount = max(0, knows + raises - self.random.choice([0, 0, 0, 1]))
-                answer = await self.show(client, self.credential(challenge, amount))
-                knows = self.note(amount, answer, knows)
+        challenge = await self.standing()
+        knows = int(challenge.request_object()["methodDetails"]["acceptedCumulative"])
+        for _ in range(times):
+            # Riding, by a call or two, too late, beyond the deposit; by a bit less at times.
+            raises = self.random.choice([0, 1, 1, 1, 2, -2, DEPOSITED]) * PRICE
+            amount = max(0, knows + raises - self.random.choice([0, 0, 0, 1]))
+            answer = await self.show(self.credential(challenge, amount))
+            knows = self.note(amount, answer, knows)
 
     async def ride(self, amount: int, times: int) -> None:
-        async with httpx.AsyncClient(base_url=self.api, timeout=60) as client:
-            credential = self.credential(await self.standing(client), amount)
-            for _ in range(times):
-                self.note(amount, await self.show(client, credential), 0)
+        credential = self.credential(await self.standing(), amount)
+        for _ in range(times):
+            self.note(amount, await self.show(credential), 0)
 
     def note(self, amount: int, answer: httpx.Response, knows: int) -> int:
         """What it knows by now to be accepted."""
@@ -95,12 +96,17 @@ class Hand:
         told = int(problem.extra["acceptedCumulative"])
         return told if self.random.randrange(2) else knows
 
-    async def standing(self, client: httpx.AsyncClient) -> Challenge:
+    async def standing(self) -> Challenge:
         """A challenge that says how the channel stands."""
-        answer = await client.get("/served", headers={"Payment-Session": self.channel})
+        answer = await self.client.get("/served", headers={"Payment-Session": self.channel})
         challenges = Challenge.all_from_headers(answer.headers.get_list("WWW-Authenticate"))
         (session,) = [each for each in challenges if each.intent == "session"]
         return session
+
+    async def stands(self) -> dict[str, str]:
+        """What the server says of the channel."""
+        details: dict[str, str] = (await self.standing()).request_object()["methodDetails"]
+        return details
 
     def credential(
         self, challenge: Challenge, amount: int, *, action: str = "voucher"
@@ -113,8 +119,40 @@ class Hand:
         }
         return Credential(challenge, payload)
 
-    async def show(self, client: httpx.AsyncClient, credential: Credential) -> httpx.Response:
-        return await client.get("/served", headers={"Authorization": credential.to_header()})
+    async def show(self, credential: Credential) -> httpx.Response:
+        return await self.client.get("/served", headers={"Authorization": credential.to_header()})
+
+
+@asynccontextmanager
+async def connections(api: str, count: int) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """So many clients with a connection each, which they keep: one to each worker in turn.
+
+    Who accepts a connection is the kernel's choice, and it likes to choose the same one.
+    """
+    workers = sorted(wait_for_workers(api, 2))
+    async with AsyncExitStack() as stack:
+        clients = []
+        for n in range(count):
+            worker, other = workers[:: (1, -1)[n % 2]]
+            clients.append(await connection(api, worker, other))
+            stack.push_async_callback(clients[-1].aclose)
+        yield clients
+
+
+async def connection(api: str, worker: int, other: int) -> httpx.AsyncClient:
+    """To one worker: the other one stands still while it is made."""
+    while True:
+        client = httpx.AsyncClient(
+            base_url=api, timeout=60, limits=httpx.Limits(max_connections=1, keepalive_expiry=None)
+        )
+        os.kill(other, signal.SIGSTOP)
+        try:
+            answer = await client.get("/worker")
+        finally:
+            os.kill(other, signal.SIGCONT)
+        if answer.json()["worker"] == worker:
+            return client
+        await client.aclose()  # the other one was not quite still yet
 
 
 async def test_eight_clients_on_one_channel_spend_nothing_twice(
@@ -129,49 +167,41 @@ async def test_eight_clients_on_one_channel_spend_nothing_twice(
     assert channel.deposit == DEPOSITED * PRICE
     assert network.usdc(payer.public_key) == MONEY - DEPOSITED * PRICE
 
-    hands = [Hand(api, payer, channel.id, Random(seed)) for seed in range(CLIENTS)]
-    await asyncio.gather(*(hand.draw(REQUESTS) for hand in hands))
-    highest = max(amount for hand in hands for amount in hand.shown if amount <= channel.deposit)
-    stands = await standing(hands[0])
-    assert int(stands["acceptedCumulative"]) == highest  # no voucher is lost
-    assert int(stands["deposit"]) == channel.deposit
+    async with connections(api, CLIENTS) as clients:
+        hands = [Hand(each, payer, channel.id, Random(n)) for n, each in enumerate(clients)]
+        await asyncio.gather(*(hand.draw(REQUESTS) for hand in hands))
+        shown = [amount for hand in hands for amount in hand.shown]
+        highest = max(amount for amount in shown if amount <= channel.deposit)
+        stands = await hands[0].stands()
+        assert int(stands["acceptedCumulative"]) == highest  # no voucher is lost
+        assert int(stands["deposit"]) == channel.deposit
 
-    # Now for what is left of a voucher: all of them at once, and some too many.
-    last = highest + 5 * PRICE
-    left = (last - int(stands["spent"])) // PRICE
-    await asyncio.gather(*(hand.ride(last, left // CLIENTS + 2) for hand in hands))
+        # Now for what is left of a voucher: all of them at once, and some too many.
+        last = highest + 5 * PRICE
+        left = (last - int(stands["spent"])) // PRICE
+        await asyncio.gather(*(hand.ride(last, left // CLIENTS + 2) for hand in hands))
 
-    spent = sorted(each for hand in hands for each in hand.spent)
-    grants = 1 + len(spent)
-    leaks = len(traces(settings)) - grants
-    print(f"A7 at two workers: {grants} granted, {last // PRICE} signed for, leaks = {leaks}")
-    assert leaks == 0
-    assert grants == last // PRICE
-    assert spent == [n * PRICE for n in range(2, grants + 1)]  # each of its own
-    assert len({worker for hand in hands for worker in hand.workers}) == 2
-    refused = sum((hand.refused for hand in hands), Counter[str]())
-    assert refused["session/insufficient-balance"] >= CLIENTS
-    assert set(refused) <= {
-        "verification-failed",
-        "session/insufficient-balance",
-        "session/amount-exceeds-deposit",
-    }
-    assert int((await standing(hands[0]))["spent"]) == grants * PRICE <= last
-    async with httpx.AsyncClient(base_url=api, timeout=60) as client:
-        challenge = await hands[0].standing(client)
-        closing = hands[0].credential(challenge, grants * PRICE, action="close")
-        closed = await hands[0].show(client, closing)
+        spent = sorted(each for hand in hands for each in hand.spent)
+        grants = 1 + len(spent)
+        leaks = len(traces(settings)) - grants
+        print(f"A7 at two workers: {grants} granted, {last // PRICE} signed for, leaks = {leaks}")
+        assert leaks == 0
+        assert grants == last // PRICE
+        assert spent == [n * PRICE for n in range(2, grants + 1)]  # each of its own
+        assert len({worker for hand in hands for worker in hand.workers}) == 2
+        refused = sum((hand.refused for hand in hands), Counter[str]())
+        assert refused["session/insufficient-balance"] >= CLIENTS
+        assert set(refused) <= {
+            "verification-failed",
+            "session/insufficient-balance",
+            "session/amount-exceeds-deposit",
+        }
+        assert int((await hands[0].stands())["spent"]) == grants * PRICE <= last
+        closing = hands[0].credential(await hands[0].standing(), grants * PRICE, action="close")
+        closed = await hands[0].show(closing)
     assert closed.status_code == 204, closed.text
     assert network.usdc(payer.public_key) == MONEY - grants * PRICE
     assert network.usdc(network.recipient) == earned + grants * PRICE
-
-
-async def standing(hand: Hand) -> dict[str, str]:
-    """What the server says of the channel."""
-    async with httpx.AsyncClient(base_url=hand.api, timeout=60) as client:
-        challenge = await hand.standing(client)
-    details: dict[str, str] = challenge.request_object()["methodDetails"]
-    return details
 
 
 async def test_three_clients_on_three_channels_at_once(network: Network, api: str) -> None:
@@ -206,15 +236,15 @@ async def test_a_killed_server_forgets_no_voucher(
         async with httpx.AsyncClient(base_url=url, auth=auth, timeout=60) as client:
             assert (await client.get("/served")).status_code == 200
         (channel,) = auth.channels
-        hand = Hand(url, payer, channel.id, Random(0))
         known = [PRICE]
 
         async def spend_until_it_is_dead() -> None:
             async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-                challenge = await hand.standing(client)
+                hand = Hand(client, payer, channel.id, Random(0))
+                challenge = await hand.standing()
                 while True:
                     amount = known[-1] + PRICE
-                    answer = await hand.show(client, hand.credential(challenge, amount))
+                    answer = await hand.show(hand.credential(challenge, amount))
                     assert answer.status_code == 200, answer.text
                     known.append(amount)
                     if len(known) == 20:
@@ -224,11 +254,11 @@ async def test_a_killed_server_forgets_no_voucher(
             await spend_until_it_is_dead()
         with running_app(APP, settings=settings, port=httpx.URL(url).port or 0):
             async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-                last = await hand.standing(client)
-                stands = last.request_object()["methodDetails"]
+                hand = Hand(client, payer, channel.id, Random(0))
+                stands = await hand.stands()
                 spent = int(stands["spent"])
                 assert spent == int(stands["acceptedCumulative"])
                 assert spent in (known[-1], known[-1] + PRICE)
-                closing = hand.credential(last, spent, action="close")
-                assert (await hand.show(client, closing)).status_code == 204
+                closing = hand.credential(await hand.standing(), spent, action="close")
+                assert (await hand.show(closing)).status_code == 204
     assert network.usdc(payer.public_key) == MONEY - spent
