@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,7 +14,8 @@ REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9-]+)(\[[a-z]+\])?>=(?P<lowest>[0-9
 def test_the_versions_pinned_are_the_lowest_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["fastapi"], *extras["server"]]
+    optional = (extras[name] for name in extras if name != "dev")
+    declared = [*project["dependencies"], *chain.from_iterable(optional)]
     parsed = [REQUIREMENT.match(requirement) for requirement in declared]
     lowest = {(m["name"], _padded(m["lowest"])) for m in parsed if m is not None}
 
