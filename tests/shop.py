@@ -26,6 +26,7 @@ from mpp_asgi.stellar.transfer import (
     transfer_operation,
 )
 from mpp_asgi.stores.contract import Store
+from mpp_asgi.stores.sqlite import SqliteStore
 
 START = 1_790_000_000
 SECRET = "the secret of the tests, long enough"
@@ -36,15 +37,21 @@ PRICE = 100_000
 
 
 class Time:
-    """Unix seconds that pass only when somebody sleeps."""
+    """Unix seconds that pass only when somebody sleeps, and while no disk is at work: a disk's
+    time is real, and who waits for it must not be taken for dead meanwhile."""
 
     def __init__(self) -> None:
         self.now = float(START)
+        self.stores: list[Callable[[], Store | None]] = []
 
     def __call__(self) -> float:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
+        for store in [store() for store in self.stores]:
+            if isinstance(store, SqliteStore):
+                await asyncio.sleep(0)  # until what was asked for is handed over
+                await store._in_thread(lambda: None)  # and everything before has come back
         self.now += seconds
         await asyncio.sleep(0)
 
@@ -77,9 +84,14 @@ class Shop:
     @property
     def store(self) -> Store:
         """Where the records are; after the first request."""
+        store = self.opened_store()
+        assert store is not None
+        return store
+
+    def opened_store(self) -> Store | None:
+        """The same, and nothing before the first request."""
         house = payment_middleware(self.app)._house
-        assert house is not None
-        return house._store
+        return None if house is None else house._store
 
     async def challenges(self, path: str = "/paid", **request: Any) -> list[Challenge]:
         """The challenges for a request: sponsored first, unsponsored second."""
@@ -321,9 +333,12 @@ async def open_shop(
     left: list[int] = []
     transport = httpx.ASGITransport(app=seeing_off(app, left), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
+        shop = Shop(app, sandbox, time, http, runs, left)
+        time.stores.append(shop.opened_store)
         try:
-            yield Shop(app, sandbox, time, http, runs, left)
+            yield shop
         finally:
+            time.stores.remove(shop.opened_store)
             await payment_middleware(app)._close()
 
 

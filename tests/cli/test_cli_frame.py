@@ -77,7 +77,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
     )
     assert mpp_asgi.stdout is not None
     mpp_asgi.stdout.close()
-    _, err = mpp_asgi.communicate(timeout=30)
+    _, err = mpp_asgi.communicate(timeout=120)
     assert (mpp_asgi.returncode, err) == (0, b"")
 
 

@@ -133,7 +133,7 @@ def run(adapter_path: Path, request: dict[str, Any]) -> dict[str, Any]:
         input=json.dumps(request),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
         cwd=adapter_path.parent / manifest["cwd"],
     )

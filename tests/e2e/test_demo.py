@@ -36,7 +36,7 @@ def test_it_plays_to_the_end_and_every_coin_is_where_it_should_be() -> None:
         env=clean_environment() | settings,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (demo.returncode, demo.stderr) == (0, "")
@@ -68,7 +68,7 @@ def test_ctrl_c_leaves_nothing_running() -> None:
         if "main:app, at" in line:
             break
     demo.send_signal(signal.SIGINT)
-    _, err = demo.communicate(timeout=30)
+    _, err = demo.communicate(timeout=120)
     assert demo.returncode == 130
     assert "Nothing is left running." in err
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said):
