@@ -14,9 +14,10 @@ class Budget(NamedTuple):
 
     name: str
     limit: int
-    """Base units (stroops for fees)."""
+    """Base units (stroops for fees), below 2**63."""
     keep_until: int
-    """Unix seconds; from then on what was counted may be purged."""
+    """Unix seconds; from then on what was counted may be purged. The latest of all that were drawn
+    on counts."""
 
 
 class BudgetStore(Protocol):
@@ -27,8 +28,9 @@ class BudgetStore(Protocol):
     """
 
     async def draw(self, budgets: Sequence[Budget], amount: int) -> str | None:
-        """Count ``amount`` on every one of ``budgets``, or on none: ``None``, or the name of the
-        first that it would exceed."""
+        """Count ``amount`` (0 or more) on every one of ``budgets``, whose names differ, or on none:
+        ``None``, or the name of the first that it would exceed. What was counted counts until it is
+        purged."""
         ...
 
     async def put_back(self, names: Sequence[str], amount: int) -> None:

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mpp_asgi.stores.budgets import BudgetStore
 from mpp_asgi.stores.channels import ChannelStore
+from mpp_asgi.stores.kept_answers import AnswerStore
+from mpp_asgi.stores.loans import LoanStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,9 +121,9 @@ class OwnershipLostError(Exception):
     """The record belongs to another process by now, or is gone: stop working on it."""
 
 
-class Store(ChannelStore, Protocol):
-    """What every backend guarantees: of charges here, of channels in `ChannelStore`. Each call is
-    atomic, and durable when it returns.
+class Store(ChannelStore, LoanStore, BudgetStore, AnswerStore, Protocol):
+    """What every backend guarantees: of charges here, of the rest in the protocols it extends. Each
+    call is atomic, and durable when it returns.
 
     Every call raises `StoreUnavailableError` if the backend fails, having changed nothing that the
     caller can rely on. Times are Unix seconds and always passed in.
@@ -188,6 +191,11 @@ class Store(ChannelStore, Protocol):
         ...
 
     async def purge(self, *, now: int, limit: int) -> int:
-        """Delete at most ``limit`` records with ``keep_until <= now`` (whatever their state), their
-        proofs, and stale heartbeats. Returns how many records went."""
+        """Delete at most ``limit`` records with ``keep_until <= now``: charges (whatever their
+        state) with their proofs, budgets and kept answers, in any order; and stale heartbeats.
+
+        Returns how many records went: fewer than ``limit`` only if none is left that could go, so
+        that whoever purges until then keeps a steady load at a steady size. Accounts that are lent
+        are few, and stay until `forget_loans`.
+        """
         ...

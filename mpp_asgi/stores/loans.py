@@ -19,7 +19,8 @@ class Loan(NamedTuple):
     account: str
     """``G...``."""
     fence: int
-    """Grows with every loan of the account, so that a borrower whose loan has lapsed is known."""
+    """Grows with every loan of the account, forgotten meanwhile or not, so that a borrower whose
+    loan has lapsed is known."""
     sequence: int | None
     """The sequence number it is known to have; ``None``: ask the ledger."""
 
@@ -29,6 +30,9 @@ class LoanStore(Protocol):
 
     Every call raises `mpp_asgi.stores.contract.StoreUnavailableError` if the backend fails, having
     changed nothing that the caller can rely on. Times are Unix seconds and always passed in.
+
+    Whose a loan is, the fence alone decides: an account that has lapsed, or was handed back, is its
+    last borrower's to prolong or hand back (once more) until somebody else has borrowed it.
     """
 
     async def borrow(self, accounts: Sequence[str], *, until: int, now: int) -> Loan | None:
@@ -41,13 +45,14 @@ class LoanStore(Protocol):
         ...
 
     async def prolong(self, loan: Loan, *, until: int) -> bool:
-        """Keep it until then instead; ``False`` if somebody else has borrowed it since."""
+        """Keep it until then instead, its sequence unknown should it lapse; ``False`` if somebody
+        else has borrowed it since, or it is forgotten."""
         ...
 
     async def hand_back(self, loan: Loan, *, sequence: int | None, free_at: int) -> bool:
         """Return it, to be lent from ``free_at`` on, with the sequence number it has by now.
 
-        ``False`` if somebody else has borrowed it since: then nothing changes.
+        ``False`` if somebody else has borrowed it since, or it is forgotten: then nothing changes.
         """
         ...
 

@@ -7,14 +7,18 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
+from mpp_asgi.stores.memory_answers import MemoryAnswers
+from mpp_asgi.stores.memory_budgets import MemoryBudgets
 from mpp_asgi.stores.memory_channels import MemoryChannels
+from mpp_asgi.stores.memory_expiry import Expiry
+from mpp_asgi.stores.memory_loans import MemoryLoans
 from mpp_asgi.stores.ruling import OVER, UNSETTLED, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class MemoryStore(MemoryChannels):
+class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
     """A `Store` that lasts as long as the object does, closed or not.
 
     No call awaits anything, so each one is atomic on its event loop. Memory is bounded by `purge`
@@ -32,7 +36,7 @@ class MemoryStore(MemoryChannels):
         self._over: dict[str, _Row] = {}
         self._proofs: dict[str, tuple[str, ...]] = {}
         self._challenge_of: dict[str, str] = {}
-        self._expiry = _Expiry()
+        self._expiry = Expiry()
         self._alive_until: dict[str, int] = {}
 
     async def open(self) -> None:
@@ -53,7 +57,7 @@ class MemoryStore(MemoryChannels):
             return Claim(Outcome.CONFLICT, None)
         found = self._find(charge.id)
         if found is None:
-            self._expiry.add(charge)
+            self._expiry.add(charge.id, charge.keep_until)
             self._put(charge, proofs)
             return Claim(Outcome.NEW, charge)
         outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
@@ -69,15 +73,15 @@ class MemoryStore(MemoryChannels):
         if found is None or found.owner != owner or self._conflicts(charge.id, proofs):
             raise OwnershipLostError(charge.id)
         if found.keep_until != charge.keep_until:
-            self._expiry.discard(found)
-            self._expiry.add(charge)
+            self._expiry.discard(found.id, found.keep_until)
+            self._expiry.add(charge.id, charge.keep_until)
         self._put(charge, proofs)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
         found = self._open.get(charge_id)
         if found is not None and found.owner == owner and found.state is State.CLAIMED:
-            self._expiry.discard(found)
+            self._expiry.discard(found.id, found.keep_until)
             self._forget(charge_id)
 
     async def get(self, charge_id: str) -> Charge | None:
@@ -101,7 +105,9 @@ class MemoryStore(MemoryChannels):
         expired = self._expiry.take(now=now, limit=limit)
         for charge_id in expired:
             self._forget(charge_id)
-        return len(expired)
+        gone = len(expired)
+        gone += self._purge_budgets(now=now, limit=limit - gone)
+        return gone + self._purge_answers(now=now, limit=limit - gone)
 
     def _lives(self, owner: str | None, now: int) -> bool:
         return owner is not None and self._alive_until.get(owner, now) > now
@@ -154,35 +160,3 @@ def _from_row(row: _Row) -> Charge:
 
 
 _STATE = Charge._fields.index("state")
-
-
-class _Expiry:
-    """Which charge may be purged when, so that a purge looks at nothing else.
-
-    One bucket a second: however often a charge comes and goes, it leaves nothing behind.
-    """
-
-    def __init__(self) -> None:
-        self._buckets: dict[int, dict[str, None]] = {}
-        self._seconds: list[int] = []  # a heap of the buckets' keys
-
-    def add(self, charge: Charge) -> None:
-        bucket = self._buckets.get(charge.keep_until)
-        if bucket is None:
-            bucket = self._buckets[charge.keep_until] = {}
-            heapq.heappush(self._seconds, charge.keep_until)
-        bucket[charge.id] = None
-
-    def discard(self, charge: Charge) -> None:
-        self._buckets[charge.keep_until].pop(charge.id, None)
-
-    def take(self, *, now: int, limit: int) -> list[str]:
-        """Remove and return at most ``limit`` ids whose time has come, the oldest first."""
-        taken: list[str] = []
-        while self._seconds and self._seconds[0] <= now and len(taken) < limit:
-            bucket = self._buckets[self._seconds[0]]
-            while bucket and len(taken) < limit:
-                taken.append(bucket.popitem()[0])
-            if not bucket:
-                del self._buckets[heapq.heappop(self._seconds)]
-        return taken

@@ -28,6 +28,7 @@ class MemoryChannels:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._channel_rows: dict[str, _Row] = {}
         self._channel_ids: list[str] = []  # in order
         self._closed_channels: set[str] = set()

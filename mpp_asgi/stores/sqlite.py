@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mpp_asgi.stores import channel_ruling, sqlite_channels, sqlite_file, sqlite_records
+from mpp_asgi.stores import (
+    channel_ruling,
+    sqlite_answers,
+    sqlite_budgets,
+    sqlite_channels,
+    sqlite_file,
+    sqlite_loans,
+    sqlite_records,
+)
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.sqlite_commits import SharedCommits
@@ -18,8 +26,11 @@ from mpp_asgi.stores.sqlite_commits import SharedCommits
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from mpp_asgi.stores.budgets import Budget
     from mpp_asgi.stores.channels import Channel, Close, Spend
     from mpp_asgi.stores.contract import Charge, Claim
+    from mpp_asgi.stores.kept_answers import KeptAnswer
+    from mpp_asgi.stores.loans import Loan
 
 _T = TypeVar("_T")
 
@@ -102,7 +113,7 @@ class SqliteStore:
 
     async def purge(self, *, now: int, limit: int) -> int:
         """As `Store.purge`, in one transaction: the limit bounds how long others wait."""
-        return await self._write(lambda db: sqlite_records.purge(db, now, limit))
+        return await self._write(lambda db: _purge(db, now, limit))
 
     async def add_channel(self, channel: Channel) -> Channel:
         """As `ChannelStore.add_channel`."""
@@ -201,6 +212,42 @@ class SqliteStore:
         """As `ChannelStore.release_lease`."""
         await self._write(lambda db: sqlite_channels.release_lease(db, name, owner))
 
+    async def borrow(self, accounts: Sequence[str], *, until: int, now: int) -> Loan | None:
+        """As `LoanStore.borrow`."""
+        return await self._write(lambda db: sqlite_loans.borrow(db, accounts, until, now))
+
+    async def prolong(self, loan: Loan, *, until: int) -> bool:
+        """As `LoanStore.prolong`."""
+        return await self._write(lambda db: sqlite_loans.prolong(db, loan, until))
+
+    async def hand_back(self, loan: Loan, *, sequence: int | None, free_at: int) -> bool:
+        """As `LoanStore.hand_back`."""
+        return await self._write(lambda db: sqlite_loans.hand_back(db, loan, sequence, free_at))
+
+    async def forget_loans(self, accounts: Sequence[str]) -> None:
+        """As `LoanStore.forget_loans`."""
+        await self._write(lambda db: sqlite_loans.forget(db, accounts))
+
+    async def draw(self, budgets: Sequence[Budget], amount: int) -> str | None:
+        """As `BudgetStore.draw`."""
+        return await self._write(lambda db: sqlite_budgets.draw(db, budgets, amount))
+
+    async def put_back(self, names: Sequence[str], amount: int) -> None:
+        """As `BudgetStore.put_back`."""
+        await self._write(lambda db: sqlite_budgets.put_back(db, names, amount))
+
+    async def drawn(self, name: str) -> int:
+        """As `BudgetStore.drawn`."""
+        return await self._read(lambda db: sqlite_budgets.drawn(db, name))
+
+    async def keep_answer(self, answer: KeptAnswer, *, now: int) -> KeptAnswer:
+        """As `AnswerStore.keep_answer`."""
+        return await self._write(lambda db: sqlite_answers.keep(db, answer, now))
+
+    async def kept_answer(self, key: str, *, now: int) -> KeptAnswer | None:
+        """As `AnswerStore.kept_answer`."""
+        return await self._read(lambda db: sqlite_answers.find(db, key, now))
+
     async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         return await self._commits.write(work)
 
@@ -236,3 +283,9 @@ class SqliteStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _purge(connection: sqlite3.Connection, now: int, limit: int) -> int:
+    gone = sqlite_records.purge(connection, now, limit)
+    gone += sqlite_budgets.purge(connection, now, limit - gone)
+    return gone + sqlite_answers.purge(connection, now, limit - gone)

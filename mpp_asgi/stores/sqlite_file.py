@@ -91,6 +91,37 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Which signatures were sent nobody wrote down so far; a higher voucher is no loss.
         "UPDATE channel SET published = accepted",
     ),
+    (
+        """
+        CREATE TABLE loan (
+            account TEXT PRIMARY KEY,
+            fence INTEGER NOT NULL,
+            free_at INTEGER NOT NULL,
+            sequence INTEGER,
+            returned INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        # Numbers that outlive the accounts: fences must not begin again.
+        "CREATE TABLE loan_turn (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL)",
+        "INSERT INTO loan_turn (one, last) VALUES (1, 0)",
+        """
+        CREATE TABLE budget (
+            name TEXT PRIMARY KEY,
+            drawn INTEGER NOT NULL,
+            keep_until INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX budget_by_expiry ON budget (keep_until)",
+        """
+        CREATE TABLE answer (
+            key TEXT PRIMARY KEY,
+            request TEXT NOT NULL,
+            content BLOB NOT NULL,
+            keep_until INTEGER NOT NULL
+        )
+        """,
+        "CREATE INDEX answer_by_expiry ON answer (keep_until)",
+    ),
 )
 """What takes a file from each version (``PRAGMA user_version``) to the next. Only ever added to."""
 

@@ -118,7 +118,8 @@ def heartbeat(connection: Connection, owner: str, alive_until: int) -> None:
 
 
 def purge(connection: Connection, now: int, limit: int) -> int:
-    """As `Store.purge`; the oldest go first. Proofs go with their charges (``ON DELETE``)."""
+    """As `Store.purge`, of charges and heartbeats; the oldest go first. Proofs go with their
+    charges (``ON DELETE``)."""
     connection.execute(_PURGE_HEARTBEATS, (now,))
     return connection.execute(_PURGE, (now, limit)).rowcount
 

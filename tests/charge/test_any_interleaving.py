@@ -18,7 +18,7 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.stores.contract import OwnershipLostError, State, Store, StoreUnavailableError
 from mpp_asgi.stores.memory import MemoryStore
-from tests.methods.stores import _Around
+from tests.methods.stores import StoreAround
 
 ID = "a challenge"
 START = 1_790_000_000
@@ -106,7 +106,7 @@ class Fate:
         self._decisions = iter(())
 
 
-class FatefulStore(_Around):
+class FatefulStore(StoreAround):
     """A store as one process sees it."""
 
     def __init__(self, store: Store, fate: Fate) -> None:

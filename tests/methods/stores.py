@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
 
 
-class _Around:
-    """Passes every call on through `_call`."""
+class StoreAround(ABC):
+    """A `Store` that passes every call on to another, through `_call`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -27,11 +28,12 @@ class _Around:
 
         return call
 
+    @abstractmethod
     async def _call(self, name: str, operation: Callable[[], Awaitable[Any]]) -> Any:
-        raise NotImplementedError
+        """What becomes of a call of ``name``, which ``operation`` carries out."""
 
 
-class SlowStore(_Around):
+class SlowStore(StoreAround):
     """Gives way before and after each call; a call that is cancelled meanwhile is done or not."""
 
     async def _call(self, name: str, operation: Callable[[], Awaitable[Any]]) -> Any:
@@ -42,7 +44,7 @@ class SlowStore(_Around):
         return result
 
 
-class FailingStore(_Around):
+class FailingStore(StoreAround):
     """Fails at chosen calls, counted from 0 since `fail_at` was set.
 
     Args:

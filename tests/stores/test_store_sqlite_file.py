@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpp_asgi.stores import sqlite_file
+from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
+from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
+LOANS_BUDGETS_ANSWERS = ("loan", "loan_turn", "budget", "answer")
+
+
+def drop(connection: sqlite3.Connection, *tables: str) -> None:
+    for table in tables:
+        connection.execute(f"DROP TABLE {table}")
 
 
 async def refusal(file: Path) -> str:
@@ -110,8 +118,7 @@ async def test_a_file_of_the_first_schema_keeps_its_charges_and_gains_channels(
     secret = await store.secret()
     await store.close()
     with another_connection(file) as connection:  # as the version before left it
-        connection.execute("DROP TABLE channel")
-        connection.execute("DROP TABLE lease")
+        drop(connection, *LOANS_BUDGETS_ANSWERS, "channel", "lease")
         connection.execute("PRAGMA user_version = 1")
     for _ in range(2):
         await store.open()
@@ -132,12 +139,39 @@ async def test_a_file_of_the_second_schema_takes_every_voucher_for_published(
     await store.add_channel(wide)
     await store.close()
     with another_connection(file) as connection:  # as the version before left it
+        drop(connection, *LOANS_BUDGETS_ANSWERS)
         connection.execute("ALTER TABLE channel DROP COLUMN published")
         connection.execute("PRAGMA user_version = 2")
     for _ in range(2):
         await store.open()
         assert await store.channel(wide.id) == wide._replace(published=2**80)
         await store.close()
+
+
+async def test_a_file_of_the_third_schema_keeps_all_it_has_and_gains_loans_budgets_and_answers(
+    another_connection, file, new_charge, new_channel
+):
+    store = SqliteStore(file)
+    await store.open()
+    await store.claim(new_charge(), ["tx:1"], now=0)
+    await store.add_channel(new_channel(published=3))
+    await store.close()
+    with another_connection(file) as connection:  # as the version before left it
+        drop(connection, *LOANS_BUDGETS_ANSWERS)
+        connection.execute("PRAGMA user_version = 3")
+    await store.open()
+    assert await store.get("challenge") == new_charge()
+    assert await store.channel("channel") == new_channel(published=3)
+    loan = await store.borrow(["GA"], until=9, now=0)
+    assert await store.draw([Budget("day", 5, 9)], 5) is None
+    answer = await store.keep_answer(KeptAnswer("k", "r", b"yes", 9), now=0)
+    await store.close()
+    await store.open()
+    assert await store.borrow(["GA"], until=9, now=8) is None
+    assert await store.hand_back(loan, sequence=7, free_at=0)
+    assert await store.drawn("day") == 5
+    assert await store.kept_answer("k", now=8) == answer
+    await store.close()
 
 
 # files that cannot be opened
@@ -151,7 +185,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(another_connection, file
         connection.execute("PRAGMA user_version = 99")
     before = file.read_bytes()
     sentence = await refusal(file)
-    assert "a newer mpp-asgi wrote it (schema 99, this one knows 3); upgrade mpp-asgi" in sentence
+    assert "a newer mpp-asgi wrote it (schema 99, this one knows 4); upgrade mpp-asgi" in sentence
     assert file.read_bytes() == before
 
 
