@@ -1,12 +1,11 @@
-"""A process of its own with channels in a SQLite file, run by test_channel_processes.py.
+"""A process of its own with channels in a store, run by test_channel_processes.py as
+``python -m tests.stores.channel_process TASK URL OWNER``.
 
-    python channel_process.py race FILE OWNER   spend from one channel with many clients' vouchers
-    python channel_process.py lease FILE OWNER  take the same leases as others do
-    python channel_process.py work FILE OWNER   spend for ever, naming each spend when it is kept
-    python channel_process.py hold FILE OWNER   stop with a spend written, but not committed
-    python channel_process.py die FILE OWNER    die by SIGKILL in the moment a spend is acknowledged
-
-It says "ready", then waits for a line on its standard input.
+    race   spend from one channel with many clients' vouchers
+    lease  take the same leases as others do
+    work   spend for ever, naming each spend when it is kept
+    hold   stop with a spend written to a SQLite file, but not committed
+    die    die by SIGKILL in the moment a spend is acknowledged
 """
 
 from __future__ import annotations
@@ -18,11 +17,15 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 import threading
+from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.channels import Channel, SpendOutcome
-from mpp_asgi.stores.sqlite import SqliteStore
+from tests.stores.racer import take_part
+
+if TYPE_CHECKING:
+    from mpp_asgi.stores.contract import Store
+    from mpp_asgi.stores.sqlite import SqliteStore
 
 CLIENTS = 8
 REQUESTS = 12
@@ -43,7 +46,7 @@ CHANNEL = Channel(
 )
 
 
-async def race(store: SqliteStore, owner: str) -> None:
+async def race(store: Store, owner: str) -> None:
     """Print what was granted and kept, how many units, the highest voucher accepted, and the last
     ledger that was seen: facts of any ledger come in any order."""
     chance = random.Random(owner)
@@ -99,7 +102,7 @@ async def race(store: SqliteStore, owner: str) -> None:
     print(json.dumps(said))
 
 
-async def lease(store: SqliteStore, owner: str) -> None:
+async def lease(store: Store, owner: str) -> None:
     """Print which leases were had."""
     names = [f"settle:{n}" for n in range(LEASES)]
     random.Random(owner).shuffle(names)
@@ -109,14 +112,14 @@ async def lease(store: SqliteStore, owner: str) -> None:
     print(json.dumps(list(itertools.compress(names, took))))
 
 
-async def spend_one(store: SqliteStore, amount: int, cost: int) -> None:
+async def spend_one(store: Store, amount: int, cost: int) -> None:
     spend = await store.spend(
         CHANNEL.id, amount=amount, signature=f"s{amount}", cost=cost, units=1, min_delta=0, now=1
     )
     assert spend.outcome is SpendOutcome.SPENT, spend
 
 
-async def work(store: SqliteStore, owner: str) -> None:
+async def work(store: Store, owner: str) -> None:
     """With one great voucher, so that only the costs count."""
     await store.add_channel(CHANNEL._replace(id=owner))
     for number in itertools.count(1):
@@ -136,22 +139,11 @@ async def hold(store: SqliteStore, owner: str) -> None:
     threading.Event().wait()
 
 
-async def die(store: SqliteStore, owner: str) -> None:
+async def die(store: Store, owner: str) -> None:
     await store.add_channel(CHANNEL)
     await spend_one(store, 10, 4)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main() -> None:
-    task, file, owner = sys.argv[1:]
-    print("ready", flush=True)
-    sys.stdin.readline()
-    store = SqliteStore(file, busy_timeout=30)
-    await store.open()
-    tasks = {"race": race, "lease": lease, "work": work, "hold": hold, "die": die}
-    await tasks[task](store, owner)
-    await store.close()
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    take_part({"race": race, "lease": lease, "work": work, "hold": hold, "die": die})

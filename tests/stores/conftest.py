@@ -1,7 +1,4 @@
-"""The backends every store test runs over, and what the tests build records with.
-
-Another backend joins by one more function in `BACKENDS`; no test changes.
-"""
+"""Stores of every backend, and what the tests build records with."""
 
 from __future__ import annotations
 
@@ -11,60 +8,51 @@ import os
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mpp_asgi.stores.channels import Channel
-from mpp_asgi.stores.contract import Charge, State, Store
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.contract import Charge, State
 from mpp_asgi.stores.sqlite import SqliteStore
+from tests.stores.backends import BACKENDS, FOR_PROCESSES, patient_store, stores_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from mpp_asgi.stores.contract import Store
 
 
-class Backend(Protocol):
-    """Makes an empty storage. What it returns makes one more store on that storage, as another
-    process would."""
-
-    def __call__(self, directory: Path) -> Callable[[], Store]: ...
-
-
-def memory(directory: Path) -> Callable[[], Store]:
-    """One process is all there is, so every store on the storage is the same."""
-    del directory
-    store = MemoryStore()
-    return lambda: store
+@pytest.fixture
+def memory_urls() -> Callable[[], str]:
+    """Every store is a storage of its own."""
+    return lambda: "memory://"
 
 
-def sqlite(directory: Path) -> Callable[[], Store]:
-    return lambda: SqliteStore(directory / "charges.db")
-
-
-BACKENDS: tuple[Backend, ...] = (memory, sqlite)
-
-
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)
-def new_storage(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable[[], Callable[[], Store]]]:
-    """Makes an empty storage, as often as it is called.
-
-    Files go to memory where there is a file system for that: nothing here cuts the power, so
+@pytest.fixture
+def sqlite_urls(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Files go to memory where there is a file system for that: nothing here cuts the power, so
     waiting for the disk would show nothing more. Tests of SQLite alone use the real disk.
     """
     memory_files = Path("/dev/shm")
     parent = memory_files if os.access(memory_files, os.W_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=parent, prefix="mpp-stores-") as directory:
         numbers = itertools.count()
+        yield lambda: f"sqlite:///{directory}/{next(numbers)}.db"
 
-        def make() -> Callable[[], Store]:
-            storage = Path(directory) / str(next(numbers))
-            storage.mkdir()
-            return request.param(storage)
 
-        yield make
+@pytest.fixture(params=BACKENDS)
+def new_storage(request: pytest.FixtureRequest) -> Callable[[], Callable[[], Store]]:
+    """Makes an empty storage, as often as it is called. What it returns makes one more store on
+    that storage, not open yet, as another process would."""
+    new_url = request.getfixturevalue(BACKENDS[request.param])
+    return lambda: stores_on(new_url())
+
+
+@pytest.fixture(params=FOR_PROCESSES)
+def url(request: pytest.FixtureRequest) -> str:
+    """Of an empty storage that processes can share."""
+    return request.getfixturevalue(BACKENDS[request.param])()
 
 
 @pytest.fixture
@@ -87,6 +75,20 @@ async def stores(connect: Callable[[], Store]) -> AsyncIterator[tuple[Store, Sto
 @pytest.fixture
 def store(stores: tuple[Store, Store]) -> Store:
     return stores[0]
+
+
+@pytest.fixture
+async def look(url: str) -> AsyncIterator[Callable[[], Awaitable[Store]]]:
+    """Opens a store on the storage at ``url``, to see what processes have left there."""
+    async with contextlib.AsyncExitStack() as closing:
+
+        async def opened() -> Store:
+            store = patient_store(url)
+            await store.open()
+            closing.push_async_callback(store.close)
+            return store
+
+        yield opened
 
 
 @pytest.fixture(scope="session")

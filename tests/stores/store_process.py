@@ -1,10 +1,9 @@
-"""A process of its own on a SQLite file, run by test_store_processes.py.
+"""A process of its own with charges in a store, run by test_store_processes.py as
+``python -m tests.stores.store_process TASK URL OWNER``.
 
-    python store_process.py race FILE OWNER     claim the same challenges and proofs as others do
-    python store_process.py work FILE OWNER     submit charges for ever, naming each when it is kept
-    python store_process.py die FILE OWNER STEP  die by SIGKILL in the moment a step is acknowledged
-
-It says "ready", then waits for a line on its standard input.
+    race      claim the same challenges and proofs as others do
+    work      submit charges for ever, naming each when it is kept
+    die STEP  die by SIGKILL in the moment a step is acknowledged
 """
 
 from __future__ import annotations
@@ -15,10 +14,13 @@ import json
 import os
 import random
 import signal
-import sys
+from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.contract import Charge, Outcome, State
-from mpp_asgi.stores.sqlite import SqliteStore
+from tests.stores.racer import take_part
+
+if TYPE_CHECKING:
+    from mpp_asgi.stores.contract import Store
 
 ALIVE_UNTIL = 100
 CONTESTED = 40
@@ -34,7 +36,7 @@ def submitted(charge_id: str, owner: str) -> Charge:
     )
 
 
-async def race(store: SqliteStore, owner: str) -> None:
+async def race(store: Store, owner: str) -> None:
     """Print which challenges and which proofs were won."""
     await store.heartbeat(owner, alive_until=ALIVE_UNTIL)
     goals = [f"id:{n}" for n in range(CONTESTED)] + [f"proof:{n}" for n in range(CONTESTED)]
@@ -51,7 +53,7 @@ async def race(store: SqliteStore, owner: str) -> None:
     print(json.dumps({"won": won, "secret": await store.secret()}))
 
 
-async def work(store: SqliteStore, owner: str) -> None:
+async def work(store: Store, owner: str) -> None:
     await store.heartbeat(owner, alive_until=ALIVE_UNTIL)
     for number in itertools.count():
         charge_id = f"{owner}:{number}"
@@ -60,7 +62,7 @@ async def work(store: SqliteStore, owner: str) -> None:
         print(charge_id, flush=True)
 
 
-async def die(store: SqliteStore, owner: str, step: str) -> None:
+async def die(store: Store, owner: str, step: str) -> None:
     await store.claim(claimed("x", owner), ["tx:x"], now=0)
     if step == "write":
         await store.write(submitted("x", owner), ["nonce:x"], owner=owner)
@@ -69,15 +71,5 @@ async def die(store: SqliteStore, owner: str, step: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main() -> None:
-    task, file, owner, *more = sys.argv[1:]
-    print("ready", flush=True)
-    sys.stdin.readline()
-    store = SqliteStore(file, busy_timeout=30)
-    await store.open()
-    await {"race": race, "work": work, "die": die}[task](store, owner, *more)
-    await store.close()
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    take_part({"race": race, "work": work, "die": die})

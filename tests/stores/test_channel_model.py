@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import Bundle, initialize, invariant, precondition, rule
 
 from mpp_asgi.stores.channels import Channel, ChannelStatus, Close, CloseOutcome, SpendOutcome
+from tests.stores.histories import Histories, live_through, which
 
 FIRST_LEDGER = 50
 
@@ -163,7 +154,6 @@ def terms(channel_id: str) -> dict[str, str | int]:
 
 
 ids = st.sampled_from("ab")
-which = st.integers(0, 2)
 small = st.integers(0, 12)
 costs = st.integers(0, 5)
 unit_counts = st.integers(0, 3)
@@ -171,33 +161,19 @@ times = st.integers(1, 20)
 heights = st.integers(0, 9)
 
 
-class Histories(RuleBasedStateMachine):
-    """What three stores on one storage may live through, as three workers do, while the ledger
-    moves on and each of them sees some ledger of the past."""
+class ChannelHistories(Histories):
+    """What two stores on one storage may live through, as two workers do, while the ledger moves on
+    and each of them sees some ledger of the past."""
 
     grants = Bundle("grants")
-
-    def __init__(self, new_storage):
-        super().__init__()
-        self.new_storage = new_storage
 
     @initialize(unit=st.sampled_from([1, 2**61, 10**37]))
     def begin(self, unit):
         """Amounts are small numbers of ``unit``."""
         self.unit = unit
-        self.runner = asyncio.Runner()
-        connect = self.new_storage()
-        self.stores = (connect(), connect(), connect())
-        for store in self.stores:
-            self.runner.run(store.open())
         self.accounts: dict[str, Account] = {}
         self.ledgers = {channel_id: [Facts(deposited=4 * unit)] for channel_id in "ab"}
         self.given_back: set[int] = set()
-
-    def teardown(self):
-        for store in self.stores:
-            self.runner.run(store.close())
-        self.runner.close()
 
     # the ledger
 
@@ -248,7 +224,7 @@ class Histories(RuleBasedStateMachine):
     def add(self, w, channel_id, ago, now):
         ledger, facts = self._look(channel_id, ago)
         new = Account(facts, ledger, opened_at=now, is_closed=facts.closed, published=facts.settled)
-        added = self.runner.run(self.stores[w].add_channel(new.record(channel_id)))
+        added = self.do(self.stores[w].add_channel(new.record(channel_id)))
         if channel_id in self.accounts:
             self.accounts[channel_id].observe(ledger, facts, now)
         else:
@@ -265,7 +241,7 @@ class Histories(RuleBasedStateMachine):
         amount, cost = amount * self.unit, cost * self.unit
         if above and account is not None:
             amount += account.accepted
-        found = self.runner.run(
+        found = self.do(
             self.stores[w].spend(
                 channel_id,
                 amount=amount,
@@ -289,7 +265,7 @@ class Histories(RuleBasedStateMachine):
         """The highest voucher, or one of before."""
         account = self.accounts.get(channel_id)
         amount = max(0, (account.accepted if account else 0) - below * self.unit)
-        self.runner.run(self.stores[w].publish(channel_id, amount=amount))
+        self.do(self.stores[w].publish(channel_id, amount=amount))
         if account is not None:
             account.published = max(account.published, amount)
 
@@ -300,13 +276,13 @@ class Histories(RuleBasedStateMachine):
             return
         self.given_back.add(id(grant))
         channel_id, cost, units = grant
-        self.runner.run(self.stores[w].give_back(channel_id, cost=cost, units=units))
+        self.do(self.stores[w].give_back(channel_id, cost=cost, units=units))
         self.accounts[channel_id].returned.append((cost, units))
 
     @rule(w=which, channel_id=ids, ago=heights, now=times)
     def observe(self, w, channel_id, ago, now):
         ledger, facts = self._look(channel_id, ago)
-        found = self.runner.run(
+        found = self.do(
             self.stores[w].observe(
                 channel_id,
                 ledger=ledger,
@@ -327,7 +303,7 @@ class Histories(RuleBasedStateMachine):
     def begin_close(self, w, channel_id, off, now):
         account = self.accounts.get(channel_id)
         amount = max(0, (account.spent if account else 0) + off)
-        found = self.runner.run(
+        found = self.do(
             self.stores[w].begin_close(channel_id, amount=amount, signature=f"c{amount}", now=now)
         )
         if account is None:
@@ -338,21 +314,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(w=which, channel_id=ids)
     def cancel_close(self, w, channel_id):
-        self.runner.run(self.stores[w].cancel_close(channel_id))
+        self.do(self.stores[w].cancel_close(channel_id))
         if channel_id in self.accounts:
             self.accounts[channel_id].cancel_close()
-
-    @rule(w=which)
-    def reopen(self, w):
-        self.runner.run(self.stores[w].close())
-        self.runner.run(self.stores[w].open())
 
     @rule(w=which, limit=st.integers(0, 3), after=st.sampled_from(["", "a"]),
           statuses=st.sets(st.sampled_from(ChannelStatus)))  # fmt: skip
     def list(self, w, limit, after, statuses):
-        found = self.runner.run(
-            self.stores[w].channels(limit=limit, after=after, statuses=statuses)
-        )
+        found = self.do(self.stores[w].channels(limit=limit, after=after, statuses=statuses))
         expected = [
             account.record(channel_id)
             for channel_id, account in sorted(self.accounts.items())
@@ -367,13 +336,13 @@ class Histories(RuleBasedStateMachine):
         for store in self.stores:
             for channel_id in "ab":
                 account = self.accounts.get(channel_id)
-                found = self.runner.run(store.channel(channel_id))
+                found = self.do(store.channel(channel_id))
                 assert found == (account and account.record(channel_id))
 
     @invariant()
     def nobody_gets_more_than_was_promised_or_promises_more_than_there_is(self):
         for channel_id in self.accounts:
-            found = self.runner.run(self.stores[0].channel(channel_id))
+            found = self.do(self.stores[0].channel(channel_id))
             assert 0 <= found.spent <= found.accepted
             assert found.settled <= found.published <= found.accepted
             deposits = [facts.deposited for facts in self.ledgers[channel_id]]
@@ -383,7 +352,4 @@ class Histories(RuleBasedStateMachine):
 
 
 def test_any_history_ends_as_the_sums_say(new_storage):
-    run_state_machine_as_test(
-        lambda: Histories(new_storage),
-        settings=settings(max_examples=40, stateful_step_count=40, deadline=None),
-    )
+    live_through(ChannelHistories, new_storage, examples=40, steps=40)

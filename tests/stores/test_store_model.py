@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
+from tests.stores.histories import Histories, live_through, which
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,30 +79,15 @@ owners = st.sampled_from(["v", "w"])
 proof_lists = st.lists(st.sampled_from(["p", "q", "r", "s"]), max_size=2)
 credentials = st.sampled_from(["c", "c", "c", "d"])
 times = st.integers(0, 12)
-which = st.integers(0, 1)
 limits = st.integers(0, 3)
 
 
-class Histories(RuleBasedStateMachine):
+class ChargeHistories(Histories):
     """What two stores on one storage may live through, as two processes do."""
-
-    def __init__(self, new_storage):
-        super().__init__()
-        self.new_storage = new_storage
 
     @initialize()
     def begin(self):
-        self.runner = asyncio.Runner()
-        connect = self.new_storage()
-        self.stores = (connect(), connect())
-        for store in self.stores:
-            self.runner.run(store.open())
         self.model = Model()
-
-    def teardown(self):
-        for store in self.stores:
-            self.runner.run(store.close())
-        self.runner.close()
 
     @rule(w=which, challenge=challenges, credential=credentials, keep=times, owner=owners,
           proofs=proof_lists, now=times)  # fmt: skip
@@ -118,7 +95,7 @@ class Histories(RuleBasedStateMachine):
         charge = Charge(
             id=challenge, credential=credential, state=State.CLAIMED, keep_until=keep, owner=owner
         )
-        claim = self.runner.run(self.stores[w].claim(charge, proofs, now=now))
+        claim = self.do(self.stores[w].claim(charge, proofs, now=now))
         assert claim == self.model.claim(charge, proofs, now)
 
     @precondition(lambda self: self.model.charges)
@@ -145,7 +122,7 @@ class Histories(RuleBasedStateMachine):
 
     def _write(self, w, charge, proofs, owner):
         try:
-            self.runner.run(self.stores[w].write(charge, proofs, owner=owner))
+            self.do(self.stores[w].write(charge, proofs, owner=owner))
         except OwnershipLostError:
             written = False
         else:
@@ -154,17 +131,17 @@ class Histories(RuleBasedStateMachine):
 
     @rule(w=which, challenge=challenges, owner=owners)
     def release(self, w, challenge, owner):
-        self.runner.run(self.stores[w].release(challenge, owner=owner))
+        self.do(self.stores[w].release(challenge, owner=owner))
         self.model.release(challenge, owner)
 
     @rule(w=which, owner=owners, alive_until=times)
     def heartbeat(self, w, owner, alive_until):
-        self.runner.run(self.stores[w].heartbeat(owner, alive_until=alive_until))
+        self.do(self.stores[w].heartbeat(owner, alive_until=alive_until))
         self.model.alive[owner] = alive_until
 
     @rule(w=which, now=times, limit=limits)
     def open_charges(self, w, now, limit):
-        found = self.runner.run(self.stores[w].open_charges(now=now, limit=limit))
+        found = self.do(self.stores[w].open_charges(now=now, limit=limit))
         assert list(found) == self.model.open_charges(now, limit)
 
     @rule(w=which, now=times, limit=limits)
@@ -174,29 +151,21 @@ class Histories(RuleBasedStateMachine):
             for challenge, charge in self.model.charges.items()
             if charge.keep_until <= now
         }
-        gone = self.runner.run(self.stores[w].purge(now=now, limit=limit))
+        gone = self.do(self.stores[w].purge(now=now, limit=limit))
         assert gone == min(limit, len(due))
-        left = {key for key in due if self.runner.run(self.stores[w].get(key)) is not None}
+        left = {key for key in due if self.do(self.stores[w].get(key)) is not None}
         assert len(due - left) == gone
         for challenge in due - left:  # which of them is for the store to say
             self.model.forget(challenge)
         self.model.alive = {o: t for o, t in self.model.alive.items() if t > now}
 
-    @rule(w=which)
-    def reopen(self, w):
-        self.runner.run(self.stores[w].close())
-        self.runner.run(self.stores[w].open())
-
     @invariant()
     def both_stores_hold_what_the_model_holds(self):
         for store in self.stores:
             for challenge in "abc":
-                found = self.runner.run(store.get(challenge))
+                found = self.do(store.get(challenge))
                 assert found == self.model.charges.get(challenge)
 
 
 def test_any_history_ends_as_in_the_model(new_storage):
-    run_state_machine_as_test(
-        lambda: Histories(new_storage),
-        settings=settings(max_examples=30, stateful_step_count=30, deadline=None),
-    )
+    live_through(ChargeHistories, new_storage)

@@ -1,35 +1,30 @@
-"""Real processes on one SQLite file: they race, and they are killed."""
+"""Real processes on one storage: they race, and they are killed."""
 
 from __future__ import annotations
 
-import json
 import signal
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from mpp_asgi.stores.contract import Outcome, State
-from mpp_asgi.stores.sqlite import SqliteStore
 from tests.stores import racing
 
-processes = partial(racing.processes, Path(__file__).with_name("store_process.py"))
+processes = partial(racing.processes, "store_process")
 ALIVE_UNTIL = 100  # as the script says
 
 
-async def test_of_four_processes_one_wins_each_challenge_and_each_proof(file, new_charge):
-    """They also create the file, all at once."""
+async def test_of_four_processes_one_wins_each_challenge_and_each_proof(url, look, new_charge):
+    """They also create what is stored in, all at once."""
     owners = ["w0", "w1", "w2", "w3"]
-    with processes(*(("race", file, owner) for owner in owners)) as racers:
-        results = [json.loads(process.communicate()[0]) for process in racers]
-        assert [process.returncode for process in racers] == [0] * 4
+    with processes(*(("race", url, owner) for owner in owners)) as racers:
+        results = racing.results(racers)
     assert len({result["secret"] for result in results}) == 1
     won = Counter(goal for result in results for goal in result["won"])
     assert won == {f"{kind}:{n}": 1 for kind in ("id", "proof") for n in range(40)}
 
-    store = SqliteStore(file)
-    await store.open()
+    store = await look()
     for owner, result in zip(owners, results, strict=True):
         for goal in result["won"]:
             charge_id = goal if goal.startswith("id") else f"{owner}:{goal}"
@@ -38,14 +33,13 @@ async def test_of_four_processes_one_wins_each_challenge_and_each_proof(file, ne
                 claim = await store.claim(new_charge("late"), [goal], now=0)
                 assert claim.outcome is Outcome.CONFLICT
     assert await store.purge(now=1000, limit=1000) == 80
-    await store.close()
-    assert racing.intact(file)
+    assert racing.intact(url)
 
 
 async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told_is_kept(
-    file, new_charge
+    url, look, new_charge
 ):
-    with processes(("work", file, "killed"), ("work", file, "other")) as (killed, other):
+    with processes(("work", url, "killed"), ("work", url, "other")) as (killed, other):
         kept = [killed.stdout.readline().strip() for _ in range(50)]
         killed.send_signal(signal.SIGKILL)
         kept += [line.strip() for line in killed.stdout if line.endswith("\n")]
@@ -53,8 +47,7 @@ async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told
         for _ in range(50):
             assert other.stdout.readline().startswith("other:")
 
-        store = SqliteStore(file, busy_timeout=30)
-        await store.open()
+        store = await look()
         for charge_id in kept:
             found = await store.get(charge_id)
             assert (found.state, found.reference) == (State.SUBMITTED, charge_id)
@@ -75,19 +68,17 @@ async def test_killed_in_the_middle_of_its_work_a_process_leaves_all_it_was_told
         for proof in (f"tx:{charge_id}", f"nonce:{charge_id}"):
             claim = await store.claim(new_charge("again"), [proof], now=ALIVE_UNTIL)
             assert claim.outcome is Outcome.CONFLICT
-    await store.close()
-    assert racing.intact(file)
+    assert racing.intact(url)
 
 
 @pytest.mark.parametrize("step", ["claim", "write", "secret"])
 async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
-    file, new_charge, step
+    url, look, new_charge, step
 ):
-    with processes(("die", file, "w", step)) as (process,):
+    with processes(("die", url, "w", step)) as (process,):
         printed = process.communicate()[0].strip()
         assert process.returncode == -signal.SIGKILL
-    store = SqliteStore(file)
-    await store.open()
+    store = await look()
     found = await store.get("x")
     match step:
         case "claim":
@@ -98,5 +89,4 @@ async def test_what_was_acknowledged_is_there_after_a_crash_in_the_same_moment(
             assert claim.outcome is Outcome.CONFLICT
         case "secret":
             assert await store.secret() == printed
-    await store.close()
-    assert racing.intact(file)
+    assert racing.intact(url)
