@@ -286,6 +286,12 @@ def paid_app(runs: list[str]) -> FastAPI:
         runs.append("/dear")
         return {"resource": "dear"}
 
+    @app.get("/asked")
+    @price(lambda request: "0.01")
+    async def asked() -> dict[str, str]:
+        runs.append("/asked")
+        return {"resource": "asked"}
+
     @app.get("/flaky")
     @price("0.01")
     async def flaky() -> dict[str, str]:

@@ -40,18 +40,21 @@ async def test_what_was_paid_and_not_delivered_is_served(tmp_path: Path, change:
         assert (await after.show(credential, "/flaky")).status_code == 402
 
 
+@pytest.mark.parametrize("path", ["/paid", "/asked"])
 @pytest.mark.parametrize("change", ["another recipient", "another currency"])
-async def test_what_was_not_paid_is_refused(tmp_path: Path, change: str) -> None:
+async def test_what_was_not_paid_is_refused(change: str, path: str) -> None:
+    """A price that is asked for each request is honoured as it was quoted; who is paid is not."""
     time = Time()
     sandbox = Sandbox(clock=time, close_interval=1.0)
     async with open_shop(sandbox=sandbox, time=time) as before:
-        (first, *_) = await before.challenges()
+        (first, *_) = await before.challenges(path)
         credential = before.payer().sponsored(first)
     async with open_shop(sandbox=sandbox, time=time, **CHANGES[change]) as after:
-        answer = await after.show(credential)
-        assert answer.status_code == 402, answer.text
-        assert after.runs == []
-        assert after.earned() == 0
+        answer = await after.show(credential, path)
+        honoured = (change, path) == ("another currency", "/asked")
+        assert answer.status_code == (200 if honoured else 402), answer.text
+        assert after.runs == [path] * honoured
+        assert after.earned() == PRICE * honoured
 
 
 async def test_a_bare_hash_that_was_taken_is_served_when_none_are_taken_any_more(

@@ -154,6 +154,12 @@ async def test_the_seller_says_whose_channel_a_request_is_paid_from() -> None:
         assert [each.intent for each in offered] == ["session"]
 
 
+async def test_a_channel_of_a_token_that_is_not_taken_is_offered_nothing(shop: Shop) -> None:
+    drawer = await Drawer.on_record(shop, token=address(9))
+    offered = await shop.challenges(headers={"Payment-Session": drawer.channel})
+    assert [each.intent for each in offered] == ["session"]
+
+
 async def test_a_fixed_channel_that_is_not_there_is_looked_for_now_and_then() -> None:
     """However many ask unpaid: each look is a call to the network."""
     async with shop_on_bad_line(
