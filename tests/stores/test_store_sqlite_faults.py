@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.channels import Channel, SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
+from mpp_asgi.stores.kept_answers import KeptAnswer
+from mpp_asgi.stores.loans import Loan
 from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -34,12 +37,18 @@ CHANNEL = Channel(
     spent=1,
 )
 SPEND = {"amount": 3, "signature": "s" * 10_000, "cost": 1, "units": 1, "min_delta": 0, "now": 0}
+LOAN = Loan("GA", 1, None)
+BUDGET = Budget("day", limit=9, keep_until=1000)
+ANSWER = KeptAnswer("kept", "r", b"yes", keep_until=1000)
 
 
 async def keep_something(store: SqliteStore, new_charge) -> None:
     await store.claim(new_charge("kept"), ["tx:kept"], now=0)
     await store.add_channel(CHANNEL)
     await store.lease("held", owner="w", until=9, now=0)
+    assert await store.borrow(["GA"], until=9, now=0) == LOAN
+    await store.draw([BUDGET], 5)
+    await store.keep_answer(ANSWER, now=0)
 
 
 async def calls_fail(store: SqliteStore, new_charge, why: str) -> None:
@@ -62,6 +71,13 @@ async def calls_fail(store: SqliteStore, new_charge, why: str) -> None:
         store.begin_close(CHANNEL.id, amount=1, signature="t" * 10_000, now=0),
         store.lease("guard", owner="w", until=9, now=0),
         store.release_lease("held", owner="w"),
+        store.borrow(["GB"], until=9, now=0),
+        store.prolong(LOAN, until=99),
+        store.hand_back(LOAN, sequence=7, free_at=0),
+        store.forget_loans(["GA"]),
+        store.draw([BUDGET], 1),
+        store.put_back(["day"], 1),
+        store.keep_answer(ANSWER._replace(key="other", content=b"A" * 10_000), now=0),
     ):
         with pytest.raises(StoreUnavailableError) as caught:
             await call
@@ -77,6 +93,11 @@ async def nothing_changed(store: SqliteStore, new_charge) -> None:
     assert not await store.lease("held", owner="v", until=9, now=0)
     assert await store.lease("guard", owner="v", until=9, now=0)
     assert (await store.spend(CHANNEL.id, **SPEND)).outcome is SpendOutcome.SPENT
+    assert await store.borrow(["GA", "GB"], until=9, now=8) == Loan("GB", 2, None)
+    assert (await store.borrow(["GA"], until=9, now=9)).sequence is None
+    assert await store.drawn("day") == 5
+    assert await store.kept_answer("kept", now=0) == ANSWER
+    assert await store.kept_answer("other", now=0) is None
     # No heartbeat got through.
     assert (await store.claim(new_charge("kept", owner="v"), [], now=0)).outcome is Outcome.TAKEN
 
