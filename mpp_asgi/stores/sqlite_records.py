@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from sqlite3 import Connection
 
-# The columns of a charge are the fields of `Charge`, in their order.
+# The columns of a charge are the fields of `Charge`, in their order, but for its envelope.
 _INSERT = """
-    INSERT INTO charge (id, credential, state, keep_until, owner, reference, envelope, valid_until,
-                        payer, receipt, problem)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO charge (id, credential, state, keep_until, owner, reference, valid_until, payer,
+                        receipt, problem)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _FIND = """
-    SELECT id, credential, state, keep_until, owner, reference, envelope, valid_until, payer,
+    SELECT id, credential, state, keep_until, owner, reference, envelope.value, valid_until, payer,
            receipt, problem
-    FROM charge WHERE id = ?
+    FROM charge LEFT JOIN envelope ON envelope.charge_id = charge.id
+    WHERE id = ?
 """
 _OPEN_CHARGES = """
-    SELECT id, credential, state, keep_until, owner, reference, envelope, valid_until, payer,
+    SELECT id, credential, state, keep_until, owner, reference, envelope.value, valid_until, payer,
            receipt, problem
-    FROM charge
+    FROM charge LEFT JOIN envelope ON envelope.charge_id = charge.id
     WHERE state IN ('claimed', 'submitted')
       AND NOT EXISTS (SELECT 1 FROM heartbeat
                       WHERE heartbeat.owner = charge.owner AND alive_until > ?)
@@ -36,7 +37,7 @@ _OPEN_CHARGES = """
 """
 _REPLACE = """
     UPDATE charge
-    SET id = ?, credential = ?, state = ?, keep_until = ?, owner = ?, reference = ?, envelope = ?,
+    SET id = ?, credential = ?, state = ?, keep_until = ?, owner = ?, reference = ?,
         valid_until = ?, payer = ?, receipt = ?, problem = ?
     WHERE id = ? AND owner = ?
 """
@@ -46,6 +47,12 @@ _PURGE = """
     DELETE FROM charge
     WHERE id IN (SELECT id FROM charge WHERE keep_until <= ? ORDER BY keep_until LIMIT ?)
 """
+
+_KEEP_ENVELOPE = """
+    INSERT INTO envelope (charge_id, value) VALUES (?, ?)
+    ON CONFLICT (charge_id) DO UPDATE SET value = excluded.value WHERE value <> excluded.value
+"""
+_DROP_ENVELOPE = "DELETE FROM envelope WHERE charge_id = ?"
 
 _ADD_PROOF = "INSERT INTO proof (key, charge_id) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
 _FOREIGN_PROOF = "SELECT 1 FROM proof WHERE key = ? AND charge_id <> ?"
@@ -76,7 +83,8 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
         return Claim(Outcome.CONFLICT, None)
     found = find(connection, charge.id)
     if found is None:
-        connection.execute(_INSERT, charge)
+        connection.execute(_INSERT, _row(charge))
+        _keep_envelope(connection, charge)
         _add_proofs(connection, charge.id, proofs)
         return Claim(Outcome.NEW, charge)
     owner_lives = connection.execute(_LIVES, (found.owner, now)).fetchone() is not None
@@ -90,9 +98,10 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
 
 def write(connection: Connection, charge: Charge, proofs: Sequence[str], owner: str) -> None:
     """As `Store.write`."""
-    replaced = connection.execute(_REPLACE, (*charge, charge.id, owner)).rowcount == 1
+    replaced = connection.execute(_REPLACE, (*_row(charge), charge.id, owner)).rowcount == 1
     if not replaced or _conflicts(connection, charge.id, proofs):
         raise OwnershipLostError(charge.id)
+    _keep_envelope(connection, charge)
     _add_proofs(connection, charge.id, proofs)
 
 
@@ -118,8 +127,8 @@ def heartbeat(connection: Connection, owner: str, alive_until: int) -> None:
 
 
 def purge(connection: Connection, now: int, limit: int) -> int:
-    """As `Store.purge`, of charges and heartbeats; the oldest go first. Proofs go with their
-    charges (``ON DELETE``)."""
+    """As `Store.purge`, of charges and heartbeats; the oldest go first. Proofs and
+    envelopes go with their charges (``ON DELETE``)."""
     connection.execute(_PURGE_HEARTBEATS, (now,))
     return connection.execute(_PURGE, (now, limit)).rowcount
 
@@ -135,6 +144,20 @@ def _add_proofs(connection: Connection, charge_id: str, proofs: Sequence[str]) -
     connection.executemany(_ADD_PROOF, [(proof, charge_id) for proof in proofs])
 
 
+def _keep_envelope(connection: Connection, charge: Charge) -> None:
+    if charge.envelope is None:
+        connection.execute(_DROP_ENVELOPE, (charge.id,))
+    else:
+        connection.execute(_KEEP_ENVELOPE, (charge.id, charge.envelope))
+
+
+def _row(charge: Charge) -> tuple[Any, ...]:
+    return (*charge[:_ENVELOPE], *charge[_ENVELOPE + 1 :])
+
+
 def _charge(row: tuple[Any, ...]) -> Charge:
     found = Charge._make(row)
     return found._replace(state=State(found.state))
+
+
+_ENVELOPE = Charge._fields.index("envelope")

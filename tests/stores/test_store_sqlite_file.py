@@ -16,7 +16,7 @@ import pytest
 
 from mpp_asgi.stores import sqlite_file
 from mpp_asgi.stores.budgets import Budget
-from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
+from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.sqlite import SqliteStore
 
@@ -24,12 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
-LOANS_BUDGETS_ANSWERS = ("loan", "loan_turn", "budget", "answer")
 
 
-def drop(connection: sqlite3.Connection, *tables: str) -> None:
-    for table in tables:
-        connection.execute(f"DROP TABLE {table}")
+def leave_as_before(connection: sqlite3.Connection, *, version: int) -> None:
+    """Undo what later versions than that did to a file."""
+    if version < 4:
+        connection.execute("ALTER TABLE charge ADD COLUMN envelope TEXT")
+        connection.execute(
+            "UPDATE charge SET envelope = (SELECT value FROM envelope WHERE charge_id = charge.id)"
+        )
+        for table in ("envelope", "loan", "loan_turn", "budget", "answer"):
+            connection.execute(f"DROP TABLE {table}")
+    if version < 3:
+        connection.execute("ALTER TABLE channel DROP COLUMN published")
+    if version < 2:
+        connection.execute("DROP TABLE channel")
+        connection.execute("DROP TABLE lease")
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 async def refusal(file: Path) -> str:
@@ -117,9 +128,8 @@ async def test_a_file_of_the_first_schema_keeps_its_charges_and_gains_channels(
     await store.claim(new_charge(), ["tx:1"], now=0)
     secret = await store.secret()
     await store.close()
-    with another_connection(file) as connection:  # as the version before left it
-        drop(connection, *LOANS_BUDGETS_ANSWERS, "channel", "lease")
-        connection.execute("PRAGMA user_version = 1")
+    with another_connection(file) as connection:
+        leave_as_before(connection, version=1)
     for _ in range(2):
         await store.open()
         assert await store.get("challenge") == new_charge()
@@ -138,10 +148,8 @@ async def test_a_file_of_the_second_schema_takes_every_voucher_for_published(
     wide = new_channel(accepted=2**80, signature="s", spent=2**70, deposited=2**90)
     await store.add_channel(wide)
     await store.close()
-    with another_connection(file) as connection:  # as the version before left it
-        drop(connection, *LOANS_BUDGETS_ANSWERS)
-        connection.execute("ALTER TABLE channel DROP COLUMN published")
-        connection.execute("PRAGMA user_version = 2")
+    with another_connection(file) as connection:
+        leave_as_before(connection, version=2)
     for _ in range(2):
         await store.open()
         assert await store.channel(wide.id) == wide._replace(published=2**80)
@@ -153,14 +161,18 @@ async def test_a_file_of_the_third_schema_keeps_all_it_has_and_gains_loans_budge
 ):
     store = SqliteStore(file)
     await store.open()
+    submitted = new_charge(state=State.SUBMITTED, envelope="AAAA")
     await store.claim(new_charge(), ["tx:1"], now=0)
+    await store.write(submitted, owner="w")
+    await store.claim(new_charge("b"), ["tx:2"], now=0)
     await store.add_channel(new_channel(published=3))
     await store.close()
-    with another_connection(file) as connection:  # as the version before left it
-        drop(connection, *LOANS_BUDGETS_ANSWERS)
-        connection.execute("PRAGMA user_version = 3")
+    with another_connection(file) as connection:
+        leave_as_before(connection, version=3)
     await store.open()
-    assert await store.get("challenge") == new_charge()
+    assert await store.get("challenge") == submitted
+    assert await store.get("b") == new_charge("b")
+    assert (await store.claim(new_charge("c"), ["tx:2"], now=0)).outcome is Outcome.CONFLICT
     assert await store.channel("channel") == new_channel(published=3)
     loan = await store.borrow(["GA"], until=9, now=0)
     assert await store.draw([Budget("day", 5, 9)], 5) is None
