@@ -6,6 +6,9 @@ Doubt ends in one of three ways: the ledger has the transaction, or a ledger has
 transaction's time limit without it, or the network has answered every offer of it with a refusal
 and has moved on without it. An offer without an answer may have been taken, whatever became of the
 others: then the time limit alone decides.
+
+That a transaction is on the ledger may be read anywhere (`follower`); that it is not counts only
+from a node that was asked for it, together with that node's own latest ledger.
 """
 
 from __future__ import annotations
@@ -15,14 +18,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mpp_asgi.intents import FaultError
+from mpp_asgi.stellar.follower import Follower
 from mpp_asgi.stellar.rpc import (
     RpcRefusedError,
     RpcUnavailableError,
     Submission,
     TransactionStatus,
-    get_transaction,
     send_transaction,
 )
+from mpp_asgi.stellar.rpc_tips import tip_told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,7 +75,7 @@ class Ledger:
         rpc: a node.
         clock: Unix seconds.
         sleep: as `asyncio.sleep`.
-        poll_seconds: between two looks at a pending transaction.
+        poll_seconds: between two looks at the chain, while anything is pending.
         patience_seconds: how long one request waits for a decision.
     """
 
@@ -86,8 +90,7 @@ class Ledger:
     ) -> None:
         self._rpc = rpc
         self._clock = clock
-        self._sleep = sleep
-        self._poll_seconds = poll_seconds
+        self._follower = Follower(rpc, clock=clock, sleep=sleep, poll_seconds=poll_seconds)
         self._patience_seconds = patience_seconds
 
     async def ask(self, call: RpcCall[T]) -> T:
@@ -97,10 +100,12 @@ class Ledger:
             FaultError: the node cannot be asked, or does not understand us.
         """
         try:
-            return await self._rpc.do(call)
+            result = await self._rpc.do(call)
         except (RpcUnavailableError, RpcRefusedError) as error:
             log.warning("%s: %s", call.method, error)
             raise FaultError("The payment network cannot be reached at the moment.") from None
+        self._note(result)
+        return result
 
     async def decide(self, pending: Pending) -> Decision:
         """Have the transaction included if that is still possible, and learn its fate.
@@ -110,20 +115,25 @@ class Ledger:
         """
         give_up = self._clock() + self._patience_seconds
         offers = _Offers(unanswered=pending.sent)
-        if not pending.sent:
-            await self._offer(pending, offers)
-        looks = 0
-        while True:
-            status = await self._look(pending)
-            decision = _decision(pending, status, offers) if status is not None else None
-            if decision is not None:
-                return decision
-            if self._clock() >= give_up:
-                raise FaultError("The payment is not on the ledger yet.", retry_after=5)
-            await self._sleep(self._poll_seconds)
-            looks += 1
-            if not offers.taken and looks % POLLS_A_RESUBMIT == 0:
+        status: TransactionStatus | None = None
+        with self._follower.watch(
+            pending.hash, is_new=not pending.sent, valid_until=pending.valid_until, until=give_up
+        ) as watch:
+            if not pending.sent:
                 await self._offer(pending, offers)
+            offer_at = POLLS_A_RESUBMIT + 1
+            while True:
+                watch.is_doubtful = offers.may_be_out
+                news = await watch.news(wake_at_round=None if offers.taken else offer_at)
+                status = news or status
+                decision = _decision(pending, status, offers) if status is not None else None
+                if decision is not None:
+                    return decision
+                if self._clock() >= give_up:
+                    raise FaultError("The payment is not on the ledger yet.", retry_after=5)
+                if not offers.taken and watch.rounds >= offer_at:
+                    await self._offer(pending, offers)
+                    offer_at = watch.rounds + POLLS_A_RESUBMIT
 
     async def _offer(self, pending: Pending, offers: _Offers) -> None:
         """Send the transaction and note the answer, or that there was none."""
@@ -133,14 +143,13 @@ class Ledger:
             log.warning("no answer to the submission of %s: %s", pending.hash, error)
             offers.unanswered = True
         else:
-            offers.note(submission)
+            self._note(submission)
+            offers.note(submission, self._follower.highest)
 
-    async def _look(self, pending: Pending) -> TransactionStatus | None:
-        try:
-            return await self._rpc.do(get_transaction(pending.hash))
-        except (RpcUnavailableError, RpcRefusedError) as error:
-            log.warning("transaction %s cannot be looked up: %s", pending.hash, error)
-            return None
+    def _note(self, result: object) -> None:
+        tip = tip_told(result)
+        if tip is not None:
+            self._follower.note(tip.ledger, tip.close_time)
 
 
 @dataclass(slots=True)
@@ -154,11 +163,18 @@ class _Offers:
     """The latest ledger when it was refused, if it has been refused ever since."""
     refusal: str | None = None
 
-    def note(self, answer: Submission) -> None:
+    @property
+    def may_be_out(self) -> bool:
+        """So far it has been refused and nothing else."""
+        return self.refused_at is not None and not self.unanswered
+
+    def note(self, answer: Submission, latest: int) -> None:
+        """``latest`` is the latest ledger that any node knows of: another one than that which
+        answered may be ahead of it."""
         if answer.status == "ERROR":
             self.refusal = answer.error_result_xdr
             if self.refused_at is None:
-                self.refused_at = answer.latest_ledger
+                self.refused_at = max(answer.latest_ledger, latest)
         else:
             self.refused_at = None
             self.taken = self.taken or answer.status in ("PENDING", "DUPLICATE")

@@ -35,6 +35,10 @@ class RpcUnavailableError(RpcError):
     """
 
 
+class RpcAnswerTooLargeError(RpcUnavailableError):
+    """The answer was larger than is read. Asking for less may help."""
+
+
 class RpcRefusedError(RpcError):
     """The node understood the request and refused it: it had no effect."""
 
@@ -164,6 +168,16 @@ class Submission:
     latest_ledger: int
     latest_ledger_close_time: int
     """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The ledgers that a node has, and when they closed, in Unix seconds."""
+
+    latest_ledger: int
+    latest_ledger_close_time: int
+    oldest_ledger: int
+    oldest_ledger_close_time: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,26 +396,57 @@ def _submission(answer: Fields) -> Submission:
 
 def _transaction_status(answer: Fields) -> TransactionStatus:
     match answer.text("status"):
-        case "SUCCESS" | "FAILED" as status:
+        case "SUCCESS" | "FAILED":
             found = True
-        case "NOT_FOUND" as status:
+        case "NOT_FOUND":
             found = False
         case _:
             raise answer.senseless("status")
-    # One list for each operation. The events of fees are not among them.
-    events = answer.object("events") if answer.has("events") else Fields(answer.method, {})
-    return TransactionStatus(
-        status=status,
+    span = Span(
         latest_ledger=answer.integer("latestLedger"),
         latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
         oldest_ledger=answer.integer("oldestLedger"),
         oldest_ledger_close_time=answer.integer("oldestLedgerCloseTime"),
-        ledger=answer.integer("ledger") if found else None,
-        created_at=answer.integer("createdAt") if found else None,
-        envelope_xdr=answer.text("envelopeXdr") if found else None,
-        result_xdr=answer.text("resultXdr") if found else None,
-        result_meta_xdr=answer.text("resultMetaXdr") if found else None,
-        contract_events=events.lists_of_texts("contractEventsXdr"),
+    )
+    return applied_transaction(answer, span) if found else _not_found(span)
+
+
+def applied_transaction(entry: Fields, span: Span) -> TransactionStatus:
+    """A transaction that a ledger has, as nodes describe it, alone or in a list."""
+    # One list for each operation. The events of fees are not among them.
+    events = entry.object("events") if entry.has("events") else Fields(entry.method, {})
+    match entry.text("status"):
+        case "SUCCESS" | "FAILED" as status:
+            return TransactionStatus(
+                status=status,
+                latest_ledger=span.latest_ledger,
+                latest_ledger_close_time=span.latest_ledger_close_time,
+                oldest_ledger=span.oldest_ledger,
+                oldest_ledger_close_time=span.oldest_ledger_close_time,
+                ledger=entry.integer("ledger"),
+                created_at=entry.integer("createdAt"),
+                envelope_xdr=entry.text("envelopeXdr"),
+                result_xdr=entry.text("resultXdr"),
+                result_meta_xdr=entry.text("resultMetaXdr"),
+                contract_events=events.lists_of_texts("contractEventsXdr"),
+            )
+        case _:
+            raise entry.senseless("status")
+
+
+def _not_found(span: Span) -> TransactionStatus:
+    return TransactionStatus(
+        status="NOT_FOUND",
+        latest_ledger=span.latest_ledger,
+        latest_ledger_close_time=span.latest_ledger_close_time,
+        oldest_ledger=span.oldest_ledger,
+        oldest_ledger_close_time=span.oldest_ledger_close_time,
+        ledger=None,
+        created_at=None,
+        envelope_xdr=None,
+        result_xdr=None,
+        result_meta_xdr=None,
+        contract_events=(),
     )
 
 

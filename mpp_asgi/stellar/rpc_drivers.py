@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import httpx
 
-from mpp_asgi.stellar.rpc import RpcUnavailableError
+from mpp_asgi.stellar.rpc import RpcAnswerTooLargeError, RpcUnavailableError
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +28,8 @@ TIMEOUT: Final = 10.0
 """Seconds for a whole call, by default."""
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes of an answer; the largest that the flows here ask for is some hundred kilobytes."""
+"""Bytes of an answer. Only pages of transactions come near it; what asks for them asks for smaller
+ones then."""
 
 _HEADERS: Final = {"Accept-Encoding": "identity"}
 """Not compressed: a small answer could unpack to a huge one."""
@@ -197,7 +198,7 @@ class _Answer:
 
     def feed(self, chunk: bytes) -> None:
         if len(self._body) + len(chunk) > MAX_ANSWER:
-            raise RpcUnavailableError(
+            raise RpcAnswerTooLargeError(
                 f"The RPC's answer to {self._method} is larger than {MAX_ANSWER} bytes."
             )
         self._body += chunk
