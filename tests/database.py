@@ -8,8 +8,8 @@ waited for (``fsync``), as nothing here cuts the power; all else is as in earnes
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 60.0
 """Seconds for a server to start or stop on a busy machine."""
@@ -161,22 +163,26 @@ def server(**settings: str) -> Iterator[Server]:
             started.stop()
 
 
-_kept = contextlib.ExitStack()
-"""What ends with the test session."""
-
-
-@functools.cache
-def url() -> str:
-    """Of a database that tests may make schemas in; its server is started the first time.
-
-    Raises:
-        UnavailableError: there is none.
-    """
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Of a database that tests may make schemas in."""
     named = os.environ.get("MPP_TEST_POSTGRES")
-    return named or _kept.enter_context(server()).url
+    if named:
+        yield named
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(server()).url
+        except UnavailableError as error:
+            pytest.skip(str(error))
+        yield url
 
 
-def stop() -> None:
-    """To be called when the test session ends."""
-    _kept.close()
-    url.cache_clear()
+@pytest.fixture(scope="session")
+def postgres_urls(postgres_url: str) -> Callable[[], str]:
+    """Each a schema of its own."""
+    numbers = itertools.count()
+    ours = f"test_{os.getpid()}_{time.time_ns()}"
+    separator = "&" if "?" in postgres_url else "?"
+    options = f"{separator}connections=4&timeout={PATIENCE}&schema={ours}"
+    return lambda: f"{postgres_url}{options}_{next(numbers)}"

@@ -12,13 +12,18 @@ from mpp_asgi.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
 
-FORMS = "memory://, sqlite:///relative.db or sqlite:////absolute.db"
+FORMS = (
+    "memory://, sqlite:///relative.db, sqlite:////absolute.db or "
+    "postgresql://user:password@host:5432/database"
+)
 
 
 def store_from_url(url: str) -> Store:
     """Choose a backend. The store is not open yet.
 
     - ``memory://``: this process's memory.
+    - ``postgresql://…``, ``postgres://…``: a PostgreSQL database, in the driver's words; see
+      `mpp_asgi.stores.postgres_connection.Target` for the options that are ours.
     - ``sqlite:///relative.db``, ``sqlite:////absolute.db``: a SQLite file. Percent-encoding is
       undone, so ``%3F`` and ``%23`` stand for ``?`` and ``#`` in a name.
 
@@ -36,8 +41,23 @@ def store_from_url(url: str) -> Store:
             return MemoryStore()
         case "sqlite":
             return SqliteStore(_sqlite_path(rest))
+        case "postgresql" | "postgres":
+            return _postgres(url)
         case _:
             raise ValueError(f"There is no store for {scheme[:20]!r} URLs: write {FORMS}.")
+
+
+def _postgres(url: str) -> Store:
+    try:
+        # An extra: nobody else has the driver.
+        from mpp_asgi.stores.postgres import PostgresStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ValueError(
+            "A PostgreSQL store needs its driver: run pip install 'mpp-asgi[postgres]'."
+        ) from None
+    return PostgresStore.from_url(url)
 
 
 def _sqlite_path(rest: str) -> Path:

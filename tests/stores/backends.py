@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BACKENDS = {
     "memory": "memory_urls",
     "sqlite": "sqlite_urls",
+    "postgres": "postgres_urls",
 }
 """Each by the name of the fixture that gives its URLs: a function whose every call returns the URL
 of one more storage, with nothing in it. A server's fixture lasts for the session, starts the server
