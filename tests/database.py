@@ -7,6 +7,7 @@ waited for (``fsync``), as nothing here cuts the power; all else is as in earnes
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import itertools
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 if TYPE_CHECKING:
@@ -178,11 +180,77 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
+class Schemas:
+    """Schemas in one database, each for one storage at a time.
+
+    To make one is much dearer than to empty it, so they are used again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._mark = f"mpp-test-{os.getpid()}-{time.time_ns()}"
+        self._numbers = itertools.count()
+        self._free: list[str] = []
+        self._runner = asyncio.Runner()
+        self._connection = self._runner.run(asyncpg.connect(url))
+
+    def take(self) -> str:
+        return self._free.pop() if self._free else self.new()
+
+    def new(self) -> str:
+        """The name of one that is not there yet."""
+        return f"{self._mark}-{next(self._numbers)}".replace("-", "_")
+
+    def url(self, schema: str) -> str:
+        """Of the storage in it, for stores that wait for others as long as it takes."""
+        separator = "&" if "?" in self._url else "?"
+        options = f"connections=4&timeout={PATIENCE}&application_name={schema}"
+        return f"{self._url}{separator}schema={schema}&{options}"
+
+    def empty(self, schemas: list[str]) -> None:
+        """Whoever was killed while it wrote there has written by then."""
+        self._runner.run(self._empty(schemas))
+        self._free += schemas
+
+    def drop(self, schema: str) -> None:
+        self._runner.run(self._connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
+
+    def close(self) -> None:
+        for schema in self._free:
+            self.drop(schema)
+        self._runner.run(self._connection.close())
+        self._runner.close()
+
+    async def _empty(self, schemas: list[str]) -> None:
+        await self._connection.fetch(
+            "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity"
+            " WHERE application_name = ANY ($1)",
+            schemas,
+            int(PATIENCE * 1000),
+        )
+        tables = await self._connection.fetch(
+            "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables"
+            " WHERE schemaname = ANY ($1) AND tablename <> 'schema_version'",
+            schemas,
+        )
+        await self._connection.execute("; ".join(statement for (statement,) in tables))
+
+
 @pytest.fixture(scope="session")
-def postgres_urls(postgres_url: str) -> Callable[[], str]:
-    """Each a schema of its own."""
-    numbers = itertools.count()
-    ours = f"test_{os.getpid()}_{time.time_ns()}"
-    separator = "&" if "?" in postgres_url else "?"
-    options = f"{separator}connections=4&timeout={PATIENCE}&schema={ours}"
-    return lambda: f"{postgres_url}{options}_{next(numbers)}"
+def postgres_schemas(postgres_url: str) -> Iterator[Schemas]:
+    schemas = Schemas(postgres_url)
+    yield schemas
+    schemas.close()
+
+
+@pytest.fixture
+def postgres_urls(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
+    """Each call gives the URL of an empty storage."""
+    taken: list[str] = []
+
+    def take() -> str:
+        taken.append(postgres_schemas.take())
+        return postgres_schemas.url(taken[-1])
+
+    yield take
+    postgres_schemas.empty(taken)

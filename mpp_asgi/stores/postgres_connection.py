@@ -18,13 +18,15 @@ FORM = "postgresql://user:password@host:5432/database"
 SCHEMA = "mpp_asgi"
 CONNECTIONS = 8
 """At most, of one process."""
+APPLICATION = "mpp-asgi"
+"""What the server's own lists call us."""
 TIMEOUT = 5.0
 """Seconds for one call, with all its waiting."""
 
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What the driver raises when the server, the network or the statement fails."""
 
-_OPTIONS = ("schema", "connections", "timeout")
+_OPTIONS = ("schema", "connections", "timeout", "application_name")
 _DURABLE = ("on", "remote_apply")
 
 
@@ -57,10 +59,12 @@ class Target:
     schema: str = SCHEMA
     connections: int = CONNECTIONS
     timeout: float = TIMEOUT
+    application: str = APPLICATION
 
     @classmethod
     def from_url(cls, url: str) -> Target:
-        """Part our options (``schema``, ``connections``, ``timeout`` in seconds) from the driver's.
+        """Part our options (``schema``, ``connections``, ``timeout`` in seconds,
+        ``application_name``) from the driver's.
 
         Raises:
             ValueError: one sentence that repeats nothing of the URL.
@@ -85,7 +89,8 @@ class Target:
         if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", timeout) or float(timeout) < 0.1:
             raise ValueError("The timeout of a PostgreSQL URL is in seconds, from 0.1 to 999.")
         driver_url = urlunsplit(parts._replace(query=others))
-        return cls(driver_url, schema, int(connections), float(timeout))
+        name = options.get("application_name", APPLICATION)
+        return cls(driver_url, schema, int(connections), float(timeout), name)
 
 
 async def connect(target: Target) -> Connection:
@@ -102,7 +107,7 @@ async def connect(target: Target) -> Connection:
         target.url,
         timeout=target.timeout,
         server_settings={
-            "application_name": "mpp-asgi",
+            "application_name": target.application,
             "search_path": target.schema,
             "statement_timeout": patience,
             "default_transaction_isolation": "read committed",

@@ -39,7 +39,7 @@ def test_sqlite(url, path):
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("", "has no scheme: write memory://, sqlite:///relative.db or sqlite:////absolute.db"),
+        ("", "has no scheme: write memory://, sqlite:///relative.db, sqlite:////absolute.db"),
         ("charges.db", "has no scheme"),
         ("memory:", "has no scheme"),
         ("sqlite:charges.db", "has no scheme"),
