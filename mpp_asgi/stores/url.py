@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.redis_url import redis_server
 from mpp_asgi.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
 
 FORMS = (
-    "memory://, sqlite:///relative.db, sqlite:////absolute.db or "
-    "postgresql://user:password@host:5432/database"
+    "memory://, sqlite:///relative.db, sqlite:////absolute.db, "
+    "postgresql://user:password@host:5432/database or redis://user:password@host:6379/0"
 )
 
 
@@ -24,6 +25,8 @@ def store_from_url(url: str) -> Store:
     - ``memory://``: this process's memory.
     - ``postgresql://…``, ``postgres://…``: a PostgreSQL database, in the driver's words; see
       `mpp_asgi.stores.postgres_connection.Target` for the options that are ours.
+    - ``redis://…``, ``rediss://…``, ``redis+unix:///…``: a Redis server, see
+      `mpp_asgi.stores.redis_url.redis_server`.
     - ``sqlite:///relative.db``, ``sqlite:////absolute.db``: a SQLite file. Percent-encoding is
       undone, so ``%3F`` and ``%23`` stand for ``?`` and ``#`` in a name.
 
@@ -43,6 +46,8 @@ def store_from_url(url: str) -> Store:
             return SqliteStore(_sqlite_path(rest))
         case "postgresql" | "postgres":
             return _postgres(url)
+        case "redis" | "rediss" | "redis+unix":
+            return _redis(url)
         case _:
             raise ValueError(f"There is no store for {scheme[:20]!r} URLs: write {FORMS}.")
 
@@ -58,6 +63,20 @@ def _postgres(url: str) -> Store:
             "A PostgreSQL store needs its driver: run pip install 'mpp-asgi[postgres]'."
         ) from None
     return PostgresStore.from_url(url)
+
+
+def _redis(url: str) -> Store:
+    server = redis_server(url)
+    try:
+        # An extra: nobody else has the driver.
+        from mpp_asgi.stores.redis_store import RedisStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "redis":
+            raise
+        raise ValueError(
+            "A Redis store needs its driver: run pip install 'mpp-asgi[redis]'."
+        ) from None
+    return RedisStore(server)
 
 
 def _sqlite_path(rest: str) -> Path:

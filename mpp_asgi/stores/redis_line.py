@@ -1,0 +1,150 @@
+"""A thread that speaks with the server, and calls that share its round trips.
+
+Whatever is asked for while a round trip is under way goes in the next one, so that a busy process
+waits for the network, and the server for its disk, once for all who wait. The connection belongs to
+the thread's own event loop: callers come from any loop, end with it or are cancelled, and it is
+never left in the midst of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from redis.exceptions import RedisError
+
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.redis_connection import reason
+
+if TYPE_CHECKING:
+    from mpp_asgi.stores.redis_connection import Command, RedisConnection
+    from mpp_asgi.stores.redis_scripts import Call
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
+
+MOST_TOGETHER: Final = 256
+"""Calls in one round trip: it bounds how long the first of them waits for the last."""
+
+
+class _Asked(NamedTuple):
+    """What somebody asks for, and where they wait for the answer."""
+
+    command: Command
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class RedisLine:
+    """Asks the server from a thread of its own, from when it is made until `close`."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._waiting: deque[_Asked] = deque()
+        self._lock = threading.Lock()  # for the next three
+        self._woken = False
+        self._closing = False
+        self._closed = False
+        self._ended: Future[None] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._awake = asyncio.Event()
+        threading.Thread(target=self._run, name="mpp-redis", daemon=True).start()
+
+    async def ask(self, call: Call[_T], identity: str) -> _T:
+        """Have a call done and wait until it is.
+
+        A caller that is cancelled before that was sent has left nothing to do; later it is done
+        whole.
+
+        Raises:
+            StoreUnavailableError: the line is closed, or the server failed. It may have been done.
+        """
+        command = self._connection.command(call, identity)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailableError("The Redis store is not open.")
+            self._waiting.append(_Asked(command, future, loop))
+            self._wake()
+        return call.read(await future)
+
+    async def close(self) -> None:
+        """Answer whoever waits, then end. Goes on if it is cancelled."""
+        with self._lock:
+            self._closing = True
+            if not self._closed:
+                self._wake()
+        await asyncio.shield(asyncio.wrap_future(self._ended))
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._awake.set)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+            self._ended.set_result(None)
+
+    async def _serve(self) -> None:
+        while True:
+            with self._lock:
+                together = [
+                    self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))
+                ]
+                self._closed = self._closing and not together
+                if not together:
+                    self._woken = False
+                    self._awake.clear()
+            if self._closed:
+                break
+            if together:
+                await self._trip(together)
+            else:
+                await self._awake.wait()
+        await self._connection.drop()
+
+    async def _trip(self, together: list[_Asked]) -> None:
+        wanted = [asked for asked in together if not asked.future.cancelled()]
+        if not wanted:
+            return
+        answers: list[Any]
+        try:
+            answers = await self._connection.ask([asked.command for asked in wanted])
+        except (RedisError, OSError) as error:
+            answers = [error] * len(wanted)
+        except Exception as error:  # noqa: BLE001 # whatever it is, those who wait have to be told
+            answers = [error] * len(wanted)
+            _logger.error("The Redis store failed unexpectedly: %s.", type(error).__name__)
+        outcomes = [
+            (asked, _fault(answer) if isinstance(answer, Exception) else answer)
+            for asked, answer in zip(wanted, answers, strict=True)
+        ]
+        for loop in {asked.loop for asked in wanted}:
+            theirs = [outcome for outcome in outcomes if outcome[0].loop is loop]
+            with contextlib.suppress(RuntimeError):  # it has ended, with all who waited
+                loop.call_soon_threadsafe(_tell, theirs)
+
+
+def _fault(error: Exception) -> StoreUnavailableError:
+    # Without its cause: what the driver says names the server, and may hold parts of a command.
+    return StoreUnavailableError(f"The Redis store failed: {reason(error)}.")
+
+
+def _tell(outcomes: list[tuple[_Asked, Any]]) -> None:
+    for asked, outcome in outcomes:
+        if asked.future.cancelled():
+            continue
+        if isinstance(outcome, StoreUnavailableError):
+            asked.future.set_exception(outcome)
+        else:
+            asked.future.set_result(outcome)
