@@ -21,6 +21,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 # the driver's
     TryAgainError,
@@ -76,8 +77,11 @@ def reason(error: BaseException) -> str:
     """What is wrong, for an operator: nothing of the URL, of a key or of a value."""
     if isinstance(error, UnfitServerError):
         return str(error)
-    if isinstance(error.__context__, ssl.SSLError):
+    wrapped = error.__cause__ or error.__context__  # the driver's own wrapping
+    if isinstance(wrapped, ssl.SSLError):
         return "the server's certificate is not trusted, or it speaks no TLS"
+    if isinstance(wrapped, RedisError):
+        error = wrapped
     for kind, why in _REASONS:
         if isinstance(error, kind):
             return why

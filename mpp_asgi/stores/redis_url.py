@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -26,9 +26,9 @@ class Durability(StrEnum):
     """Whatever it does: it is not asked, since it may not answer (managed servers)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RedisServer:
-    """A server, and which part of it is the store's."""
+    """A server, and which part of it is the store's. It is never shown: it has the password."""
 
     host: str = ""
     port: int = 6379
@@ -38,8 +38,8 @@ class RedisServer:
     tls: bool = False
     ca: str | None = None
     """A file of certificates to trust instead of the system's."""
-    user: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password: str | None = None
     prefix: str = DEFAULT_PREFIX
     """Every key is ``{prefix}:…``, so all are in one slot of a cluster."""
     durability: Durability = Durability.ALWAYS
@@ -52,13 +52,13 @@ def redis_server(url: str) -> RedisServer:
     Raises:
         ValueError: one sentence that says what to write; it repeats nothing of the URL.
     """
+    if "#" in url:
+        raise ValueError("A Redis URL has no #: write %23 where one is part of a password.")
     try:
         parts = urlsplit(url)
         port = 6379 if parts.port is None else parts.port
     except ValueError:
         raise ValueError(f"The Redis URL cannot be read: write {FORM}.") from None
-    if parts.fragment:
-        raise ValueError("A Redis URL ends with its options: write %23 for a # in a password.")
     local = parts.scheme == "redis+unix"
     options = _options(parts, local)
     host = parts.hostname or ""
