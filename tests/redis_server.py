@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mpp_asgi.stores.redis_url import RedisServer, redis_server
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 START_SECONDS = 60
@@ -86,7 +88,9 @@ class RedisProcess:
 
     def client(self) -> redis.Redis:
         """A client past the store, as another program has."""
-        return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+        return redis.Redis(
+            unix_socket_path=str(self.socket), protocol=2, retry=Retry(NoBackoff(), 0)
+        )
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -100,7 +104,7 @@ class RedisProcess:
             self._process = None
 
 
-@contextmanager
+@contextlib.contextmanager
 def redis_process(*options: str) -> Iterator[RedisProcess]:
     """A server that runs as long as the block does. Its files lie in memory where that can be: what
     is written outlives a process that is killed, and nothing here cuts the power."""
@@ -115,28 +119,24 @@ def redis_process(*options: str) -> Iterator[RedisProcess]:
             process.kill()
 
 
-@contextmanager
-def any_redis() -> Iterator[str]:
-    """The URL of a server to put storages on."""
+@pytest.fixture(scope="session")
+def redis_urls() -> Iterator[Callable[[], str]]:
+    """Gives the URL of one more empty storage on a server that all tests of a worker share."""
     named = os.environ.get("MPP_TEST_REDIS")
-    if named:
-        yield named
-        return
-    with redis_process(*DURABLE) as process:
-        yield process.url
+    started = contextlib.nullcontext() if named else redis_process(*DURABLE)
+    with started as process, storages(named or process.url) as urls:
+        yield urls
 
 
-@contextmanager
-def empty_storage(url: str) -> Iterator[str]:
-    """The URL of an empty storage there, which is removed after the block."""
-    prefix = f"test-{secrets.token_hex(8)}"
-    try:
-        yield f"{url}{'&' if '?' in url else '?'}prefix={prefix}"
-    finally:
-        server = replace(redis_server(url), prefix=prefix)
-        with _client(server) as client:
-            for key in client.scan_iter(match=f"{{{prefix}}}:*", count=1000):
-                client.delete(key)
+@contextlib.contextmanager
+def storages(url: str) -> Iterator[Callable[[], str]]:
+    """Gives the URL of one more empty storage there. They are removed after the block."""
+    names = f"test-{secrets.token_hex(8)}"
+    numbers = itertools.count()
+    yield lambda: f"{url}{'&' if '?' in url else '?'}prefix={names}-{next(numbers)}"
+    with _client(redis_server(url)) as client:
+        for key in client.scan_iter(match=f"{{{names}-*", count=1000):
+            client.delete(key)
 
 
 def _client(server: RedisServer) -> redis.Redis:

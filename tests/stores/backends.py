@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpp_asgi.stores.redis_store import RedisStore
 from mpp_asgi.stores.sqlite import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
@@ -19,6 +20,7 @@ BACKENDS = {
     "memory": "memory_urls",
     "sqlite": "sqlite_urls",
     "postgres": "postgres_urls",
+    "redis": "redis_urls",
 }
 """Each by the name of the fixture that gives its URLs: a function whose every call returns the URL
 of one more storage, with nothing in it. A server's fixture lasts for the session, starts the server
@@ -28,7 +30,8 @@ FOR_PROCESSES = tuple(name for name in BACKENDS if name != "memory")
 """Those that several processes can share."""
 
 PATIENCE = 60.0
-"""Seconds to wait for another process's transaction: tests share their machine."""
+"""Seconds to wait for another process's transaction, or a server's answer: tests share their
+machine."""
 
 
 def stores_on(url: str) -> Callable[[], Store]:
@@ -47,4 +50,6 @@ def patient_store(url: str) -> Store:
     store = store_from_url(url)
     if isinstance(store, SqliteStore):
         return SqliteStore(store.path, busy_timeout=PATIENCE)
+    if isinstance(store, RedisStore):
+        return RedisStore(store.server, timeout=PATIENCE)
     return store

@@ -18,8 +18,8 @@ from mpp_asgi.stores.contract import Charge, State
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.redis_scripts import DECIMALS
-from mpp_asgi.stores.url import store_from_url
-from tests.redis_server import DURABLE, empty_storage, redis_process
+from tests.redis_server import DURABLE, redis_process, storages
+from tests.stores.backends import patient_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,8 +142,8 @@ def test_whatever_is_done_with_whatever_amounts_the_answers_are_those_of_the_mem
         finally:
             await store.close()
 
-    with empty_storage(process.url) as url:
-        assert asyncio.run(answers(store_from_url(url))) == asyncio.run(answers(MemoryStore()))
+    with storages(process.url) as urls:
+        assert asyncio.run(answers(patient_store(urls()))) == asyncio.run(answers(MemoryStore()))
 
 
 # keys
@@ -201,8 +201,9 @@ async def forget_everything(store: Store) -> None:
 
 async def test_every_script_keeps_to_its_keys_and_they_are_in_one_slot(process, new_channel):
     """What a script touches, the server tells whoever watches it."""
-    with empty_storage(process.url) as url, process.client() as client, client.monitor() as monitor:
-        store = store_from_url(url)
+    with storages(process.url) as urls, process.client() as client, client.monitor() as monitor:
+        url = urls()
+        store = patient_store(url)
         await store.open()
         await everything(store, new_channel)
         await forget_everything(store)
@@ -228,8 +229,9 @@ async def test_every_script_keeps_to_its_keys_and_they_are_in_one_slot(process, 
 
 async def test_nothing_is_left_of_what_was_forgotten(process, new_channel):
     """Steady load is steady size."""
-    with empty_storage(process.url) as url:
-        store = store_from_url(url)
+    with storages(process.url) as urls:
+        url = urls()
+        store = patient_store(url)
         await store.open()
         with process.client() as client:
             prefix = url.partition("prefix=")[2]
@@ -242,8 +244,8 @@ async def test_nothing_is_left_of_what_was_forgotten(process, new_channel):
 
 
 async def test_stores_of_other_prefixes_know_nothing_of_each_other(process, new_charge):
-    with empty_storage(process.url) as one_url, empty_storage(process.url) as other_url:
-        one, other = store_from_url(one_url), store_from_url(other_url)
+    with storages(process.url) as urls:
+        one, other = patient_store(urls()), patient_store(urls())
         await one.open()
         await other.open()
         await one.claim(new_charge(), ["tx:1"], now=0)
@@ -254,8 +256,9 @@ async def test_stores_of_other_prefixes_know_nothing_of_each_other(process, new_
 
 
 async def test_a_script_that_fails_says_nothing_of_what_it_was_given(process, new_charge):
-    with empty_storage(process.url) as url:
-        store = store_from_url(url)
+    with storages(process.url) as urls:
+        url = urls()
+        store = patient_store(url)
         await store.open()
         prefix = url.partition("prefix=")[2]
         with process.client() as client:

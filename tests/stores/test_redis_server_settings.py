@@ -11,8 +11,8 @@ import pytest
 from mpp_asgi.stores import redis_connection, redis_schema
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.redis_scripts import script
-from mpp_asgi.stores.url import store_from_url
 from tests.redis_server import DURABLE, redis_process
+from tests.stores.backends import patient_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def set_on(process: RedisProcess, name: str, value: str) -> None:
 
 
 async def refusal(url: str) -> str:
-    store = store_from_url(url)
+    store = patient_store(url)
     with pytest.raises(StoreUnavailableError) as caught:
         await store.open()
     with pytest.raises(StoreUnavailableError, match="is not open"):
@@ -62,7 +62,7 @@ async def refusal(url: str) -> str:
 
 
 async def works(url: str) -> None:
-    store = store_from_url(url)
+    store = patient_store(url)
     await store.open()
     assert await store.secret()
     await store.close()
@@ -140,7 +140,7 @@ async def test_a_user_that_may_run_no_scripts_is_refused(process):
 
 
 async def test_every_new_connection_makes_sure_again(process):
-    store = store_from_url(process.url)
+    store = patient_store(process.url)
     await store.open()
     set_on(process, "appendfsync", "no")
     assert await store.secret()
@@ -173,7 +173,7 @@ async def test_nothing_of_the_url_is_said_to_anybody(process, caplog, user):
     caplog.set_level(logging.DEBUG)
     credentials = f"{user}:hunter2@"
     url = f"{process.url.replace('//', f'//{credentials}')}?prefix=myprefix&durability=unchecked"
-    store = store_from_url(url)
+    store = patient_store(url)
     with pytest.raises(StoreUnavailableError) as caught:
         await store.open()
     said = "".join(traceback.format_exception_only(caught.value))
@@ -186,7 +186,7 @@ async def test_nothing_of_the_url_is_said_to_anybody(process, caplog, user):
 
 async def test_a_server_that_is_not_there_is_not_named(caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
-    store = store_from_url(f"redis+unix://u:hunter2@{tmp_path}/nothing.sock")
+    store = patient_store(f"redis+unix://u:hunter2@{tmp_path}/nothing.sock")
     with pytest.raises(StoreUnavailableError, match="the server cannot be reached") as caught:
         await store.open()
     said = "".join(traceback.format_exception(caught.value)) + caplog.text
@@ -208,13 +208,13 @@ async def test_a_newer_schema_is_refused_and_left_alone(process):
 
 
 async def test_an_older_schema_is_migrated_once_and_ends_the_stores_of_before(process, monkeypatch):
-    old = store_from_url(process.url)
+    old = patient_store(process.url)
     await old.open()
     secret = await old.secret()
     migration = "call('HINCRBY', meta, 'migrated', 1)" + redis_schema.ADVANCE
     monkeypatch.setattr(redis_schema, "MIGRATIONS", (script(migration, keys=""),) * 2)
     for _ in range(2):
-        store = store_from_url(process.url)
+        store = patient_store(process.url)
         await store.open()
         assert await store.secret() == secret
         await store.close()

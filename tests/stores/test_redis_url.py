@@ -52,7 +52,7 @@ def test_a_url_names_a_server(url, expected):
         ("redis://hunter2/x", "database is a number"),
         ("redis://hunter2/0/1", "database is a number"),
         ("redis://hunter2/-1", "database is a number"),
-        ("redis://:hunt#er2@cache", "write %23 for a #"),
+        ("redis://:hunt#er2@cache", "write %23 where one"),
         ("redis://cache?hunter2=1", "options of a Redis URL are durability, prefix"),
         ("redis://cache?ca=/hunter2", "options of a Redis URL are"),
         ("redis://cache?socket_timeout=9", "options of a Redis URL are"),
