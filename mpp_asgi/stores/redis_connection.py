@@ -11,11 +11,13 @@ import redis.asyncio as driver
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 # the driver's
+    MasterDownError,
     MovedError,
     NoPermissionError,
     NoScriptError,
@@ -56,16 +58,24 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "the server cannot be reached"),
     (ReadOnlyError, "the server is a replica, which takes no writes"),
     (OutOfMemoryError, "the server's memory is full"),
-    (MovedError, "the cluster has moved it to another node"),
-    (TryAgainError, "the cluster is moving it to another node"),
-    (ClusterDownError, "the cluster is down"),
 )
 _CODES = {
+    "MOVED": "the cluster has moved it to another node",
+    "ASK": "the cluster is moving it to another node",
+    "TRYAGAIN": "the cluster is moving it to another node",
+    "CLUSTERDOWN": "the cluster is down",
     "MISCONF": "the server cannot write to its disk",
     "NOREPLICAS": "the server has lost its replicas",
     "BUSY": "another script keeps the server busy",
     "MASTERDOWN": "the server has lost its primary",
     REPLACED: "its data was removed, replaced or migrated; restart to use what is there now",
+}
+_CODE_OF: dict[type[Exception], str] = {
+    MovedError: "MOVED",
+    AskError: "ASK",
+    TryAgainError: "TRYAGAIN",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
 }
 
 
@@ -85,7 +95,24 @@ def reason(error: BaseException) -> str:
     for kind, why in _REASONS:
         if isinstance(error, kind):
             return why
-    return _CODES.get(str(error).partition(" ")[0], "the server failed")
+    return _CODES.get(_code(error), "the server failed")
+
+
+def _code(error: BaseException) -> str:
+    """The word that the server's error began with. The driver takes it away from the errors it
+    knows, and from one version to the next it knows more."""
+    for kind, code in _CODE_OF.items():
+        if isinstance(error, kind):
+            return code
+    return str(error).partition(" ")[0]
+
+
+def _moved_to(answer: Any) -> tuple[str, int] | None:
+    """Where the store is, if the answer is that it is elsewhere."""
+    if not isinstance(answer, ResponseError) or _code(answer) != "MOVED":
+        return None
+    host, _, port = str(answer).rpartition(" ")[2].rpartition(":")
+    return host, int(port)
 
 
 class Command(NamedTuple):
@@ -144,7 +171,7 @@ class RedisConnection:
                 await self.drop()
                 raise
             else:
-                if any(isinstance(answer, (ReadOnlyError, MovedError)) for answer in answers):
+                if any(isinstance(found, ReadOnlyError) or _moved_to(found) for found in answers):
                     await self.drop()  # another server has it by now
                 return answers
         raise UnfitServerError("the nodes of its cluster do not agree on which of them has it")
@@ -209,9 +236,9 @@ class RedisConnection:
         await connection.on_connect()
         meta = f"{{{self._server.prefix}}}:meta"
         where = await _answer(connection, "HEXISTS", meta, "identity")
-        if isinstance(where, MovedError):
-            host, port = where.node_addr
-            raise _ElsewhereError((host or self._at[0], int(port)))
+        if moved := _moved_to(where):
+            host, port = moved
+            raise _ElsewhereError((host or self._at[0], port))
         if isinstance(where, ResponseError):
             raise where
         about = await _answer(connection, "INFO", "server")
