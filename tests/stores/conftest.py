@@ -15,7 +15,6 @@ import pytest
 from mpp_asgi.stores.channels import Channel
 from mpp_asgi.stores.contract import Charge, State
 from mpp_asgi.stores.sqlite import SqliteStore
-from tests.redis_server import redis_urls  # noqa: F401 # a fixture
 from tests.stores.backends import BACKENDS, FOR_PROCESSES, patient_store, stores_on
 
 if TYPE_CHECKING:
