@@ -1,4 +1,5 @@
-"""The answers that are ours to give: 402 and its relatives, as ASGI messages."""
+"""The answers that are ours to give, 402 and its relatives, as ASGI messages; and what is ours in
+the application's answers: the receipt."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from starlette.types import Message, Send
 
@@ -17,6 +18,8 @@ _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 _NO_STORE = (b"cache-control", b"no-store")
 _PRIVATE = (b"cache-control", b"private, no-store")
 """With every receipt (core draft, Payment-Receipt)."""
+_PRIVATE_IF_UNSAID = (b"cache-control", b"private")
+_SHARING = frozenset({b"public", b"s-maxage"})
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -69,3 +72,36 @@ class Answer(NamedTuple):
     async def send(self, send: Send, kind: str = "http") -> None:
         for message in self.messages(kind):
             await send(message)
+
+
+class OwedError(BaseException):
+    """The request may not go on; carries what to answer.
+
+    Like a cancellation it unwinds the application and is no error of its: nothing that handles,
+    reports or swallows errors there is to meet it.
+    """
+
+    def __init__(self, answer: Answer | Acknowledgement) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def paid_headers(headers: Iterable[tuple[bytes, bytes]], receipt: str) -> list[tuple[bytes, bytes]]:
+    """With the receipt, and never for a shared cache (core draft, Payment-Receipt)."""
+    paid, said = [], []
+    for field in headers:
+        if field[0].lower() == b"cache-control":
+            said.append(field[1])
+        else:
+            paid.append(field)
+    paid.append((b"payment-receipt", receipt.encode("ascii")))
+    paid.append((b"cache-control", _made_private(b",".join(said))) if said else _PRIVATE_IF_UNSAID)
+    return paid
+
+
+def _made_private(cache_control: bytes) -> bytes:
+    directives = [each.strip() for each in cache_control.split(b",") if each.strip()]
+    kept = [d for d in directives if d.partition(b"=")[0].lower() not in _SHARING]
+    if not any(d.lower() in (b"private", b"no-store") for d in kept):
+        kept.append(b"private")
+    return b", ".join(kept)

@@ -8,11 +8,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import Message, Receive, Scope
 
 
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
 """Methods that have a body only if it is announced."""
+_ANNOUNCING = frozenset({"1.0", "1.1"})
+"""HTTP/2 and later announce a body by sending it, and not every gateway says so."""
 
 
 class BodyTooLargeError(Exception):
@@ -33,14 +37,14 @@ class RequestBody:
     disconnected = False
     _digest: hashlib._Hash | None = None
     _size = 0
-    _may_exist: bool | None = None
     _ahead: list[Message] | None = None
     _given = 0
     _ended = False
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._scope = scope
+    def __init__(self, receive: Receive, *, may_exist: bool) -> None:
         self._receive = receive
+        self.is_complete = not may_exist
+        """Whether all of it has passed, or there is none."""
 
     async def receive(self) -> Message:
         """What the application calls."""
@@ -59,7 +63,7 @@ class RequestBody:
                 self._digest.update(body)
                 self._size += len(body)
             if not message.get("more_body", False):
-                self._ended = True
+                self._ended = self.is_complete = True
         elif message["type"] == "http.disconnect":
             self.disconnected = True
         return message
@@ -94,15 +98,18 @@ class RequestBody:
         known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
         return known if isinstance(known, bool) else None
 
-    async def look_for_disconnect(self) -> None:
-        """Notice, without waiting for it, that the client has gone: servers drop what is sent to a
+    async def is_gone(self) -> bool:
+        """Whether the client has gone, without waiting for it: servers drop what is sent to a
         closed connection in silence."""
-        if self.disconnected or not self.is_complete:
-            return
-        known = self._connection_says()
-        if known is not None:
-            self.disconnected = known
-            return
+        if not self.disconnected and self.is_complete:
+            known = self._connection_says()
+            if known is None:
+                await self._look_for_disconnect()
+            else:
+                self.disconnected = known
+        return self.disconnected
+
+    async def _look_for_disconnect(self) -> None:
         was_read = self._ended
         await self._receive_if_ready()
         if not was_read and self._ended:  # that was the body, which nobody had asked for
@@ -116,13 +123,6 @@ class RequestBody:
             receiving.cancel()  # unless it is done
         if receiving.done() and not receiving.cancelled():
             receiving.exception()  # is the application's to meet, if it receives again
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of it has passed, or there is none."""
-        if self._may_exist is None:
-            self._may_exist = may_have_body(self._scope)
-        return self._ended or not self._may_exist
 
     def digest(self) -> str | None:
         """The RFC 9530 digest of a complete body; ``None`` if there was none."""
@@ -145,13 +145,21 @@ class RequestBody:
         return receive
 
 
-def may_have_body(scope: Scope) -> bool:
-    """Whether a request announces a body, or may have one without announcing it."""
+def may_have_body(scope: Scope, *, announced: bool | None = None) -> bool:
+    """Whether a request announces a body, or may have one without announcing it.
+
+    Args:
+        announced: whether its headers do; ``None``: see for yourself.
+    """
     if scope["type"] != "http":
         return False
-    if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in ("1.0", "1.1"):
-        return True  # HTTP/2 and later announce a body by sending it, and not every gateway says so
-    for name, value in scope["headers"]:
+    if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in _ANNOUNCING:
+        return True
+    return _announces_body(scope["headers"]) if announced is None else announced
+
+
+def _announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    for name, value in headers:
         if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
             return True
     return False

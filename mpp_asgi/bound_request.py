@@ -6,20 +6,66 @@ the same when the credential comes: method, path, query, body, and the headers t
 
 from __future__ import annotations
 
+from http.client import responses
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from mpp_asgi.answers import Answer, OwedError
 from mpp_asgi.pricing import PriceError
+from mpp_asgi.protocol import Problem, problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from starlette.types import Receive, Scope
 
+    from mpp_asgi.asked import Asked
+    from mpp_asgi.pricing import Price, Tariff
+
 _BOUND = ("asgi", "http_version", "path", "query_string", "root_path", "app_root_path", "app")
 """What of a scope is bound, or the same for every request."""
+
+
+async def ask_price(
+    tariff: Tariff, asked: Asked, path_params: Mapping[str, Any]
+) -> tuple[Price, ...]:
+    """What the request costs by its tariff: alternatives, none if it is free this time.
+
+    Raises:
+        OwedError: a dynamic price refused the request, as an endpoint does, or could not read it.
+        PriceError: a dynamic price returned something that is none.
+    """
+
+    def bound() -> Request:
+        return BoundRequest(
+            asked.scope,
+            asked.body.replay(),
+            path_params=path_params,
+            names=tariff.bound_headers,
+        )
+
+    try:
+        return await tariff.prices_for(bound)
+    except HTTPException as refusal:
+        title = responses.get(refusal.status_code, "Refused")
+        detail = refusal.detail if isinstance(refusal.detail, str) else title
+        problem = Problem("about:blank", title, refusal.status_code, detail)
+        raise OwedError(Answer(problem, headers=refusal.headers or {})) from refusal
+    except (JSONDecodeError, UnicodeDecodeError) as error:
+        problem = problems.BAD_REQUEST.because("The request's body could not be read.")
+        raise OwedError(Answer(problem)) from error
+
+
+def bound_values(tariff: Tariff, scope: Scope) -> tuple[tuple[str, str], ...]:
+    """The headers that a challenge binds, beyond what every challenge binds: name and value."""
+    if not tariff.is_bound_to_headers:
+        return ()
+    headers = Headers(scope=scope)
+    return tuple((name, value) for name in tariff.bound_headers for value in headers.getlist(name))
 
 
 class BoundRequest(Request):

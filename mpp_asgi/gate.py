@@ -37,8 +37,10 @@ from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mpp_asgi.intents import Admission
     from mpp_asgi.protocol import Problem
+
+Trouble = RefusalError | PendingError | FaultError | StoreUnavailableError | OwnershipLostError
+"""What keeps a payment from being made, whoever's fault it is."""
 
 MOST_CACHED_OFFERS = 1024
 """Static offers kept ready; the realm may come from the request, so there could be many."""
@@ -117,9 +119,8 @@ class Offers:
     is_personal: bool
     """Whether some of it depends on who asks: see `Intent.is_personal`."""
 
-    def request_as(self, encoded: str) -> Mapping[str, Any] | None:
-        """The request object of the offer that reads so, if there is one."""
-        return next((way.request for way in self.ways if way.encoded == encoded), None)
+    requests: Mapping[str, Mapping[str, Any]]
+    """The request objects of the ways, by how they read on the wire."""
 
     def way(self, intent: Intent, request: Mapping[str, Any]) -> Offer | None:
         """The offer of this very request by this intent, if there is one."""
@@ -213,7 +214,13 @@ class Gate:
         cost = " or ".join(f"{p.amount:f} {p.currency or self._currency}" for p in prices)
         required = problems.PAYMENT_REQUIRED.because(f"This resource costs {cost}.")
         is_personal = any(way.intent.is_personal for way in ways)
-        return Offers(tuple(ways), required, required.to_json(), is_personal)
+        return Offers(
+            tuple(ways),
+            required,
+            required.to_json(),
+            is_personal,
+            {way.encoded: way.request for way in ways},
+        )
 
     def challenge(
         self, offers: Sequence[Offer], resource: Resource, *, accept: str | None
@@ -314,7 +321,7 @@ class Gate:
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
         if offers is not None:
-            request = offers.request_as(challenge.request)
+            request = offers.requests.get(challenge.request)
             if request is None:
                 way = offers.way(intent, intent.offered(_request_object(challenge)))
                 request = None if way is None else way.request
@@ -330,23 +337,14 @@ class Gate:
             request = challenge.request_object()
         return Quote(challenge.id, request, expires, manages, lapsed)
 
-    async def admit(self, presented: Presented) -> Admission:
-        """Have the intent verify and claim the credential.
 
-        Raises:
-            RefusalError, PendingError, FaultError: as `Intent.verify`.
-        """
-        try:
-            return await presented.intent.verify(presented.credential, presented.quote)
-        except (StoreUnavailableError, OwnershipLostError) as trouble:
-            raise fault(trouble) from trouble
-
-
-def fault(trouble: StoreUnavailableError | OwnershipLostError) -> FaultError | PendingError:
-    """What the store's trouble is for the payer."""
+def fault(trouble: Trouble) -> RefusalError | PendingError | FaultError:
+    """What it is for the payer, also where it is the store's."""
     if isinstance(trouble, OwnershipLostError):
         return PendingError()
-    return FaultError("The payment could not be recorded; nothing was lost.")
+    if isinstance(trouble, StoreUnavailableError):
+        return FaultError("The payment could not be recorded; nothing was lost.")
+    return trouble
 
 
 def _offer(intent: Intent, request: Mapping[str, Any], realm: str, header: str | None) -> Offer:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.toll import OwedError
+from mpp_asgi.answers import OwedError
 from mpp_asgi.visit import Stage, Visit
 
 if TYPE_CHECKING:
     from starlette.types import Message
 
     from mpp_asgi.answers import Acknowledgement, Answer
+    from mpp_asgi.toll import Toll
 
 DENIAL_RESPONSE = "websocket.http.response"
 POLICY_VIOLATION = 1008
@@ -30,14 +31,13 @@ class Handshake(Visit):
         if message["type"] != "websocket.accept":
             await self._send(message)
         elif self._toll is not None:
-            await self._accept(message)
+            await self._accept(message, self._toll)
         else:
             self._started = True
             await self._send(message)
 
-    async def _accept(self, message: Message) -> None:
-        toll = self._toll
-        if toll is not None and self.stage is not Stage.WAIVED:
+    async def _accept(self, message: Message, toll: Toll) -> None:
+        if self.stage is not Stage.WAIVED:
             try:
                 if self.stage is Stage.PRICED:
                     await self._pay(toll)
@@ -53,7 +53,7 @@ class Handshake(Visit):
         self._started = True
         self._status = 101
         await self._send(message)
-        await self._conclude()
+        await self._conclude(toll)
 
     async def _give_answer(self, answer: Answer | Acknowledgement) -> None:
         if not self._started and DENIAL_RESPONSE in self.scope.get("extensions", {}):

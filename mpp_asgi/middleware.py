@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from mpp_asgi.asked import Asked, is_local, read_fields
 from mpp_asgi.body import may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.endpoints import current_visit, is_priced_by_name
@@ -17,7 +18,7 @@ from mpp_asgi.passage import Passage
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 from mpp_asgi.routes import RouteTable
-from mpp_asgi.toll import is_local, quick_demand, read_fields
+from mpp_asgi.toll import quick_demand
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ class PaymentMiddleware:
             if await self._passes(scope, receive, send):
                 return
             scope = as_sent
+        asked = Asked(scope, receive, fields or read_fields(scope["headers"]))
         kind_of_visit = Visit if kind == "http" else Handshake
-        visit = kind_of_visit(house.gate, house.rules, scope, receive, send, fields=fields)
+        visit = kind_of_visit(house.gate, house.rules, asked, send)
         entered = current_visit.set(visit)
         try:
             await visit.serve(self.app, foreseen)

@@ -11,25 +11,28 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mpp_asgi.answers import Acknowledgement, Answer
-from mpp_asgi.body import DisconnectedError, RequestBody
+from mpp_asgi.answers import Answer, OwedError, paid_headers
+from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.toll import Asked, Fields, HouseRules, OwedError, Toll, read_fields
+from mpp_asgi.toll import Toll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Send
 
+    from mpp_asgi.answers import Acknowledgement
+    from mpp_asgi.asked import Asked
     from mpp_asgi.gate import Gate
     from mpp_asgi.metering import Tab
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
+    from mpp_asgi.toll import HouseRules
 
 log = logging.getLogger("mpp_asgi")
 
@@ -38,7 +41,6 @@ _SERVER_ERROR = Problem(
 )
 _COME_BACK = frozenset({408, 425, 429})
 """Refusals by the application that say "later": the payer keeps the credential."""
-_SHARING = frozenset({b"public", b"s-maxage"})
 _BODY = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 
 
@@ -56,7 +58,6 @@ class Visit:
     """Carries a request through the application and its response back."""
 
     stage = Stage.OPEN
-    _body: RequestBody | None = None
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
@@ -68,43 +69,19 @@ class Visit:
     _started = False
     _delivered = False
 
-    def __init__(
-        self,
-        gate: Gate,
-        rules: HouseRules,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        fields: Fields | None = None,
-    ) -> None:
-        self.scope = scope
+    def __init__(self, gate: Gate, rules: HouseRules, asked: Asked, send: Send) -> None:
         self._gate = gate
         self._rules = rules
-        self._receive = receive
+        self._asked = asked
         self._send = send
-        self._fields = fields
-        # What the client sent: whatever stands further in may rewrite the scope.
-        self._method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
-        self._path: str = scope["path"]
-        self._query: bytes = scope.get("query_string", b"")
-
-    @property
-    def body(self) -> RequestBody:
-        """The request's body; most requests have none, and nobody asks."""
-        if self._body is None:
-            self._body = RequestBody(self.scope, self._receive)
-        return self._body
+        self.scope = asked.scope
+        self.receive = asked.body.receive
+        """What the application calls."""
 
     @property
     def payment(self) -> Payment | None:
         """What was paid; ``None`` if nothing was, or not yet."""
         return self._toll.payment if self._toll is not None else None
-
-    @property
-    def _asked(self) -> Asked:
-        fields = self._fields or read_fields(self.scope["headers"])
-        return Asked(self.scope, self.body, fields, self._method, self._path, self._query)
 
     # The way in
 
@@ -124,7 +101,7 @@ class Visit:
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
         finally:
-            if self._toll is not None:
+            if self._toll is not None and not self._delivered:
                 await self._leave(self._toll)
         if self._answer is not None:
             await self._give_answer(self._answer)
@@ -134,17 +111,16 @@ class Visit:
         if self._started or self._toll is None or self._answer is not None:
             raise short
         try:
-            await self._toll.fail_drawing(short)
+            await self._toll.fail(short)
         except OwedError as owed:
             self._turn_away(owed)
 
     async def _approach(self, foreseen: Foreseen) -> None:
         """Do what can be done before the application runs."""
-        toll = await self._meet(foreseen.route, foreseen)
-        if toll is None:
-            return
-        if foreseen.route.authenticates:
-            return  # first, whatever is shown
+        route = foreseen.route
+        toll = await self._meet(route, foreseen.path_params)
+        if self.stage is Stage.WAIVED or route.authenticates:
+            return  # it authenticates first, whatever is shown
         if not toll.has_credential:
             await toll.demand()
         if foreseen.stands_in:
@@ -153,27 +129,22 @@ class Visit:
             self.stage = Stage.WAIVED
             return
         await toll.examine()
-        if not foreseen.route.insists or toll.is_managing:
+        if not route.insists or toll.is_managing:
             await self._pay(toll)
 
-    async def _meet(self, route: PricedRoute, foreseen: Foreseen | None) -> Toll | None:
-        """A price turned up; ``None`` if it is nothing this time."""
+    async def _meet(self, route: PricedRoute, path_params: Mapping[str, Any]) -> Toll:
+        """A price turned up, which may be nothing this time."""
         toll = Toll(self._gate, self._rules, route, self._asked)
-        params = foreseen.path_params if foreseen is not None else self.scope.get("path_params")
-        costs_something = await toll.quote(params or {})
+        costs_something = await toll.quote(path_params)
         self.scope.setdefault("state", {})["payment"] = None
         self._toll = toll
         self.stage = Stage.PRICED if costs_something else Stage.WAIVED
-        return toll if costs_something else None
+        return toll
 
     async def _pay(self, toll: Toll) -> None:
         await toll.pay()
         self.stage = Stage.ADMITTED
         self.scope["state"]["payment"] = toll.payment
-
-    async def receive(self) -> Message:
-        """What the application calls."""
-        return await self.body.receive()
 
     # The endpoint
 
@@ -199,17 +170,14 @@ class Visit:
 
     async def insist(self, tariff: Tariff) -> None:
         """The endpoint with this tariff was reached: have it paid, or unwind the application."""
-        if self._expected is None:
-            await self._let_in_or_turn_away(tariff)
-            return
-        if self._insisting is None:
-            self._insisting = asyncio.Lock()
-        async with self._insisting:  # a stream may begin while its response does
-            await self._let_in_or_turn_away(tariff)
-
-    async def _let_in_or_turn_away(self, tariff: Tariff) -> None:
         try:
-            await self._let_in(tariff)
+            if self._expected is None:
+                await self._let_in(tariff)
+                return
+            if self._insisting is None:
+                self._insisting = asyncio.Lock()
+            async with self._insisting:  # a stream may begin while its response does
+                await self._let_in(tariff)
         except OwedError as owed:
             self._turn_away(owed)
             raise
@@ -217,12 +185,14 @@ class Visit:
     async def _let_in(self, tariff: Tariff) -> None:
         if self._answer is not None:
             raise OwedError(self._answer)
-        if self._toll is None:
-            await self._meet(PricedRoute(tariff, self._asked.path, insists=True), None)
-        elif not self._entered and self._toll.tariff is not tariff and self._toll.route.insists:
+        toll = self._toll
+        if toll is None:
+            route = PricedRoute(tariff, self._asked.path, insists=True)
+            toll = await self._meet(route, self.scope.get("path_params", {}))
+        elif not self._entered and toll.tariff is not tariff and toll.route.insists:
             self._refuse_misrouted()
-        if self._toll is not None and self.stage is Stage.PRICED:
-            await self._pay(self._toll)
+        if self.stage is Stage.PRICED:
+            await self._pay(toll)
         self._entered = True
 
     def _refuse_misrouted(self) -> NoReturn:
@@ -237,18 +207,19 @@ class Visit:
 
     async def send(self, message: Message) -> None:
         """What the application calls."""
-        if self._expected is None and (self.stage is Stage.OPEN or self.stage is Stage.WAIVED):
+        stage, toll = self.stage, self._toll
+        if (stage is Stage.OPEN or stage is Stage.WAIVED) and self._expected is None:
             if message["type"] == "http.response.start":
                 self._started = True
             await self._send(message)
-        elif self.stage is Stage.ANSWERED:
+        elif stage is Stage.ANSWERED:
             return  # the application is being unwound; what it says about it is not heard
         elif message["type"] == "http.response.start":
             await self._send_start(message)
         elif self._held is not None:
             await self._hold(self._held, message)
-        elif self._started:
-            await self._send_rest(message)
+        elif self._started and toll is not None:
+            await self._send_rest(message, toll)
         # else: nothing goes ahead of a response that is not paid for yet
 
     async def _send_start(self, message: Message) -> None:
@@ -265,7 +236,7 @@ class Visit:
         elif toll.tariff.settle == "after" and self._status < 400:
             self._held = [message]
         else:
-            await self._start(message)
+            await self._start(message, toll)
 
     async def _let_in_late(self) -> None:
         """A response begins and the endpoint has not insisted: it is a stream, which insists when
@@ -276,15 +247,14 @@ class Visit:
         if tariff is not None:
             await self.insist(tariff)
 
-    async def _start(self, message: Message) -> None:
-        if self._is_in_doubt():
-            await self._end_doubt()
+    async def _start(self, message: Message, toll: Toll) -> None:
+        await self._make_sure(toll)
         self._started = True
-        payment = self.payment
+        payment = toll.payment
         if self._status < 400 and payment is not None and payment.receipt_value is not None:
             receipt = await self._receipt_of(payment) or payment.receipt_value
-            headers = _paid_headers(message.get("headers", ()), receipt.encode("ascii"))
-            renewal = self._toll.renewal() if self._toll is not None else None
+            headers = paid_headers(message.get("headers", ()), receipt)
+            renewal = toll.renewal()
             if renewal is not None:
                 headers.append((b"www-authenticate", renewal))
             message = {**message, "headers": headers}
@@ -315,33 +285,30 @@ class Visit:
             raise
         self.scope["state"]["payment"] = toll.payment
         self._held = None
-        await self._start(held[0])
+        await self._start(held[0], toll)
         for rest in held[1:]:
-            await self._send_rest(rest)
+            await self._send_rest(rest, toll)
 
-    async def _send_rest(self, message: Message) -> None:
-        if not _is_last(message):
-            if self._is_in_doubt():
-                await self._end_doubt()
-            payment = self.payment
-            if payment is None or payment.tab is None or payment.tab.drawn is None:
-                await self._send(message)
-            else:
-                await self._hand_over(message, payment.tab)
+    async def _send_rest(self, message: Message, toll: Toll) -> None:
+        if _is_last(message):
+            # Afterwards is too late: once all is sent, servers call every connection closed.
+            was_there = not await self._asked.body.is_gone()
+            await self._make_sure(toll)
+            await self._send(message)
+            if was_there:
+                await self._conclude(toll)
             return
-        # Afterwards is too late: once all is sent, servers call every connection closed.
-        await self.body.look_for_disconnect()
-        was_there = not self.body.disconnected
-        if self._is_in_doubt():
-            await self._end_doubt()
-        await self._send(message)
-        if was_there:
-            await self._conclude()
+        await self._make_sure(toll)
+        tab = toll.payment.tab if toll.payment is not None else None
+        if tab is None or tab.drawn is None:
+            await self._send(message)
+        else:
+            await self._hand_over(message, tab)
 
     async def _hand_over(self, message: Message, tab: Tab) -> None:
         """Pass on what costs by the piece. It is handed over once it is given to a connection that
         is open, however long that takes to carry it."""
-        is_gone = self.body.is_abandoned
+        is_gone = self._asked.body.is_abandoned
         try:
             await self._send(message)
         except OSError:
@@ -353,39 +320,29 @@ class Visit:
             else:
                 tab.handed_over(message.get("body", b""))
 
-    def _is_in_doubt(self) -> bool:
-        """Whether another process may be answering for this payment by now; our errors may go."""
-        admission = self._toll.admission if self._toll is not None else None
-        if admission is None or admission.is_held():
-            return False
-        return self._status < 500 and not self._delivered
-
-    async def _end_doubt(self) -> None:
-        """Let nothing out that another process may be sending as well."""
+    async def _make_sure(self, toll: Toll) -> None:
+        """Let nothing out that another process may be sending as well; our errors may go."""
+        admission = toll.admission
+        if admission is None or admission.is_held() or self._status >= 500 or self._delivered:
+            return
         try:
-            if self._toll is not None:
-                await self._toll.hold()
+            await toll.hold()
         except OwedError as owed:
             self._turn_away(owed)
             raise
 
-    async def _conclude(self) -> None:
+    async def _conclude(self, toll: Toll) -> None:
         """The response left whole: if it was one, the credential is used up."""
-        toll = self._toll
-        if toll is None or toll.admission is None:
-            return
-        if self._has_failed() or (self._status >= 400 and toll.tariff.settle == "after"):
-            return
-        self._delivered = True
-        await toll.admission.delivered()
+        status = self._status
+        if toll.admission is None or status >= 500 or status in _COME_BACK:
+            return  # or it says that there will be another one for the same credential
+        if status < 400 or toll.tariff.settle == "before":
+            self._delivered = True
+            await toll.admission.delivered()
 
     async def _leave(self, toll: Toll) -> None:
-        if toll.admission is not None and not self._delivered:
+        if toll.admission is not None:
             await toll.admission.undelivered(begun=self._started and self._status < 400)
-
-    def _has_failed(self) -> bool:
-        """Whether the response says that there will be another one for the same credential."""
-        return self._status >= 500 or self._status in _COME_BACK
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
@@ -399,26 +356,3 @@ class Visit:
 
 def _is_last(message: Message) -> bool:
     return message["type"] in _BODY and not message.get("more_body", False)
-
-
-def _paid_headers(
-    headers: Iterable[tuple[bytes, bytes]], receipt: bytes
-) -> list[tuple[bytes, bytes]]:
-    """With the receipt, and never for a shared cache (core draft, Payment-Receipt)."""
-    paid, said = [], []
-    for name, value in headers:
-        if name.lower() == b"cache-control":
-            said.append(value)
-        else:
-            paid.append((name, value))
-    paid.append((b"payment-receipt", receipt))
-    paid.append((b"cache-control", _made_private(b",".join(said)) if said else b"private"))
-    return paid
-
-
-def _made_private(cache_control: bytes) -> bytes:
-    directives = [each.strip() for each in cache_control.split(b",") if each.strip()]
-    kept = [d for d in directives if d.partition(b"=")[0].lower() not in _SHARING]
-    if not any(d.lower() in (b"private", b"no-store") for d in kept):
-        kept.append(b"private")
-    return b", ".join(kept)
