@@ -281,11 +281,14 @@ class Gate:
             RefusalError: the credential is none, or of another challenge, server or resource.
         """
         try:
-            credential = Credential.from_header(value)
+            credential = Credential.of_unproven(value)
+            challenge = credential.challenge
+            is_ours = self._secrets.authentic(challenge)
+            if not is_ours:  # what is ours is spelled as we spell it
+                credential.check_encodings()
         except ProtocolError as error:
             raise RefusalError(problems.MALFORMED_CREDENTIAL.because(str(error))) from None
-        challenge = credential.challenge
-        if not self._secrets.authentic(challenge):
+        if not is_ours:
             raise _invalid("This challenge was not issued here, or was changed.", challenge)
         if challenge.realm != resource.realm:
             raise _invalid("This challenge is for another realm.", challenge)

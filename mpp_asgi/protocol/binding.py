@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-from mpp_asgi.protocol.encoding import b64url_encode
+from mpp_asgi.protocol.encoding import TO_URL, b64url_encode
 from mpp_asgi.protocol.errors import ProtocolError
 from mpp_asgi.protocol.headers import is_default_credential_header
 
@@ -43,7 +44,7 @@ class Secrets:
 
     def sign(self, message: bytes) -> str:
         """The id of the challenge whose slots `bound_slots` joined to `message`."""
-        return b64url_encode(self._keys[0].digest(message))
+        return self._keys[0].sign(message).decode("ascii")
 
     def challenge_id(
         self,
@@ -95,7 +96,7 @@ class Secrets:
             return False
         authentic = False
         for key in self._keys:
-            authentic |= compare_digest(b64url_encode(key.digest(message)).encode("ascii"), given)
+            authentic |= compare_digest(key.sign(message), given)
         return authentic
 
 
@@ -112,13 +113,13 @@ class _Key:
         self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def digest(self, message: bytes) -> bytes:
-        """The HMAC of a message, 32 bytes."""
+    def sign(self, message: bytes) -> bytes:
+        """The HMAC of a message, base64url without padding."""
         inner = self._inner.copy()
         inner.update(message)
         outer = self._outer.copy()
         outer.update(inner.digest())
-        return outer.digest()
+        return b2a_base64(outer.digest(), newline=False).translate(TO_URL, b"=")
 
 
 def bound_slots(
@@ -137,12 +138,13 @@ def bound_slots(
     Raises:
         ProtocolError: a slot holds ``|``, so that two different challenges could share one id.
     """
-    slots = [realm, method, intent, request, expires or "", digest or ""]
+    named, bars = "", 6
     if header is not None and not is_default_credential_header(header):
-        slots.append(header)
-    slots.append(opaque or "")
-    joined = "|".join(slots)
-    if joined.count("|") != len(slots) - 1:
+        named, bars = f"{header}|", 7
+    joined = (
+        f"{realm}|{method}|{intent}|{request}|{expires or ''}|{digest or ''}|{named}{opaque or ''}"
+    )
+    if joined.count("|") != bars:
         raise ProtocolError("A parameter bound by the challenge id holds '|'.", "challenge")
     try:
         return joined.encode("utf-8")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.protocol.challenge import OPTIONAL, REQUIRED, Challenge
+from mpp_asgi.protocol.challenge import REQUIRED, Challenge
 from mpp_asgi.protocol.encoding import (
     MAX_OBJECT_BYTES,
     b64url_encode,
@@ -19,7 +19,7 @@ from mpp_asgi.protocol.headers import SCHEME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PARAMETERS = (*REQUIRED, *OPTIONAL)
+_PARAMETERS = tuple(each.name for each in fields(Challenge))
 _TEXTS = frozenset({str, type(None)})
 
 MAX_CREDENTIAL_BYTES = MAX_OBJECT_BYTES
@@ -51,26 +51,49 @@ class Credential:
         Raises:
             ProtocolError: it is no credential, or has more than `limit` bytes.
         """
+        credential = cls.of_unproven(value, limit=limit)
+        credential.check_encodings()
+        return credential
+
+    @classmethod
+    def of_unproven(cls, value: str, *, limit: int = MAX_CREDENTIAL_BYTES) -> Credential:
+        """As `from_header`, without a look at the texts that are echoed: for those who know what
+        they issued when they see it.
+
+        Raises:
+            ProtocolError: as `from_header`.
+        """
         scheme, _, text = value.strip(" \t").partition(" ")
         if scheme.lower() != "payment":
             raise ProtocolError("The credential does not begin with 'Payment '.", "credential")
         body = decode_object(text.strip(" \t"), limit=limit, name="credential", part="credential")
-        echo = body.get("challenge")
+        echo, payload, source = body.get("challenge"), body.get("payload"), body.get("source")
         if not isinstance(echo, dict):
             raise ProtocolError(
                 "The credential needs a member 'challenge', the challenge paid, as an object.",
                 "credential",
             )
-        payload = body.get("payload")
         if not isinstance(payload, dict):
             raise ProtocolError(
                 "The credential needs a member 'payload', the proof of payment, as an object.",
                 "credential",
             )
-        source = body.get("source")
         if source is not None and not isinstance(source, str):
             raise ProtocolError("The credential's 'source' is not a text.", "credential")
         return cls(_echoed(echo), payload, source)
+
+    def check_encodings(self) -> None:
+        """See that what is echoed as base64url is that.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        for name in ("request", "opaque"):
+            text = getattr(self.challenge, name)
+            if text is not None and not is_b64url(text):
+                raise ProtocolError(
+                    f"The {name} echoed is not base64url: echo it as it came.", "credential"
+                )
 
     def to_header(self) -> str:
         """The credential as an `Authorization` field value.
@@ -78,8 +101,9 @@ class Credential:
         Raises:
             ProtocolError: `from_header` would refuse it, or JSON cannot carry it.
         """
-        _check_echo(self.challenge)
         echo = {name: value for name in _PARAMETERS if (value := getattr(self.challenge, name))}
+        _check_complete(echo)
+        self.check_encodings()
         body: dict[str, Any] = {"challenge": echo, "payload": dict(self.payload)}
         if self.source is not None:
             body["source"] = self.source
@@ -95,44 +119,16 @@ def _echoed(echo: dict[str, Any]) -> Challenge:
             f"The credential's challenge has a '{name}' that is not a text.", "credential"
         )
     if not all(given[: len(REQUIRED)]):
-        raise _missing(next(name for name in REQUIRED if not echo.get(name)))
-    id_, realm, method, intent, request, description, digest, expires, header, opaque = given
-    # The id cannot tell an empty parameter from an absent one, so nobody after it should.
-    challenge = Challenge(
-        id_,
-        realm,
-        method,
-        intent,
-        request,
-        expires or None,
-        digest or None,
-        description or None,
-        opaque or None,
-        header or None,
-    )
-    _check_encodings(challenge)
-    return challenge
+        _check_complete(echo)
+    if "" in given:  # the id cannot tell it from an absent parameter, so nobody after it should
+        given = tuple(text or None for text in given)
+    return Challenge(*given)
 
 
-def _check_echo(challenge: Challenge) -> None:
+def _check_complete(echo: Mapping[str, Any]) -> None:
     for name in REQUIRED:
-        if not getattr(challenge, name):
-            raise _missing(name)
-    _check_encodings(challenge)
-
-
-def _missing(name: str) -> ProtocolError:
-    return ProtocolError(
-        f"The credential's challenge needs '{name}', as in the challenge paid.", "credential"
-    )
-
-
-def _check_encodings(challenge: Challenge) -> None:
-    if not is_b64url(challenge.request):
-        raise _unreadable("request")
-    if challenge.opaque is not None and not is_b64url(challenge.opaque):
-        raise _unreadable("opaque")
-
-
-def _unreadable(name: str) -> ProtocolError:
-    return ProtocolError(f"The {name} echoed is not base64url: echo it as it came.", "credential")
+        if not echo.get(name):
+            raise ProtocolError(
+                f"The credential's challenge needs '{name}', as in the challenge paid.",
+                "credential",
+            )

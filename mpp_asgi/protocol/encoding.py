@@ -22,7 +22,8 @@ MAX_OBJECT_BYTES = 64 * 1024
 MAX_DEPTH = 64
 """How deep arrays and objects may nest in what `decode_object` reads."""
 
-_TO_URL = bytes.maketrans(b"+/", b"-_")
+TO_URL = bytes.maketrans(b"+/", b"-_")
+"""From the alphabet of base64 to that of base64url."""
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 # The last character of a text whose length is not a multiple of 4 carries 4 or 2 unused bits.
@@ -36,7 +37,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 def b64url_encode(data: bytes) -> str:
     """Base64url without padding."""
-    return b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(TO_URL, b"=").decode("ascii")
 
 
 def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> bytes:
@@ -54,7 +55,7 @@ def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> b
         data = a2b_base64(spelled.translate(_FROM_URL) + _PADDING[tail])
         # The decoder passes over what it does not know, so what counts is that the bytes are
         # spelled like this and no other way; that is also quicker than its strict mode.
-        if b2a_base64(data, newline=False).translate(_TO_URL, b"=") == spelled:
+        if b2a_base64(data, newline=False).translate(TO_URL, b"=") == spelled:
             return data
         complaint = _complaint(text, tail)
     except ValueError:
@@ -119,9 +120,8 @@ def encode_json(value: Mapping[str, Any], *, name: str = "value", part: str = "e
         raise ProtocolError(f"The {name} cannot be written as JSON: {error}.", part) from None
 
 
-def json_string(text: str) -> str:
-    """A text as it stands in JSON; beyond ASCII as it is."""
-    return encode_basestring(text)
+json_string = encode_basestring
+"""A text as it stands in JSON; beyond ASCII as it is."""
 
 
 def decode_object(
@@ -147,7 +147,8 @@ def parse_object(data: bytes, *, name: str = "value", part: str = "encoding") ->
     """
     try:
         text = data.decode("utf-8")
-        _refuse_deep(text)
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _refuse_deep(text)
         value = _decode(text)
         if "\\u" in text:  # only an escape can smuggle in a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -166,8 +167,6 @@ def parse_object(data: bytes, *, name: str = "value", part: str = "encoding") ->
 
 def _refuse_deep(text: str) -> None:
     """Raise ValueError for nesting that is too deep, before a recursive parser sees it."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
     depth = 0
     for bracket in _BRACKET.findall(_STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
