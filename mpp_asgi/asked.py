@@ -12,8 +12,6 @@ from mpp_asgi.body import RequestBody, may_have_body
 from mpp_asgi.protocol import payment_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from starlette.types import Receive, Scope
 
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -44,14 +42,15 @@ class Fields(NamedTuple):
     """Of the scheme Payment."""
     session: str | None
     """``Payment-Session``."""
-    announces_body: bool
+    may_have_body: bool
+    """See `body.may_have_body`."""
 
 
-def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """The header fields that payment is about, among those of an ASGI scope."""
+def read_fields(scope: Scope) -> Fields:
+    """The header fields that payment is about, of an HTTP request or a WebSocket's handshake."""
     host, accept, session, announces_body = b"", None, None, False
     credentials: list[str] = []
-    for name, value in headers:
+    for name, value in scope["headers"]:
         if name not in _TELLING:
             continue
         if name == b"host":
@@ -65,7 +64,7 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
             session = value.decode("latin-1")
         elif name != b"content-length" or value != b"0":
             announces_body = True
-    return Fields(host, accept, credentials, session, announces_body)
+    return Fields(host, accept, credentials, session, may_have_body(scope, announces_body))
 
 
 class Asked:
@@ -85,9 +84,7 @@ class Asked:
         self.method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
-        self.body = RequestBody(
-            receive, may_exist=may_have_body(scope, announced=fields.announces_body)
-        )
+        self.body = RequestBody(receive, fields.may_have_body)
 
 
 def realm_of(host: bytes) -> str:

@@ -41,7 +41,7 @@ class RequestBody:
     _given = 0
     _ended = False
 
-    def __init__(self, receive: Receive, *, may_exist: bool) -> None:
+    def __init__(self, receive: Receive, may_exist: bool) -> None:
         self._receive = receive
         self.is_complete = not may_exist
         """Whether all of it has passed, or there is none."""
@@ -145,21 +145,18 @@ class RequestBody:
         return receive
 
 
-def may_have_body(scope: Scope, *, announced: bool | None = None) -> bool:
-    """Whether a request announces a body, or may have one without announcing it.
-
-    Args:
-        announced: whether its headers do; ``None``: see for yourself.
-    """
-    if scope["type"] != "http":
-        return False
-    if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in _ANNOUNCING:
-        return True
-    return _announces_body(scope["headers"]) if announced is None else announced
-
-
-def _announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a body is announced."""
     for name, value in headers:
         if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
             return True
     return False
+
+
+def may_have_body(scope: Scope, is_announced: bool) -> bool:
+    """Whether a request has a body, or may have one without announcing it."""
+    if scope["type"] != "http":
+        return False
+    if scope["method"] not in _BODILESS or scope.get("http_version", "1.1") not in _ANNOUNCING:
+        return True
+    return is_announced

@@ -62,8 +62,6 @@ async def ask_price(
 
 def bound_values(tariff: Tariff, scope: Scope) -> tuple[tuple[str, str], ...]:
     """The headers that a challenge binds, beyond what every challenge binds: name and value."""
-    if not tariff.is_bound_to_headers:
-        return ()
     headers = Headers(scope=scope)
     return tuple((name, value) for name in tariff.bound_headers for value in headers.getlist(name))
 

@@ -226,6 +226,7 @@ class Turn:
 
     def __init__(self, book: ChargeBook, charge_id: str) -> None:
         self._book = book
+        self._heart = book.heart
         self._id = charge_id
         self._ended = False
         self._silences = -1
@@ -262,26 +263,22 @@ class Turn:
         self._refuse_if_delivered()
         if len(book._unnoted) + len(book._abandoned) >= MOST_UNFINISHED:  # noqa: SLF001
             raise StoreUnavailableError("Too much waits to be written.")
-        if not (book.heart.is_beating() and book.heart.is_sure()):
-            await book.heart.start()
-        fresh = Charge(
-            id=self._id,
-            credential=credential,
-            state=State.CLAIMED,
-            keep_until=keep_until,
-            owner=book.owner,
-        )
-        self._silences = book.heart.silences
+        heart = self._heart
+        if not (heart.is_sure() and heart.is_beating()):
+            await heart.start()
+        fresh = Charge(self._id, credential, State.CLAIMED, keep_until, book.owner)
+        self._silences = heart.silences
         self.may_own = True
         waited = 0.0
         while True:
             claim = await book.store.claim(fresh, proofs, now=int(book.clock()))
-            if claim.outcome in (Outcome.NEW, Outcome.TAKEN) and claim.charge is not None:
-                self.charge = claim.charge
-                return claim.charge
-            if claim.outcome is not Outcome.BUSY:
-                if claim.charge is not None and claim.charge.credential == credential:
-                    _refuse_if_over(claim.charge)
+            outcome, charge = claim.outcome, claim.charge
+            if charge is not None and (outcome is Outcome.NEW or outcome is Outcome.TAKEN):
+                self.charge = charge
+                return charge
+            if outcome is not Outcome.BUSY:
+                if charge is not None and charge.credential == credential:
+                    _refuse_if_over(charge)
                 raise RefusalError(
                     problems.INVALID_CHALLENGE.because("This challenge or payment was used before.")
                 )
@@ -292,8 +289,7 @@ class Turn:
 
     def is_held(self) -> bool:
         """Whether it is certain that the charge is still ours. Costs a look at the clock."""
-        heart = self._book.heart
-        return self._silences == heart.silences and heart.is_sure()
+        return self._silences == self._heart.silences and self._heart.is_sure()
 
     async def hold(self) -> None:
         """Make certain that the charge is still ours, after a silence in which we may have been

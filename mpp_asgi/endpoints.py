@@ -191,8 +191,7 @@ PAYMENT_DUE = PaymentDue()
 async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
     visit = current_visit.get()
     if visit is not None:
-        if not visit.enter(mark):
-            await visit.insist(mark)
+        await visit.insist(mark)
         _hand_over(visit, kwargs)
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.asked import Asked, is_local, read_fields
-from mpp_asgi.body import may_have_body
+from mpp_asgi.body import announces_body, may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.endpoints import current_visit, is_priced_by_name
 from mpp_asgi.handshake import Handshake
@@ -116,7 +116,7 @@ class PaymentMiddleware:
         if foreseen is None and scope.get("method") == "HEAD":
             foreseen = self._to_manage(scope)
         if foreseen is not None:
-            fields = read_fields(scope["headers"])
+            fields = read_fields(scope)
             answer = quick_demand(house.gate, house.rules, foreseen.route, scope, fields)
             if answer is not None:
                 await answer.send(send)
@@ -124,13 +124,13 @@ class PaymentMiddleware:
         elif (
             self._routes.sees_all
             and scope.get("method") in _REPEATABLE
-            and not may_have_body(scope)
+            and not may_have_body(scope, announces_body(scope["headers"]))
         ):
             as_sent = dict(scope)  # what stands further in may rewrite it
             if await self._passes(scope, receive, send):
                 return
             scope = as_sent
-        asked = Asked(scope, receive, fields or read_fields(scope["headers"]))
+        asked = Asked(scope, receive, fields or read_fields(scope))
         kind_of_visit = Visit if kind == "http" else Handshake
         visit = kind_of_visit(house.gate, house.rules, asked, send)
         entered = current_visit.set(visit)
@@ -140,7 +140,7 @@ class PaymentMiddleware:
             current_visit.reset(entered)
 
     def _to_manage(self, scope: Scope) -> Foreseen | None:
-        fields = read_fields(scope["headers"])
+        fields = read_fields(scope)
         if not fields.credentials and fields.session is None:
             return None
         return self._routes.find_neighbour(scope)

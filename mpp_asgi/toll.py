@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from mpp_asgi.answers import Acknowledgement, Answer, OwedError
 from mpp_asgi.asked import Asked, Fields, is_insecure, realm_of
-from mpp_asgi.body import BodyTooLargeError, may_have_body
+from mpp_asgi.body import BodyTooLargeError
 from mpp_asgi.bound_request import ask_price, bound_values
 from mpp_asgi.gate import Resource, fault
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
@@ -72,7 +72,7 @@ def quick_demand(
     if fields.credentials or fields.session or route.authenticates or scope["type"] != "http":
         return None
     tariff = route.tariff
-    if tariff.is_bound_to_headers or may_have_body(scope, announced=fields.announces_body):
+    if tariff.is_bound_to_headers or fields.may_have_body:
         return None
     if not rules.allow_http and is_insecure(scope):
         return None
@@ -119,15 +119,21 @@ class Toll:
         asked, tariff = self._asked, self.tariff
         if not asked.body.is_complete:
             await self._read_body()
+        realm = self._rules.realm or realm_of(asked.fields.host)
         self._resource = resource = Resource(
-            self._rules.realm or realm_of(asked.fields.host),
+            realm,
             asked.method,
             asked.path,
             asked.query,
             asked.body.digest(),
-            bound_values(tariff, asked.scope),
+            bound_values(tariff, asked.scope) if tariff.is_bound_to_headers else (),
         )
-        if tariff.quote is not None and self.has_credential:
+        if tariff.quote is None:
+            self._offers = self._gate.offers(
+                tariff, tariff.prices, realm=realm, header=self.route.header
+            )
+            return True
+        if self.has_credential:
             return True  # a quote is bound to all its price could read: it holds until it expires
         self._offers = await self._current_offers(resource)
         return bool(self._offers.ways)
@@ -144,11 +150,10 @@ class Toll:
     async def _current_offers(self, resource: Resource) -> Offers:
         if self._offers is not None:
             return self._offers
-        tariff = self.tariff
-        prices = tariff.prices
-        if tariff.quote is not None:
-            prices = await ask_price(tariff, self._asked, self._path_params)
-        return self._gate.offers(tariff, prices, realm=resource.realm, header=self.route.header)
+        prices = await ask_price(self.tariff, self._asked, self._path_params)
+        return self._gate.offers(
+            self.tariff, prices, realm=resource.realm, header=self.route.header
+        )
 
     async def examine(self) -> None:
         """Read the credential, so far as that takes neither store nor ledger."""

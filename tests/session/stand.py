@@ -17,7 +17,7 @@ from mpp_asgi.fastapi import CurrentPayment  # noqa: TC001 # FastAPI reads it at
 from mpp_asgi.sse import Event
 from tests.session.drawer import Drawer, open_session_shop
 from tests.session.event_source import Seen, read_by_the_rules
-from tests.shop import START, Shop, payment_middleware
+from tests.shop import Shop, Time, payment_middleware
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,15 +32,12 @@ ENTRY = 100_000
 """What a response costs before its first unit."""
 
 
-class PatientTime:
+class PatientTime(Time):
     """Unix seconds that pass when the test says so, and wake who sleeps."""
 
     def __init__(self) -> None:
-        self.now = float(START)
+        super().__init__()
         self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
-
-    def __call__(self) -> float:
-        return self.now
 
     async def sleep(self, seconds: float) -> None:
         awake = asyncio.get_running_loop().create_future()
