@@ -30,7 +30,11 @@ class PushAdmission(ChargeAdmission):
     _created_at: int | None = None
 
     def _require_open(self) -> None:
-        """Not for us: a payment that was made in time may be shown later."""
+        """A payment that was made in time may be shown later; what is not taken at all is refused
+        before anything is written or asked."""
+        lapsed = self._quote.lapsed
+        if lapsed is not None and lapsed.slug != problems.PAYMENT_EXPIRED.slug:
+            raise RefusalError(lapsed)
 
     def _read(self) -> Sequence[str]:
         if self._shown.type == SIGNED_HASH:
@@ -81,8 +85,7 @@ class PushAdmission(ChargeAdmission):
                 problems.VERIFICATION_FAILED.because("The transaction is too old to pay for this.")
             )
         lapsed = quote.lapsed
-        has_expired = lapsed is not None and lapsed.slug == problems.PAYMENT_EXPIRED.slug
-        if lapsed is not None and not (has_expired and created_at < quote.expires):
+        if lapsed is not None and created_at >= quote.expires:
             raise RefusalError(lapsed)
 
     async def _submit(self) -> None:

@@ -36,7 +36,7 @@ from tests.charge.forgery import (
     fee_bumped,
     hash_of,
 )
-from tests.shop import PRICE, RECIPIENT, SPONSOR, START, Payer
+from tests.shop import PRICE, RECIPIENT, SPONSOR, Payer
 
 
 def pushed(payer: Payer, transaction: str) -> str:
@@ -51,7 +51,7 @@ def other_transaction(payer: Payer, *operations: Operation) -> str:
     """A transaction of other operations, simulated and signed."""
     account = Account(payer.address, payer.sequence(payer.keypair))
     builder = TransactionBuilder(account, TESTNET.passphrase, base_fee=1_000)
-    builder.add_time_bounds(0, START + 10_000)
+    builder.add_time_bounds(0, int(payer.shop.time()) + 10_000)
     for operation in operations:
         builder.append_operation(operation)
     made = builder.build()
@@ -106,7 +106,7 @@ def classic_payments(count: int) -> Forge:
 def failed_push(payer: Payer, challenge: Challenge) -> Credential:
     """On the ledger, but failed: signed for more than there was by then."""
     transfer = payer.transfer(challenge)
-    transaction, _ = payer.own_transaction(transfer, max_time=START + 10_000)
+    transaction, _ = payer.own_transaction(transfer, max_time=int(payer.shop.time()) + 10_000)
     broken = changed(
         transaction,
         authorized_by(forgery.source_account_entry(replace(transfer, amount=1))),
@@ -118,7 +118,9 @@ def failed_push(payer: Payer, challenge: Challenge) -> Credential:
 
 
 def pushed_and_bumped(payer: Payer, challenge: Challenge) -> Credential:
-    transaction, _ = payer.own_transaction(payer.transfer(challenge), max_time=START + 10_000)
+    transaction, _ = payer.own_transaction(
+        payer.transfer(challenge), max_time=int(payer.shop.time()) + 10_000
+    )
     bump = fee_bumped(transaction, payer.keypair)
     assert payer.shop.ask("sendTransaction", transaction=bump)["status"] == "PENDING"
     payer.shop.time.now += 2
@@ -145,7 +147,7 @@ def paid_by_server(payer: Payer, challenge: Challenge) -> Credential:
     """A transaction in which the sponsor lent its name."""
     server = Payer(payer.shop, SPONSOR)
     transaction, hash_ = payer.own_transaction(
-        payer.transfer(challenge), max_time=START + 10_000, source=SPONSOR
+        payer.transfer(challenge), max_time=int(payer.shop.time()) + 10_000, source=SPONSOR
     )
     assert server.shop.ask("sendTransaction", transaction=transaction)["status"] == "PENDING"
     payer.shop.time.now += 2

@@ -239,7 +239,7 @@ class Funder(Drawer):
             source=self.payer.address,
             sequence=self.payer.sequence(self.payer.keypair) + 1,
             fee=1000 + int(simulated["minResourceFee"]),
-            max_time=START + 1_000_000,
+            max_time=int(self.shop.time()) + 1_000_000,
             soroban_data=simulated["transactionData"],
             signer=self.payer.keypair,
             passphrase=TESTNET.passphrase,
