@@ -12,7 +12,7 @@ WORKERS := --numprocesses=auto --maxprocesses=8
 ORACLE_BUILD ?= .cache/oracle
 WASM ?=
 
-.PHONY: help demo test check bench test-lowest oracle clean
+.PHONY: help demo test check bench attacks test-lowest oracle clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ check: $(VENV)/installed ## lint, format, types, import rules
 
 bench: $(VENV)/installed ## every figure the README quotes, into benchmarks/results/
 	$(VENV)/bin/python -m benchmarks
+
+attacks: $(VENV)/installed ## attack a running shop in every way we know, and count what it loses
+	$(VENV)/bin/python -m tests.attacks --write
 
 test-lowest: $(LOWEST)/installed ## every test, on the lowest versions we declare
 	$(LOWEST)/bin/python -m pytest $(WORKERS)

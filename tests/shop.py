@@ -229,7 +229,9 @@ class Payer:
 
     def push(self, transfer: Transfer, *, max_time: int | None = None) -> str:
         """Submit a transaction of one's own and see it through; its hash."""
-        envelope, hash_ = self.own_transaction(transfer, max_time=max_time or int(self.shop.time()) + 10_000)
+        envelope, hash_ = self.own_transaction(
+            transfer, max_time=max_time or int(self.shop.time()) + 10_000
+        )
         sent = self.shop.ask("sendTransaction", transaction=envelope)
         assert sent["status"] == "PENDING", sent
         self.shop.time.now += 2

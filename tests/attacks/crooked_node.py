@@ -42,10 +42,10 @@ class CrookedNode:
         self.calls.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        if scope["type"] != "http" or self._http is None:
             return
-        if self._http is None:
-            self._http = httpx.AsyncClient(timeout=60)
         body = await Request(scope, receive).body()
         call: Call = json.loads(body)
         self.calls[call["method"]] += 1
@@ -58,6 +58,13 @@ class CrookedNode:
         behave = self.behave
         response = await behave(call, forward) if behave is not None else None
         await (response or await forward())(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with httpx.AsyncClient(timeout=60) as self._http:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 class Gate:

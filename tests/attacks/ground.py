@@ -69,21 +69,20 @@ class Ground:
         server.wait_for("Application startup complete", START_SECONDS)
         return Wire(url.hostname or "", url.port or 0)
 
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         """Close every connection."""
         for wire in self.wires:
-            wire.close()
+            await wire.close()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """As a crash would."""
-        self.wires[0].close()
         self.servers.pop().kill()
+        await self.wires[0].close()
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         """At the same port."""
         port = self.wires[0].port
-        self.wires[0].close()
-        self.wires[0] = self.start(port=port)
+        self.wires[0] = await asyncio.to_thread(self.start, port=port)
 
     async def set_clock(self, seconds: float) -> None:
         """Put the shop's clock so much ahead of everybody's."""

@@ -47,7 +47,7 @@ def run(
                     tally = await perform(variant, ground, seed=seed, is_short=is_short)
                     results[str(variant)] = tally
                     tell(variant, tally)
-            ground.hang_up()
+            await ground.hang_up()
 
         asyncio.run(everywhere())
     return results

@@ -78,6 +78,7 @@ class Wire:
         self.host, self.port = host, port
         self._idle: deque[_Connection] = deque()
         self._room = asyncio.Semaphore(most)
+        self._open: set[_Connection] = set()
 
     async def exchange(
         self, request: bytes, *, is_head: bool = False, is_fresh: bool = False
@@ -120,11 +121,17 @@ class Wire:
             _, connection = await loop.create_connection(_Connection, self.host, self.port)
         except OSError:
             return None
+        self._open = {each for each in self._open if not each.is_closed} | {connection}
         return connection
 
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+    async def close(self) -> None:
+        """Hang up on all of them."""
+        self._idle.clear()
+        for connection in self._open:
+            connection.abort()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while any(not each.is_closed for each in self._open):  # noqa: ASYNC110 # one turn
+                await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -173,6 +180,7 @@ class _Heard:
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_good = True
+        self.is_closed = False
         self.has_heard = False
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
@@ -254,6 +262,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_good = False
+        self.is_closed = True
         self._end(is_whole=False)
 
     def abort(self) -> None:

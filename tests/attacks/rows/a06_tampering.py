@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -230,8 +231,10 @@ async def other_network(scene: Scene) -> None:
 @attack("A6", "a challenge of another shop", times=5, short=1, exact=True, place=Place.TROUBLED)
 async def other_shop(scene: Scene) -> None:
     """The same routes and prices, and another secret."""
-    other = scene.ground.start(
-        MPP_SECRET="the-secret-of-another-shop-0123456789", MPP_STORE="memory://"
+    other = await asyncio.to_thread(
+        scene.ground.start,
+        MPP_SECRET="the-secret-of-another-shop-0123456789",
+        MPP_STORE="memory://",
     )
     server = scene.ground.servers.pop()
     scene.ground.wires.append(other)
@@ -241,5 +244,5 @@ async def other_shop(scene: Scene) -> None:
             challenge, *_ = await scene.challenges(host=1)
             await scene.refused(await scene.by_hand(lambda: payer.sponsored(challenge)))  # noqa: B023
     finally:
-        scene.ground.wires.pop().close()
+        await scene.ground.wires.pop().close()
         server.stop()

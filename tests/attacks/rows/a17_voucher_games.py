@@ -9,7 +9,7 @@ from tests.attacks.scene import Wants
 from tests.attacks.sessions import HttpFunder
 from tests.attacks.variant import attack
 from tests.session.drawer import CALL, DEPOSIT
-from tests.session.test_attacks import GAMES, Game
+from tests.session.test_attacks_by_vouchers import GAMES, Game
 
 if TYPE_CHECKING:
     from tests.attacks.scene import Scene
