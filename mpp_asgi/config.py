@@ -115,8 +115,9 @@ class Settings(BaseModel):
     makes and keeps."""
     previous_secret: SecretStr | None = None
     """Still accepted after a change of ``secret``, until its challenges have expired."""
-    store: str = ""
-    """Where records are kept; default ``sqlite:///mpp-asgi.db``, in the sandbox ``memory://``."""
+    store: Annotated[str, Field(repr=False)] = ""
+    """Where records are kept: a URL as in docs/stores.md (memory, sqlite, postgresql, redis).
+    Default: ``sqlite:///mpp-asgi.db``, in the sandbox ``memory://``."""
     realm: str | None = None
     """Protection space named in challenges. Default: the request's host."""
     challenge_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300

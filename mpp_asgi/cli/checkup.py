@@ -21,6 +21,7 @@ from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
 from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
@@ -246,7 +247,10 @@ def _store_check(settings: Settings, clock: Callable[[], float]) -> Check:
         asyncio.run(write())
     except StoreUnavailableError as error:
         return Check("store", good=False, text=str(error))
-    return Check("store", good=True, text=f"{settings.store_url} can be written")
+    scheme, _, place = settings.store_url.partition("://")
+    # Of servers' URLs only what is certainly no password.
+    shown = f"{scheme}://{place}" if isinstance(store, (MemoryStore, SqliteStore)) else scheme
+    return Check("store", good=True, text=f"{shown} can be written")
 
 
 def _new_file_check(path: Path) -> Check:

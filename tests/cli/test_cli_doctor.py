@@ -17,6 +17,7 @@ from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.accounts import get_account
 from mpp_asgi.stellar.rpc import send_transaction
 from mpp_asgi.stellar.rpc_drivers import InProcessSyncRpc
+from tests.redis_server import DURABLE, redis_process
 from tests.servers import served
 
 if TYPE_CHECKING:
@@ -173,6 +174,14 @@ def test_a_store_that_keeps_nothing(town: Town, store: str, said: str) -> None:
     Path("notes.txt").write_text("Remember the milk. " * 1000)
     assert said in wrong(town.look(store=store))["store"]
     assert Path("notes.txt").read_text().startswith("Remember the milk.")
+
+
+def test_nothing_of_a_servers_url_is_shown_but_its_scheme(town: Town) -> None:
+    with redis_process(*DURABLE) as process:  # whose default user takes any password
+        url = process.url.replace("//", "//default:hunter2@")
+        check = town.look(store=url)["store"]
+    assert check == Check("store", good=True, text="redis+unix can be written")
+    assert "hunter2" not in repr(read_settings({"network": "sandbox", "store": url}, {}))
 
 
 def test_a_store_that_is_there(town: Town) -> None:
