@@ -17,7 +17,7 @@ passed in.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -140,6 +140,29 @@ class Close(NamedTuple):
 
     outcome: CloseOutcome
     channel: Channel | None
+
+
+class SpendTerms(TypedDict):
+    """What `ChannelStore.spend` is told, for backends that hand it on."""
+
+    amount: int
+    signature: str
+    cost: int
+    units: int
+    min_delta: int
+    now: int
+    shown: NotRequired[bool]
+
+
+class LedgerFacts(TypedDict):
+    """What `ChannelStore.observe` is told, for backends that hand it on."""
+
+    ledger: int
+    deposited: int
+    settled: int
+    closes_at: int | None
+    closed: bool
+    now: int
 
 
 class ChannelStore(Protocol):

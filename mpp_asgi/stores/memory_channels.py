@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
@@ -19,6 +19,8 @@ from mpp_asgi.stores.channels import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from mpp_asgi.stores.channels import LedgerFacts, SpendTerms
 
 
 class MemoryChannels:
@@ -46,32 +48,12 @@ class MemoryChannels:
         """As `ChannelStore.channel`."""
         return self._find_channel(channel_id)
 
-    async def spend(
-        self,
-        channel_id: str,
-        *,
-        amount: int,
-        signature: str,
-        cost: int,
-        units: int,
-        min_delta: int,
-        now: int,
-        shown: bool = True,
-    ) -> Spend:
+    async def spend(self, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
         """As `ChannelStore.spend`."""
         found = self._find_channel(channel_id)
         if found is None:
             return Spend(SpendOutcome.UNKNOWN, None)
-        spend = channel_ruling.spend(
-            found,
-            amount=amount,
-            signature=signature,
-            cost=cost,
-            units=units,
-            min_delta=min_delta,
-            now=now,
-            shown=shown,
-        )
+        spend = channel_ruling.spend(found, **terms)
         if spend.channel is not None and spend.channel is not found:
             self._channel_rows[channel_id] = _as_row(spend.channel)
         return spend
@@ -88,31 +70,12 @@ class MemoryChannels:
         if found is not None:
             self._keep_channel(channel_ruling.given_back(found, cost=cost, units=units))
 
-    async def observe(
-        self,
-        channel_id: str,
-        *,
-        ledger: int,
-        deposited: int,
-        settled: int,
-        closes_at: int | None,
-        closed: bool,
-        now: int,
-    ) -> Channel | None:
+    async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
         found = self._find_channel(channel_id)
         if found is None:
             return None
-        seen = channel_ruling.observed(
-            found,
-            ledger=ledger,
-            deposited=deposited,
-            settled=settled,
-            closes_at=closes_at,
-            closed=closed,
-            now=now,
-        )
-        return self._keep_channel(seen)
+        return self._keep_channel(channel_ruling.observed(found, **facts))
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""

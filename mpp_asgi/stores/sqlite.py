@@ -8,7 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from mpp_asgi.stores import (
     channel_ruling,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from mpp_asgi.stores.budgets import Budget
-    from mpp_asgi.stores.channels import Channel, Close, Spend
+    from mpp_asgi.stores.channels import Channel, Close, LedgerFacts, Spend, SpendTerms
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
@@ -123,29 +123,9 @@ class SqliteStore:
         """As `ChannelStore.channel`."""
         return await self._read(lambda db: sqlite_channels.find(db, channel_id))
 
-    async def spend(
-        self,
-        channel_id: str,
-        *,
-        amount: int,
-        signature: str,
-        cost: int,
-        units: int,
-        min_delta: int,
-        now: int,
-        shown: bool = True,
-    ) -> Spend:
+    async def spend(self, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
         """As `ChannelStore.spend`."""
-        rule = partial(
-            channel_ruling.spend,
-            amount=amount,
-            signature=signature,
-            cost=cost,
-            units=units,
-            min_delta=min_delta,
-            now=now,
-            shown=shown,
-        )
+        rule = partial(channel_ruling.spend, **terms)
         return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
@@ -157,27 +137,9 @@ class SqliteStore:
         """As `ChannelStore.give_back`."""
         await self._write(lambda db: sqlite_channels.give_back(db, channel_id, cost, units))
 
-    async def observe(
-        self,
-        channel_id: str,
-        *,
-        ledger: int,
-        deposited: int,
-        settled: int,
-        closes_at: int | None,
-        closed: bool,
-        now: int,
-    ) -> Channel | None:
+    async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
-        rule = partial(
-            channel_ruling.observed,
-            ledger=ledger,
-            deposited=deposited,
-            settled=settled,
-            closes_at=closes_at,
-            closed=closed,
-            now=now,
-        )
+        rule = partial(channel_ruling.observed, **facts)
         return await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
