@@ -28,6 +28,7 @@ from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
 
 from mpp_asgi.protocol import ChallengeTemplate, ProtocolError, encode_object
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
+from mpp_asgi.stellar.rpc_endpoints import checked_urls
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -46,6 +47,10 @@ _NETWORK_ADVICE = (
 def _split(value: object) -> object:
     """Lists in the environment are words between commas."""
     return [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+
+
+def _none_is_empty(value: object) -> object:
+    return () if value is None else value
 
 
 _LIST = BeforeValidator(_split)
@@ -103,8 +108,9 @@ class Settings(BaseModel):
     """Of prices that name none: a symbol or a contract address."""
     tokens: Mapping[str, Token] = Field(default_factory=dict)
     """Further tokens by symbol, beside XLM and USDC."""
-    rpc_url: str | None = None
-    """Stellar RPC. Pubnet has none to rely on, so it must be given there."""
+    rpc_url: Annotated[tuple[str, ...], _LIST, BeforeValidator(_none_is_empty)] = ()
+    """Stellar RPCs, the preferred one first: one URL or several. Pubnet has none to rely on, so it
+    must be given there."""
     sponsor: SecretStr | None = None
     """Secret key (``S...``) of the account that pays network fees for payers; without one they pay
     their own. The sandbox brings its own."""
@@ -182,6 +188,14 @@ class Settings(BaseModel):
                 raise ValueError(str(error).rstrip(".")) from None
         return realm
 
+    @field_validator("rpc_url")
+    @classmethod
+    def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return checked_urls(urls)
+        except ValueError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+
     @field_validator("sponsor", "recipient_secret")
     @classmethod
     def _is_secret_key(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -232,7 +246,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_complete(self) -> Settings:
         if self.network == "sandbox":
-            if self.rpc_url is not None:
+            if self.rpc_url:
                 raise ValueError(
                     'network="sandbox" is inside this process and has no RPC URL: '
                     'for a sandbox that is served write network="stellar:testnet"'
@@ -243,9 +257,9 @@ class Settings(BaseModel):
                 f'network="{self.network}" needs a recipient, the account that is paid: '
                 'add recipient="G..."'
             )
-        if self.network == "stellar:pubnet" and self.rpc_url is None:
+        if not self.rpc_urls:
             raise ValueError(
-                'network="stellar:pubnet" needs an RPC provider: add rpc_url="https://..."'
+                f'network="{self.network}" needs an RPC provider: add rpc_url="https://..."'
             )
         return self
 
@@ -253,6 +267,14 @@ class Settings(BaseModel):
     def stellar_network(self) -> Network:
         """The network whose passphrase and tokens count. The sandbox answers to testnet's."""
         return PUBNET if self.network == "stellar:pubnet" else TESTNET
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The RPCs to ask, the preferred one first; none in the sandbox."""
+        if self.rpc_url or self.network == "sandbox":
+            return self.rpc_url
+        public = self.stellar_network.rpc_url
+        return () if public is None else (public,)
 
     @property
     def store_url(self) -> str:

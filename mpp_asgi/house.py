@@ -16,7 +16,9 @@ from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_san
 from mpp_asgi.gate import Gate
 from mpp_asgi.methods import World, open_methods
 from mpp_asgi.protocol import ProtocolError, Secrets
-from mpp_asgi.stellar.rpc_drivers import AsyncRpc, InProcessRpc
+from mpp_asgi.stellar.rpc_drivers import InProcessRpc
+from mpp_asgi.stellar.rpc_endpoints import open_rpc
+from mpp_asgi.stellar.rpc_failover import WrongNetworkError
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.url import store_from_url
 from mpp_asgi.toll import ChannelOf, HouseRules
@@ -98,7 +100,7 @@ async def open_house(
         if_it_fails.push_async_callback(store.close)
         secret = await _secrets(settings, store)
         book = ChargeBook(store, owner=secrets.token_hex(8), clock=world.clock, sleep=world.sleep)
-        rpc = _rpc(settings, sandbox)
+        rpc = await _open_rpc(settings, world, sandbox)
         if_it_fails.push_async_callback(rpc.aclose)
         methods = None
         if not intents:
@@ -143,10 +145,20 @@ async def _open_store(settings: Settings) -> Store:
     return store
 
 
-def _rpc(settings: Settings, sandbox: EmbeddedNetwork | None) -> Rpc:
+async def _open_rpc(settings: Settings, world: World, sandbox: EmbeddedNetwork | None) -> Rpc:
     if sandbox is not None:
         return InProcessRpc(sandbox.rpc)
-    return AsyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
+    rpc = open_rpc(
+        settings.rpc_urls, passphrase=settings.stellar_network.passphrase, clock=world.clock
+    )
+    try:
+        await rpc.require_network()
+    except WrongNetworkError:
+        await rpc.aclose()
+        raise ConfigError(
+            f"The RPC does not follow {settings.network}: change rpc_url or network."
+        ) from None
+    return rpc
 
 
 async def _secrets(settings: Settings, store: Store) -> Secrets:

@@ -10,6 +10,7 @@ from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.stellar.network import TESTNET, UnknownNetworkError, network_named
 from mpp_asgi.stellar.rpc import RpcError, get_network
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
+from mpp_asgi.stellar.rpc_endpoints import preferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -45,7 +46,7 @@ class Chain:
             network = network_named(name if ":" in name else f"stellar:{name}")
         except UnknownNetworkError as error:
             raise CommandError(str(error)) from None
-        rpc_url = arguments.rpc_url or environment.get(RPC_VARIABLE) or network.rpc_url
+        rpc_url = arguments.rpc_url or preferred(environment.get(RPC_VARIABLE)) or network.rpc_url
         if rpc_url is None:
             raise CommandError(
                 f"{network.name} has no public RPC: get a URL from a provider and add --rpc-url."

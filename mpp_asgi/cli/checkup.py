@@ -7,12 +7,14 @@ import importlib
 import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellar_sdk import Keypair
 
+from mpp_asgi.cli.nodes import look_at_all
 from mpp_asgi.cli.reading import amount_text
 from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.config import ConfigError, Settings, read_settings
@@ -20,6 +22,7 @@ from mpp_asgi.middleware import PaymentMiddleware
 from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
 from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
+from mpp_asgi.stellar.rpc_endpoints import endpoint_names
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -27,7 +30,7 @@ from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mpp_asgi.cli.terminal import Terminal
     from mpp_asgi.stellar.network import Token
@@ -80,11 +83,11 @@ def examine(settings: Settings, *, clock: Callable[[], float] = time.time) -> It
     if settings.network == "sandbox":
         yield Check("network", good=True, text="inside the app itself, with play money")
     else:
-        rpc = SyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
-        try:
-            yield from _network_checks(settings, rpc, clock)
-        finally:
-            rpc.close()
+        with ExitStack() as finally_:
+            nodes = [SyncRpc(url) for url in settings.rpc_urls]
+            for each in nodes:
+                finally_.callback(each.close)
+            yield from _network_checks(settings, nodes, clock)
     yield _store_check(settings, clock)
 
 
@@ -122,15 +125,23 @@ def _settings_check(settings: Settings) -> Check:
 
 
 def _network_checks(
-    settings: Settings, rpc: SyncRpc, clock: Callable[[], float]
+    settings: Settings, nodes: Sequence[SyncRpc], clock: Callable[[], float]
 ) -> Iterator[Check]:
+    rpc = nodes[0]
+    if len(nodes) > 1:
+        named = dict(zip(endpoint_names(settings.rpc_urls), nodes, strict=True))
+        views = look_at_all(named, passphrase=settings.stellar_network.passphrase, now=clock())
+        for view in views:
+            yield Check("rpc", good=view.trouble is None, text=view.text)
+        rpc = next((named[view.name] for view in views if view.trouble is None), None) or rpc
     try:
         network = rpc.do(get_network())
         ledger = rpc.do(get_latest_ledger())
     except RpcError as error:
         yield Check("rpc", good=False, text=f"{error} Set MPP_RPC_URL to an RPC that answers.")
         return
-    yield Check("rpc", good=True, text=f"answers; ledger {ledger.sequence}")
+    if len(nodes) == 1:
+        yield Check("rpc", good=True, text=f"answers; ledger {ledger.sequence}")
     if network.passphrase != settings.stellar_network.passphrase:
         yield Check(
             "network",

@@ -13,7 +13,7 @@ from mpp_asgi.cli.checkup import settings_of
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.config import ConfigError, read_settings
 from mpp_asgi.methods import World, open_methods
-from mpp_asgi.stellar.rpc_drivers import AsyncRpc
+from mpp_asgi.stellar.rpc_endpoints import open_rpc
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -85,7 +85,9 @@ async def open_till(settings: Settings, store: Store) -> AsyncIterator[Till]:
         )
     owner = f"cli-{secrets.token_hex(8)}"
     book = ChargeBook(store, owner=owner, clock=time.time)
-    rpc = AsyncRpc(settings.rpc_url or settings.stellar_network.rpc_url or "")
+    rpc = open_rpc(
+        settings.rpc_urls, passphrase=settings.stellar_network.passphrase, clock=time.time
+    )
     try:
         till = open_methods(
             settings,

@@ -14,6 +14,7 @@ from mpp_asgi.stellar.rpc_drivers import (
     SyncRpc,
     checked_url,
 )
+from mpp_asgi.stellar.rpc_endpoints import preferred
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +46,7 @@ class Node:
         Raises:
             ValueError: there is none of these, or its URL is none.
         """
-        rpc = rpc or os.environ.get(RPC_URL_VARIABLE) or network.rpc_url
+        rpc = rpc or preferred(os.environ.get(RPC_URL_VARIABLE)) or network.rpc_url
         if rpc is None:
             raise ValueError(
                 f"There is no public RPC for {network.name}: "

@@ -131,6 +131,15 @@ class LatestLedger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What the node says of itself, if it is well."""
+
+    latest_ledger: int
+    latest_ledger_close_time: int | None
+    """Unix seconds; ``None`` from nodes that do not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkInfo:
     """Which network the node follows."""
 
@@ -240,6 +249,11 @@ class FeeStats:
 def get_latest_ledger() -> RpcCall[LatestLedger]:
     """The newest ledger."""
     return RpcCall("getLatestLedger", {}, _latest_ledger)
+
+
+def get_health() -> RpcCall[Health]:
+    """How the node is: a node that knows itself to be behind fails to answer."""
+    return RpcCall("getHealth", {}, _health)
 
 
 def get_network() -> RpcCall[NetworkInfo]:
@@ -357,6 +371,13 @@ def _latest_ledger(answer: Fields) -> LatestLedger:
         sequence=answer.integer("sequence"),
         close_time=answer.integer_or_none("closeTime"),
         protocol_version=answer.integer("protocolVersion"),
+    )
+
+
+def _health(answer: Fields) -> Health:
+    return Health(
+        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger_close_time=answer.integer_or_none("latestLedgerCloseTime"),
     )
 
 

@@ -157,6 +157,37 @@ def test_an_rpc_of_another_network(town: Town) -> None:
     assert "does not follow stellar:pubnet" in wrong(checks)["network"]
 
 
+def lines(town: Town, **changes: Any) -> list[Check]:
+    settings = read_settings({**town.settings, **changes}, {})
+    now = _ledger_time(town.sandbox)
+    return [each for each in examine(settings, clock=lambda: now) if each.name == "rpc"]
+
+
+def test_every_rpc_of_several_is_looked_at(town: Town) -> None:
+    """The others serve while one is dark, behind, or on another network."""
+    behind = Sandbox(close_interval=None, clock=lambda: _ledger_time(town.sandbox) - 20)
+    foreign = Sandbox(close_interval=None, passphrase="another network")
+    town.sandbox.close_ledger(20)
+    url = town.settings["rpc_url"]
+    with served(behind.app) as late, served(foreign.app) as strange:
+        found = lines(town, rpc_url=["http://127.0.0.1:9", late, strange, url])
+        assert [each.good for each in found] == [False, False, False, True]
+        dark, lagging, wrong_one, well = [each.text for each in found]
+        assert "127.0.0.1:9: The RPC did not answer getNetwork" in dark
+        assert "20 ledgers behind" in lagging
+        assert "follows another network" in wrong_one
+        assert f"answers; ledger {town.sandbox.sequence}" in well
+        checks = town.look(rpc_url=["http://127.0.0.1:9", late, strange, url])
+        assert set(wrong(checks)) == set()
+        assert checks["network"].good
+
+
+def test_none_of_several_answers(town: Town) -> None:
+    found = lines(town, rpc_url=["http://127.0.0.1:9", "http://127.0.0.1:19"])
+    assert [each.good for each in found] == [False, False, False]
+    assert "Set MPP_RPC_URL to an RPC that answers" in found[-1].text
+
+
 def test_a_currency_that_is_unknown(town: Town) -> None:
     assert "currency 'EURC' is unknown" in wrong(town.look(currency="EURC"))["settings"]
 

@@ -62,6 +62,20 @@ ADVICE = (
             'served write network="stellar:testnet".',
         ),
         (
+            {**TESTNET_SHOP, "rpc_url": "ws://rpc.example"},
+            "The setting 'rpc_url' is wrong: the URL of the RPC must be an http:// or https:// "
+            "URL.",
+        ),
+        (
+            {**TESTNET_SHOP, "rpc_url": ["https://a.example", "b.example"]},
+            "The setting 'rpc_url' is wrong: the URL of the RPC must be an http:// or https:// "
+            "URL.",
+        ),
+        (
+            {**TESTNET_SHOP, "rpc_url": "https://a.example, https://a.example"},
+            "The setting 'rpc_url' is wrong: an RPC is named twice.",
+        ),
+        (
             {"network": "sandbox", "recipient": "somebody"},
             "The setting 'recipient' is wrong: must be a Stellar address, 'G...' or 'C...'.",
         ),
@@ -177,6 +191,7 @@ def test_a_wrong_setting_is_said_in_one_sentence(given: dict[str, Any], sentence
         TESTNET_SHOP,
         {**TESTNET_SHOP, "recipient": CONTRACT},
         {**TESTNET_SHOP, "network": "stellar:pubnet", "rpc_url": "https://rpc.example"},
+        {**TESTNET_SHOP, "rpc_url": None},
         {"network": "stellar:testnet", "recipient_secret": KEY.secret},
         {**TESTNET_SHOP, "sponsor": KEY.secret, "secret": SECRET, "previous_secret": SECRET},
         {**TESTNET_SHOP, "tokens": {"EURC": Token(CONTRACT, "EURC")}, "currency": "EURC"},
@@ -185,6 +200,19 @@ def test_a_wrong_setting_is_said_in_one_sentence(given: dict[str, Any], sentence
 def test_right_ones_are_taken(given: dict[str, Any]) -> None:
     settings = read_settings(given, {})
     assert settings.network == given["network"]
+
+
+def test_rpcs_are_one_or_several() -> None:
+    def urls(given: Any) -> tuple[str, ...]:
+        return read_settings({**TESTNET_SHOP, "rpc_url": given}, {}).rpc_urls
+
+    assert urls("https://a.example") == ("https://a.example",)
+    assert urls("https://a.example, https://b.example") == urls(
+        ["https://a.example", "https://b.example"]
+    )
+    assert urls(None) == (TESTNET.rpc_url,)
+    listed = {"MPP_RPC_URL": "https://a.example,https://b.example"}
+    assert len(read_settings(TESTNET_SHOP, listed).rpc_urls) == 2
 
 
 def test_what_is_not_said_is_what_is_safe() -> None:

@@ -68,6 +68,8 @@ class Chain:
         self.ledgers: dict[int, list[Applied]] = {}
         self.fates: dict[str, Fate] = {}
         """By hash; the envelope of a transaction is its hash, here."""
+        self.limits: dict[str, int] = {}
+        """Until when a transaction may be included, by hash."""
         self.sent: Counter[str] = Counter()
 
     def clock(self) -> float:
@@ -98,7 +100,9 @@ class Chain:
         self.sent[name] += 1
         fate = self.fates.get(name, Fate())
         if fate.status in ("PENDING", "LOST") and fate.delay is not None and not self.find(name):
-            self.include(self.latest + 1 + fate.delay, Applied(name, succeeds=fate.succeeds))
+            ledger = self.latest + 1 + fate.delay
+            if self.closed_at(ledger) <= self.limits.get(name, self.closed_at(ledger)):
+                self.include(ledger, Applied(name, succeeds=fate.succeeds))
         if fate.status == "LOST":
             raise RpcUnavailableError("no answer")
         return {
@@ -153,6 +157,14 @@ class Node:
             "sequence": latest,
             "closeTime": str(self.chain.closed_at(latest)),
             "protocolVersion": 28,
+        }
+
+    def getHealth(self, params: Any) -> Answer:
+        latest = self.latest
+        return {
+            "status": "healthy",
+            "latestLedger": latest,
+            "latestLedgerCloseTime": str(self.chain.closed_at(latest)),
         }
 
     def sendTransaction(self, params: Any) -> Answer:
@@ -238,10 +250,11 @@ def pending(
     name = name if isinstance(name, str) and len(name) == 64 else hash_of(name)
     if fate is not None:
         chain.fates[name] = fate
+    limit = chain.limits.setdefault(name, int(chain.now) + VALID_SECONDS)
     return Pending(
         hash=name,
         envelope=name,
-        valid_until=int(chain.now) + VALID_SECONDS,
+        valid_until=limit,
         sent=sent,
         ours=ours,
     )
