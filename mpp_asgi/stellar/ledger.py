@@ -123,7 +123,7 @@ class Ledger:
                 await self._offer(pending, offers)
             offer_at = POLLS_A_RESUBMIT + 1
             while True:
-                watch.is_doubtful = offers.may_be_out
+                watch.is_doubtful = offers.is_refused
                 news = await watch.news(wake_at_round=None if offers.taken else offer_at)
                 status = news or status
                 decision = _decision(pending, status, offers) if status is not None else None
@@ -164,8 +164,8 @@ class _Offers:
     refusal: str | None = None
 
     @property
-    def may_be_out(self) -> bool:
-        """So far it has been refused and nothing else."""
+    def is_refused(self) -> bool:
+        """Every offer of it was answered, and the last ones with a refusal."""
         return self.refused_at is not None and not self.unanswered
 
     def note(self, answer: Submission, latest: int) -> None:
