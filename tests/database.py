@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from mpp_asgi.stores.postgres_connection import Target
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -80,15 +82,16 @@ class Server:
             os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         self._programs = self._reachable(binaries())
         self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C",
-                  "--username=mpp", f"--pgdata={self._data}")  # fmt: skip
+                  "--username=mpp", f"--pgdata={self.data}")  # fmt: skip
 
     @property
     def url(self) -> str:
-        return f"postgresql://mpp@/postgres?host={self._directory}"
+        """Of a store that waits for others as long as it takes."""
+        return f"postgresql://mpp@/postgres?host={self._directory}&timeout={PATIENCE}"
 
     def start(self) -> None:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
-        command = [self._programs / "postgres", "-D", self._data, "-k", self._directory, *settings]
+        command = [self._programs / "postgres", "-D", self.data, "-k", self._directory, *settings]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", KEEPER, "postgres", *command],
@@ -112,14 +115,14 @@ class Server:
             process.wait(PATIENCE)
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
         return self._directory / "data"
 
     def _is_ready(self) -> bool:
         """As the server itself writes down."""
         with contextlib.suppress(FileNotFoundError):
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return len(lines) >= 8 and lines[7].strip() == "ready"
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() in ("ready", "standby")
         return False
 
     def _reachable(self, programs: Path) -> Path:
@@ -192,7 +195,7 @@ class Schemas:
         self._numbers = itertools.count()
         self._free: list[str] = []
         self._runner = asyncio.Runner()
-        self._connection = self._runner.run(asyncpg.connect(url))
+        self._connection = self._runner.run(asyncpg.connect(Target.from_url(url).url))
 
     def take(self) -> str:
         return self._free.pop() if self._free else self.new()
@@ -202,7 +205,7 @@ class Schemas:
         return f"{self._mark}-{next(self._numbers)}".replace("-", "_")
 
     def url(self, schema: str) -> str:
-        """Of the storage in it, for stores that wait for others as long as it takes."""
+        """Of the storage in it, for a store that waits for others as long as it takes."""
         separator = "&" if "?" in self._url else "?"
         options = f"connections=4&timeout={PATIENCE}&application_name={schema}"
         return f"{self._url}{separator}schema={schema}&{options}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,23 +98,30 @@ async def connect(target: Target) -> Connection:
     """Connect, and see to it that a commit is durable when it is acknowledged.
 
     Raises:
-        StoreUnavailableError: this server is not one to keep payments on; one sentence.
-        ValueError: the URL cannot be read.
+        StoreUnavailableError: the URL cannot be read, or this server is not one to keep payments
+            on; one sentence.
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it cannot be reached or refuses.
     """
-    # The server gives up before we do, so that nothing goes on that nobody waits for.
-    patience = str(int(target.timeout * 900))
-    connection: Connection = await asyncpg.connect(
-        target.url,
-        timeout=target.timeout,
-        server_settings={
-            "application_name": target.application,
-            "search_path": target.schema,
-            "statement_timeout": patience,
-            "default_transaction_isolation": "read committed",
-            "jit": "off",
-        },
-    )
+    # A call begins its statement in the first half of its time. The server gives up before the
+    # second half is over, so that nothing happens after we have said that it failed.
+    patience = str(int(target.timeout * 1000 * 0.45))
+    connection: Connection | None = None
+    with contextlib.suppress(ValueError):  # whose text holds parts of the URL
+        connection = await asyncpg.connect(
+            target.url,
+            timeout=target.timeout,
+            server_settings={
+                "application_name": target.application,
+                "search_path": target.schema,
+                "statement_timeout": patience,
+                "default_transaction_isolation": "read committed",
+                "jit": "off",
+            },
+        )
+    if connection is None:
+        raise StoreUnavailableError(
+            f"The PostgreSQL store failed: its URL cannot be read; write {FORM}."
+        )
     try:
         await _check(connection)
     except BaseException:
@@ -171,7 +179,7 @@ def reason(error: Exception) -> str:
                 return _STATES[state[:length]]
         return f"PostgreSQL answered {state or 'with an error'}"
     if isinstance(error, ValueError):
-        return f"its URL or a value cannot be read (a URL is like {FORM})"
+        return "a value cannot be kept"
     if isinstance(error, asyncpg.InterfaceError):
         return "the connection was lost"
     return "it cannot be reached"

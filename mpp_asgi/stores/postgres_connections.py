@@ -112,7 +112,7 @@ class Connections:
             self._start(self._serve(job))
 
     def _end(self) -> None:
-        self._start(self._shut_down(list(self._tasks)))
+        self._start(self._shut_down())
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -121,11 +121,17 @@ class Connections:
 
     async def _serve(self, job: _Job) -> None:
         outcome: Any
+        last_start = self._loop.time() + job.within / 2
         try:
-            async with asyncio.timeout(job.within), self._slots:
-                if job.future.cancelled():
-                    return
-                outcome = await self._attempt(job.work)
+            async with asyncio.timeout(job.within):
+                async with asyncio.timeout_at(last_start):
+                    await self._slots.acquire()
+                try:
+                    if job.future.cancelled():
+                        return
+                    outcome = await self._attempt(job.work, last_start)
+                finally:
+                    self._slots.release()
         except StoreUnavailableError as error:
             outcome = error
         except FAILURES as error:
@@ -135,12 +141,12 @@ class Connections:
             outcome = error
         _tell(job.loop, job.future, outcome)
 
-    async def _attempt(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+    async def _attempt(self, work: Callable[[Connection], Awaitable[_T]], last_start: float) -> _T:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._use(work)
             except FAILURES as error:
-                if not is_transient(error):
+                if not is_transient(error) or self._loop.time() > last_start:
                     raise
         return await self._use(work)
 
@@ -149,34 +155,37 @@ class Connections:
         try:
             done = await work(connection)
         except BaseException as error:
-            self._give_back(connection, reusable=is_reusable(connection, error))
+            if is_reusable(connection, error):
+                self._idle.append(connection)
+            else:
+                self._start(self._part_with(connection))
             raise
-        self._give_back(connection, reusable=True)
+        self._idle.append(connection)
         return done
 
     async def _take(self) -> Connection:
-        """The one that was used last, so that a server that is gone is noticed once for each."""
+        """The one that was used last, so that few are open where few are needed at a time."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
         return await self._connect()
 
-    def _give_back(self, connection: Connection, *, reusable: bool) -> None:
-        if reusable and not connection.is_closed():
-            self._idle.append(connection)
-        else:
+    async def _part_with(self, connection: Connection) -> None:
+        """Politely, since that waits until the server was told to stop what it is doing for us."""
+        try:
+            with contextlib.suppress(*FAILURES):
+                await connection.close(timeout=GOODBYE)
+        finally:
             connection.terminate()
 
-    async def _shut_down(self, under_way: list[asyncio.Task[None]]) -> None:
-        try:
-            if under_way:
-                await asyncio.wait(under_way)
-            for connection in self._idle:
-                with contextlib.suppress(*FAILURES):
-                    await connection.close(timeout=GOODBYE)
-        finally:
-            self._loop.stop()
+    async def _shut_down(self) -> None:
+        this = asyncio.current_task()
+        while others := [task for task in self._tasks if task is not this]:
+            await asyncio.wait(others)
+        for connection in self._idle:
+            await self._part_with(connection)
+        self._loop.stop()
 
 
 def _unavailable(why: str) -> StoreUnavailableError:
