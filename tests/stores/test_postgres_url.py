@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import traceback
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -95,8 +96,7 @@ async def test_what_fails_says_nothing_of_the_url(url, caplog):
 
 
 async def test_a_database_that_does_not_exist_is_not_named(postgres_url):
-    target = Target.from_url(postgres_url)
-    store = store_from_url(target.url.replace("/postgres?", "/ledgerdb?") + f"&timeout={60}")
+    store = store_from_url(urlsplit(postgres_url)._replace(path="/ledgerdb").geturl())
     with pytest.raises(StoreUnavailableError) as caught:
         await store.open()
     assert str(caught.value) == "The PostgreSQL store failed: there is no such database."
