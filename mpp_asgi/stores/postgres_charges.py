@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.stores.postgres_connection import Connection
 
-PURGED_TOGETHER = 500
+PURGED_TOGETHER = 1000
 """Records in one transaction: it bounds how long others may have to wait for one of them."""
 
 # The columns of a charge are the fields of `Charge`, in their order.

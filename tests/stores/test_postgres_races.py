@@ -93,7 +93,7 @@ async def test_proofs_are_taken_in_one_order_whatever_order_they_are_named_in(
     store = PostgresStore.from_url(url)
     await store.open()
     async with another_session(url) as session, session.transaction():
-        await session.execute("SET LOCAL lock_timeout = '1ms'")
+        await session.execute("SET LOCAL lock_timeout = '500ms'")
         await session.execute("INSERT INTO proof VALUES ('p1', 'another')")
         claim = asyncio.create_task(store.claim(new_charge(), ["p2", "p1"], now=0))
         await waiting(url, 1)
