@@ -132,10 +132,19 @@ class Server:
                 [programs / "postgres", "--version"], check=True, capture_output=True, **self._as
             )
         except (PermissionError, subprocess.CalledProcessError):
-            copy = self._directory / "programs"
-            shutil.copytree(programs.parent, copy, symlinks=True)
-            return copy / "bin"
+            return self._copy(programs)
         return programs
+
+    def _copy(self, programs: Path) -> Path:
+        """Of the programs and, beside the package as in the wheel, of their libraries."""
+        install = programs.parent
+        package = install.parent
+        copy = self._directory / package.name
+        shutil.copytree(install, copy / install.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, self._directory / libraries.name, symlinks=True)
+        return copy / install.name / programs.name
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
