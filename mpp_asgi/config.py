@@ -53,7 +53,13 @@ def _none_is_empty(value: object) -> object:
     return () if value is None else value
 
 
+def _unlimited(value: object) -> object:
+    """``none`` in the environment is no limit."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
 _LIST = BeforeValidator(_split)
+_LIMIT = BeforeValidator(_unlimited)
 
 
 class ConfigError(ValueError):
@@ -116,6 +122,24 @@ class Settings(BaseModel):
     their own. The sandbox brings its own."""
     max_fee: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
     """The most a sponsored transaction may cost."""
+    sponsor_accounts: Annotated[int, Field(ge=0, le=200)] = 0
+    """How many channel accounts lend sequence numbers to sponsored transactions: so many can be
+    under way at a time. Their keys are made from the sponsor's; `mpp-asgi sponsor create` puts them
+    on the ledger. 0: the sponsor lends its own, and one is under way at a time."""
+    sponsor_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """How many payments may wait for an account in one process, of one payer 100 of
+    them. Whoever comes then is answered 503 at once."""
+    sponsor_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = Decimal(
+        250
+    )
+    """The most fees, in XLM, that are paid for payers in a day (UTC), on all hosts with the same
+    store. When it is spent, payers pay their own. Default in the sandbox: no limit."""
+    sponsor_payer_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = (
+        Decimal(25)
+    )
+    """The same, for any one payer."""
+    sponsor_alarm: Annotated[Decimal, Field(ge=0, le=10**9)] = Decimal(10)
+    """With fewer XLM left than that, a warning is logged, and again every hour."""
     secret: SecretStr | None = None
     """Binds challenges; 32 bytes at least, the same for every worker. Default: one that the store
     makes and keeps."""
@@ -242,6 +266,13 @@ class Settings(BaseModel):
             if key.public_key != self.recipient:
                 raise ValueError("The recipient_secret must be the key of the recipient")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plays_without_limits(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        if values.get("network") == "sandbox":
+            return {"sponsor_budget": None, "sponsor_payer_budget": None, **values}
+        return values
 
     @model_validator(mode="after")
     def _is_complete(self) -> Settings:

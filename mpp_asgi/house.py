@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mpp_asgi.intents import Intent
     from mpp_asgi.stellar.guardian import Guardian
     from mpp_asgi.stellar.rpc import Rpc
+    from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.contract import Store
 
 log = logging.getLogger("mpp_asgi")
@@ -48,6 +49,7 @@ class House:
         gate: Gate,
         rules: HouseRules,
         guardian: Guardian | None,
+        sponsor: Sponsor | None,
         sandbox: EmbeddedNetwork | None,
     ) -> None:
         self.gate = gate
@@ -57,6 +59,7 @@ class House:
         self._rpc = rpc
         self._book = book
         self._guardian = guardian
+        self._sponsor = sponsor
 
     def keep_alive(self) -> None:
         """Tell the other processes that this one lives, until it is closed."""
@@ -68,6 +71,8 @@ class House:
             finally_.push_async_callback(self._store.close)
             finally_.push_async_callback(self._rpc.aclose)
             finally_.push_async_callback(self._book.close)
+            if self._sponsor is not None:
+                finally_.callback(self._sponsor.aclose)
             if self._guardian is not None:
                 await self._guardian.aclose()
 
@@ -132,6 +137,7 @@ async def open_house(
         gate=gate,
         rules=rules,
         guardian=guardian,
+        sponsor=methods.sponsor if methods is not None else None,
         sandbox=sandbox,
     )
 

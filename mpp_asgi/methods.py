@@ -19,7 +19,9 @@ from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.session import SessionIntent, Till
 from mpp_asgi.stellar.session_terms import SessionPolicy
 from mpp_asgi.stellar.settlement import SettlementPolicy
-from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
+from mpp_asgi.stellar.sponsor_accounts import channel_accounts
+from mpp_asgi.stellar.sponsor_budget import SponsorLimits
 from mpp_asgi.stellar.teller import Teller
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Methods:
     till: Till | None
     """Where sessions are held, if they are; so is the next."""
     guardian: Guardian | None
+    sponsor: Sponsor | None
 
 
 def open_methods(
@@ -69,11 +72,12 @@ def open_methods(
     Raises:
         ConfigError: they cannot be had; the message says what to change.
     """
+    poll_seconds = NETWORK_POLL_SECONDS if sandbox is None else SANDBOX_POLL_SECONDS
     ledger = Ledger(
         rpc,
         clock=world.clock,
         sleep=world.sleep,
-        poll_seconds=NETWORK_POLL_SECONDS if sandbox is None else SANDBOX_POLL_SECONDS,
+        poll_seconds=poll_seconds,
         patience_seconds=settings.settle_seconds,
     )
     parties = _parties(settings, sandbox)
@@ -82,15 +86,21 @@ def open_methods(
         sponsor = Sponsor(
             parties.sponsor,
             ledger,
-            max_fee=settings.max_fee,
-            patience_seconds=settings.settle_seconds,
+            store,
+            sponsor_terms(settings, poll_seconds=poll_seconds),
+            clock=world.clock,
+            sleep=world.sleep,
+            channel_accounts=channel_accounts(parties.sponsor, settings.sponsor_accounts),
         )
+        if sandbox is not None:
+            for address in sponsor.addresses:
+                sandbox.fund(address)
     counter = Counter(
         network=settings.stellar_network,
         ledger=ledger,
         book=book,
         sponsor=sponsor,
-        own_addresses=frozenset({parties.recipient, *([sponsor.address] if sponsor else [])}),
+        own_addresses=frozenset({parties.recipient, *(sponsor.addresses if sponsor else ())}),
         clock=world.clock,
         sleep=world.sleep,
     )
@@ -119,7 +129,7 @@ def open_methods(
         )
         till.teller.when_spent(guardian.note)
     wanted = settings.intents or ("charge", "session")
-    return Methods([known[name] for name in wanted if name in known], till, guardian)
+    return Methods([known[name] for name in wanted if name in known], till, guardian, sponsor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +154,8 @@ def _parties(settings: Settings, sandbox: EmbeddedNetwork | None) -> _Parties:
         recipient = recipient_key.public_key
     if recipient is None:
         raise ConfigError("A recipient is needed.")
-    if sandbox is not None:
-        for address in (recipient, sponsor.public_key if sponsor else None):
-            if address is not None and address.startswith("G"):
-                sandbox.fund(address)
+    if sandbox is not None and recipient.startswith("G"):
+        sandbox.fund(recipient)
     if sponsor is not None and sponsor.public_key == recipient:
         raise ConfigError(
             "The sponsor and the recipient must be two accounts: the sponsor's key is in this "
@@ -207,6 +215,22 @@ def _till(
     )
 
 
+def sponsor_terms(
+    settings: Settings, *, poll_seconds: float = NETWORK_POLL_SECONDS
+) -> SponsorTerms:
+    """What the settings have the sponsor do."""
+    return SponsorTerms(
+        max_fee=settings.max_fee,
+        limits=SponsorLimits(
+            total=_stroops(settings.sponsor_budget), payer=_stroops(settings.sponsor_payer_budget)
+        ),
+        alarm=_stroops(settings.sponsor_alarm) or 0,
+        patience_seconds=settings.settle_seconds,
+        poll_seconds=poll_seconds,
+        most_waiting=settings.sponsor_queue,
+    )
+
+
 def settlement_policy(settings: Settings) -> SettlementPolicy:
     """When the settings want channels settled.
 
@@ -225,6 +249,10 @@ def settlement_policy(settings: Settings) -> SettlementPolicy:
 def _base_units(wanted: Decimal, token: Token) -> int:
     """At least one, unless nothing is wanted."""
     return max(1, int(wanted.scaleb(token.decimals))) if wanted else 0
+
+
+def _stroops(xlm: Decimal | None) -> int | None:
+    return None if xlm is None else int(xlm.scaleb(7))
 
 
 def sandbox_key(role: str) -> Keypair:

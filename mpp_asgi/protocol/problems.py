@@ -120,6 +120,8 @@ MALFORMED_CREDENTIAL = ProblemType("malformed-credential", 402)
 INVALID_CHALLENGE = ProblemType("invalid-challenge", 402)
 SETTLEMENT_FAILED = ProblemType("settlement-failed", 402)
 INVALID_PAYLOAD = ProblemType("invalid-payload", 402)
+SPONSORSHIP_EXHAUSTED = ProblemType("sponsorship-exhausted", 402)
+"""Ours, beside the drafts': the payer has to pay the network's fee itself for now."""
 METHOD_UNSUPPORTED = ProblemType("method-unsupported", 400)
 BAD_REQUEST = ProblemType("bad-request", 400)
 

@@ -22,7 +22,7 @@ from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
-from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
@@ -77,9 +77,16 @@ class Cashier:
         self._counter = counter
         self._recipient = recipient
         self._store = counter.book.store
-        account = counter.sponsor or Sponsor(recipient, counter.ledger, max_fee=max_fee)
+        sponsor = counter.sponsor or Sponsor(
+            recipient,
+            counter.ledger,
+            counter.book.store,
+            SponsorTerms(max_fee=max_fee),
+            clock=counter.clock,
+            sleep=counter.sleep,
+        )
         self._dispatch = Dispatch(
-            account,
+            sponsor,
             counter.ledger,
             passphrase=counter.network.passphrase,
             clock=counter.clock,
@@ -205,6 +212,7 @@ class Cashier:
             prepare,
             payer=payment.channel.funder,
             expires=int(self._counter.clock()) + LEASE_SECONDS,
+            is_owed=True,
         )
 
     async def _prepare(self, call: Call) -> Prepared:
@@ -214,8 +222,8 @@ class Cashier:
             RefusalError: it would fail on the ledger.
         """
         ledger, now = self._counter.ledger, self._counter.clock()
-        account, recipient = self._dispatch.account, self._recipient
-        if account.address == recipient.public_key:
+        sponsor, recipient = self._dispatch.sponsor, self._recipient
+        if sponsor.address == recipient.public_key:  # which then lends the number, too
             leave = leave_of_source(call)
         else:
             latest = await ledger.ask(get_latest_ledger())
@@ -228,7 +236,7 @@ class Cashier:
                 passphrase=self._counter.network.passphrase,
             )
         operation = call_operation(call, [leave])
-        envelope = unsigned_envelope(operation, source=account.address)
+        envelope = unsigned_envelope(operation, source=sponsor.address)
         simulation = await ledger.ask(simulate_transaction(envelope, auth_mode="enforce"))
         if simulation.error is not None or simulation.restore:
             log.warning("a channel would not pay: %s", simulation.error or "it is archived")

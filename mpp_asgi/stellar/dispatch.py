@@ -3,6 +3,10 @@
 Ours are the source, the sequence number, the fee and the resources; the operation may be a payer's.
 Each transaction is written down before it is sent, is good for a short time, and is built anew if
 it was dropped: what is in the operation is good once only, so at most one of them has an effect.
+
+Where channel accounts lend the sequence numbers, the sponsor pays by a fee bump. On record and in
+receipts a transaction goes by the hash of what is inside: it stays the same whatever is bid, and
+the network's nodes find it by that hash as well.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
-from mpp_asgi.stellar.envelope import signed_envelope
+from mpp_asgi.stellar.envelope import fee_bumped, signed_envelope
 from mpp_asgi.stellar.ledger import Pending
 from mpp_asgi.stellar.network import LEDGER_SECONDS
+from mpp_asgi.stellar.sponsor_fees import fee_charged
+from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,12 +31,12 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.ledger import Decision, Ledger
     from mpp_asgi.stellar.rpc import Simulation
     from mpp_asgi.stellar.sponsor import Sponsor
+    from mpp_asgi.stellar.sponsor_budget import Draw
+    from mpp_asgi.stellar.sponsor_pool import LentAccount
     from mpp_asgi.stores.contract import Charge
 
 log = logging.getLogger("mpp_asgi.charge")
 
-INCLUSION_FEE: Final = 1_000
-"""Stroops we bid for a place in a ledger; the network's minimum is 100."""
 GOOD_SECONDS: Final = 60
 """How long a transaction of ours is good: short, so that doubt about it ends soon."""
 ATTEMPTS: Final = 3
@@ -48,11 +54,31 @@ class Prepared:
     """When it was simulated, Unix seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sending:
+    """A transaction of ours that is about to be sent."""
+
+    envelope: SignedEnvelope
+    valid_until: int
+    fee: int
+    """Stroops, the most that it costs."""
+
+    @property
+    def pending(self) -> Pending:
+        return Pending(
+            hash=self.envelope.hash,
+            envelope=self.envelope.xdr,
+            valid_until=self.valid_until,
+            sent=False,
+            ours=True,
+        )
+
+
 class Dispatch:
-    """Sends operations from one account of ours.
+    """Sends operations that a sponsor pays for.
 
     Args:
-        account: the transactions' source, whose key we have.
+        sponsor: pays, and has the accounts that are the transactions' sources.
         ledger: where they go.
         passphrase: the network's.
         clock: Unix seconds.
@@ -60,13 +86,13 @@ class Dispatch:
 
     def __init__(
         self,
-        account: Sponsor,
+        sponsor: Sponsor,
         ledger: Ledger,
         *,
         passphrase: str,
         clock: Callable[[], float],
     ) -> None:
-        self.account = account
+        self.sponsor = sponsor
         self._ledger = ledger
         self._passphrase = passphrase
         self._clock = clock
@@ -74,83 +100,116 @@ class Dispatch:
     async def send(
         self,
         turn: Turn,
-        prepared: Prepared,
+        prepared: Prepared | None,
         prepare: Callable[[], Awaitable[Prepared]],
         *,
         payer: str,
         expires: int,
+        is_owed: bool = False,
     ) -> Decision:
         """Bring an operation onto the ledger, and learn what came of it.
 
         Args:
             turn: the record, which is claimed.
-            prepared: the operation.
-            prepare: does that anew, for one that had to wait: what it needs may have been spent
+            prepared: the operation; ``None``: it is prepared when its turn has come.
+            prepare: does that, too, for one that had to wait: what it needs may have been spent
                 meanwhile, and a transaction that fails costs our fee.
-            payer: for the record.
+            payer: for the record, and for whom the sponsor pays.
             expires: Unix seconds; after that nothing may be sent any more.
+            is_owed: it is ours to do and no favour to the payer: it waits for nobody's, and is done
+                whatever the payer has cost today.
 
         Returns:
             ``success`` or ``failed``; the record is left as submitted.
 
         Raises:
-            RefusalError: it is too late, or not good any more (as ``prepare`` says). Nothing is on
-                its way.
+            RefusalError: it is too late, or not good any more (as ``prepare`` says), or no more is
+                paid for this payer today. Nothing is on its way.
             FaultError: it could not be sent, or what became of it is not known yet: the record
                 tells which, and so does `conclude`.
         """
-        async with self.account.account() as account:
+        async with self.sponsor.pool.account(None if is_owed else payer) as account:
             for _ in range(ATTEMPTS):
-                now = self._clock()
-                if now >= expires:
-                    raise RefusalError(
-                        problems.PAYMENT_EXPIRED.because(
-                            "This challenge has expired while the payment waited; nothing was paid."
-                        )
-                    )
-                if now - prepared.at >= LEDGER_SECONDS:
+                self._require_time(expires)
+                if prepared is None or self._clock() - prepared.at >= LEDGER_SECONDS:
                     prepared = await prepare()
-                valid_until = min(expires, int(self._clock()) + GOOD_SECONDS)
-                built = self._build(prepared, await account.next_sequence(), valid_until)
-                await turn.submitted(
-                    reference=built.hash,
-                    envelope=built.xdr,
-                    valid_until=valid_until,
-                    payer=payer,
-                    proofs=(f"tx:{built.hash}",),
-                )
-                decision = await self._ledger.decide(
-                    Pending(
-                        hash=built.hash,
-                        envelope=built.xdr,
-                        valid_until=valid_until,
-                        sent=False,
-                        ours=True,
-                    )
-                )
+                sending = await self._build(prepared, account, expires)
+                draw = await self.sponsor.budget.draw(sending.fee, payer=payer, is_owed=is_owed)
+                try:
+                    await self._write_down(turn, account, sending, payer)
+                except BaseException:
+                    await self._account_for(draw, 0)
+                    raise
+                decision = await self._see_through(account, sending, draw)
                 if decision.kind != "dropped":
-                    account.consumed()
                     return decision
                 # Nobody else's doing: what is in the operation is unused.
                 await turn.withdrawn()
         raise FaultError("The payment could not be brought onto the ledger.", retry_after=2)
 
-    def _build(self, prepared: Prepared, sequence: int, valid_until: int) -> SignedEnvelope:
-        simulation = prepared.simulation
-        fee = INCLUSION_FEE + (simulation.min_resource_fee or 0)
-        if fee > self.account.max_fee or simulation.transaction_data is None:
-            log.warning("a transaction of ours would cost %s stroops, over max_fee", fee)
-            raise FaultError("The network's fee is too high to be sponsored at the moment.")
-        return signed_envelope(
+    def _require_time(self, expires: int) -> None:
+        if self._clock() >= expires:
+            raise RefusalError(
+                problems.PAYMENT_EXPIRED.because(
+                    "This challenge has expired while the payment waited; nothing was paid."
+                )
+            )
+
+    async def _build(self, prepared: Prepared, account: LentAccount, expires: int) -> _Sending:
+        simulation, sponsor = prepared.simulation, self.sponsor
+        sequence = await account.next_sequence()
+        resource_fee = simulation.min_resource_fee or 0
+        fee = sponsor.bids.first(resource_fee, sponsor.operations)
+        if simulation.transaction_data is None:
+            raise FaultError("The payment network gave a senseless answer.")
+        valid_until = min(expires, int(self._clock()) + GOOD_SECONDS)
+        envelope = signed_envelope(
             prepared.operation,
-            source=self.account.address,
+            source=account.address,
             sequence=sequence,
-            fee=fee,
+            fee=resource_fee if sponsor.has_channel_accounts else fee,
             max_time=valid_until,
             soroban_data=simulation.transaction_data,
-            signer=self.account.keypair,
+            signer=account.keypair,
             passphrase=self._passphrase,
         )
+        if sponsor.has_channel_accounts:
+            envelope = fee_bumped(
+                envelope, fee=fee, signer=sponsor.keypair, passphrase=self._passphrase
+            )
+        return _Sending(envelope=envelope, valid_until=valid_until, fee=fee)
+
+    async def _write_down(
+        self, turn: Turn, account: LentAccount, sending: _Sending, payer: str
+    ) -> None:
+        await account.keep()
+        await turn.submitted(
+            reference=sending.envelope.hash,
+            envelope=sending.envelope.xdr,
+            valid_until=sending.valid_until,
+            payer=payer,
+            proofs=(f"tx:{sending.envelope.hash}",),
+        )
+
+    async def _see_through(self, account: LentAccount, sending: _Sending, draw: Draw) -> Decision:
+        account.sending(sending.valid_until)
+        decision = await self._ledger.decide(sending.pending)
+        if decision.kind == "dropped":
+            account.dropped()
+            await self._account_for(draw, 0)
+        else:
+            account.consumed()
+            charged = fee_charged(decision.status.result_xdr)
+            await self._account_for(draw, sending.fee if charged is None else charged)
+        return decision
+
+    async def _account_for(self, draw: Draw, spent: int) -> None:
+        """Note what a transaction cost, in stroops. What the store does not take counts in full."""
+        self.sponsor.funds.spent(spent)
+        try:
+            await draw.spent(spent)
+        except StoreUnavailableError as error:
+            log.warning("store unavailable, a fee counts as higher than it was: %s", error)
 
 
 def submitted_before(charge: Charge) -> Pending:

@@ -1,8 +1,12 @@
-"""Transactions of one operation, written byte by byte.
+"""Transactions of one operation, written byte by byte, and fee bumps around them.
 
 Everything here has one shape: a source, a sequence number, a fee, a time limit, no memo, one
 operation and Soroban resources. Writing that shape directly costs microseconds where the general
 XDR classes take hundreds, and it lets a sponsor copy a payer's operation without re-encoding it.
+
+A fee bump has another account pay for a transaction. Whatever is bid, and however often, the
+transaction inside stays the same: its sequence number lets it into the ledger once, and its hash
+finds it there, whichever bump has brought it.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ MIN_INCLUSION_FEE: Final = 100
 """Stroops that the network asks for an operation at least, resources apart."""
 
 _ENVELOPE_TX: Final = struct.pack(">i", 2)
+_ENVELOPE_FEE_BUMP: Final = struct.pack(">i", 5)
 _NO_SIGNATURES: Final = struct.pack(">I", 0)
 
 
@@ -98,9 +103,37 @@ def signed_envelope(
         soroban_data=soroban_data,
     )
     digest = transaction_hash(tagged, passphrase)
-    signature = signer.sign(digest)
-    decorated = struct.pack(">I4sI64s", 1, signer.signature_hint(), 64, signature)
-    return SignedEnvelope(base64.b64encode(tagged + decorated).decode("ascii"), digest.hex())
+    signed = tagged + _signature(signer, digest)
+    return SignedEnvelope(base64.b64encode(signed).decode("ascii"), digest.hex())
+
+
+def fee_bumped(
+    inner: SignedEnvelope, *, fee: int, signer: Keypair, passphrase: str
+) -> SignedEnvelope:
+    """A fee bump around a signed transaction, known by that transaction's hash.
+
+    Args:
+        inner: the transaction, of `signed_envelope`.
+        fee: stroops, in all: for the operation, for the bump itself and for resources.
+        signer: who pays.
+        passphrase: the network's.
+
+    Raises:
+        EnvelopeError: the fee does not fit.
+    """
+    try:
+        head = struct.pack(">i32sq", 0, signer.raw_public_key(), fee)
+    except struct.error:
+        raise EnvelopeError(f"No transaction can have fee {fee}.") from None
+    no_extension = struct.pack(">i", 0)
+    tagged = b"".join((_ENVELOPE_FEE_BUMP, head, base64.b64decode(inner.xdr), no_extension))
+    signed = tagged + _signature(signer, transaction_hash(tagged, passphrase))
+    return SignedEnvelope(base64.b64encode(signed).decode("ascii"), inner.hash)
+
+
+def _signature(signer: Keypair, digest: bytes) -> bytes:
+    """DecoratedSignature, the only one."""
+    return struct.pack(">I4sI64s", 1, signer.signature_hint(), 64, signer.sign(digest))
 
 
 def transaction_hash(tagged_transaction: bytes, passphrase: str) -> bytes:

@@ -27,7 +27,7 @@ class SponsoredAdmission(ChargeAdmission):
 
     _inspected: InspectedTransfer
     _transfer: Transfer
-    _prepared: Prepared
+    _prepared: Prepared | None = None
 
     def _read(self) -> Sequence[str]:
         counter = self._counter
@@ -46,7 +46,15 @@ class SponsoredAdmission(ChargeAdmission):
         return (f"auth:{counter.network.name}:{self._transfer.sender}:{nonce}",)
 
     async def _check(self) -> None:
-        self._prepared = await self._prepare()
+        pool = self._sponsor.pool
+        is_crowded = pool.is_crowded
+        pool.expect(self)
+        try:
+            if not is_crowded:  # else it is looked at when its turn has come
+                self._prepared = await self._prepare()
+        except BaseException:
+            pool.expect_no_more(self)
+            raise
         self.payment = self.payment._replace(payer=self._transfer.sender)
 
     async def _prepare(self) -> Prepared:
@@ -71,8 +79,19 @@ class SponsoredAdmission(ChargeAdmission):
             raise FaultError("Fees are not sponsored at the moment.")
         return sponsor
 
+    async def delivered(self) -> None:
+        """See `Admission.delivered`."""
+        self._sponsor.pool.expect_no_more(self)
+        await super().delivered()
+
+    async def undelivered(self, *, begun: bool) -> None:
+        """See `Admission.undelivered`."""
+        self._sponsor.pool.expect_no_more(self)
+        await super().undelivered(begun=begun)
+
     async def _submit(self) -> None:
         counter = self._counter
+        self._sponsor.pool.expect_no_more(self)  # it comes
         dispatch = Dispatch(
             self._sponsor,
             counter.ledger,

@@ -1,128 +1,122 @@
-"""Fee sponsorship: the account that puts its name under payers' transfers and pays the fee."""
+"""Fee sponsorship: the account that pays for payers' transactions, and all that it takes.
+
+The sponsor pays; *channel accounts* lend the transactions their sequence numbers, so that as many
+can be under way at a time as there are accounts. Without channel accounts the sponsor lends its
+own, and one is under way at a time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from stellar_sdk import xdr
-
-from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.rpc import get_ledger_entries
+from mpp_asgi.stellar.sponsor_budget import NO_LIMITS, SponsorBudget, SponsorLimits
+from mpp_asgi.stellar.sponsor_fees import FeeBids
+from mpp_asgi.stellar.sponsor_funds import SponsorFunds
+from mpp_asgi.stellar.sponsor_pool import Pool
+from mpp_asgi.stellar.sponsor_queue import MOST_OF_A_PAYER, MOST_WAITING, FairQueue
+from mpp_asgi.stores.budgets import BudgetStore
+from mpp_asgi.stores.loans import LoanStore
+from mpp_asgi.stores.memory_loans import MemoryLoans
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from stellar_sdk import Keypair
 
     from mpp_asgi.stellar.ledger import Ledger
 
-MOST_WAITING: Final = 256
-"""Charges that may wait for the sponsor's account in one process."""
+
+class SponsorStore(LoanStore, BudgetStore, Protocol):
+    """What all processes with one sponsor share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SponsorTerms:
+    """What a sponsor is willing to do. Fees are stroops."""
+
+    max_fee: int
+    """The most that is paid for one transaction."""
+    limits: SponsorLimits = NO_LIMITS
+    """The most that is spent in a day."""
+    alarm: int = 0
+    """With less than that there is a warning."""
+    patience_seconds: float = 30
+    """How long a transaction waits for an account."""
+    poll_seconds: float = 1
+    """Between two looks for an account while other processes have them all."""
+    most_waiting: int = MOST_WAITING
+    """How many transactions may wait for an account in one process."""
 
 
 class Sponsor:
-    """One account and its sequence numbers.
+    """An account that pays.
 
-    The network takes one pending transaction of an account at a time, so charges take turns: each
-    holds the account until the ledger has decided about its transaction.
+    Args:
+        keypair: the account's key.
+        ledger: where balances, fees and sequence numbers are read.
+        store: what all processes with this sponsor share.
+        terms: what it is willing to do.
+        clock: Unix seconds.
+        sleep: as `asyncio.sleep`.
+        channel_accounts: the keys of the accounts that lend sequence numbers.
     """
 
     def __init__(
         self,
         keypair: Keypair,
         ledger: Ledger,
+        store: SponsorStore,
+        terms: SponsorTerms,
         *,
-        max_fee: int,
-        patience_seconds: float = 30,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        channel_accounts: Sequence[Keypair] = (),
     ) -> None:
-        """
-        Args:
-            keypair: the account's key.
-            ledger: where its sequence number is read.
-            max_fee: stroops, the most that is paid for one transaction.
-            patience_seconds: how long a charge waits for the account.
-        """
         self.keypair = keypair
         self.address = keypair.public_key
-        self.max_fee = max_fee
-        self._ledger = ledger
-        self._patience_seconds = patience_seconds
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-        self._sequence: int | None = None
-
-    @asynccontextmanager
-    async def account(self) -> AsyncIterator[SponsorAccount]:
-        """Have the account to oneself.
-
-        Raises:
-            FaultError: too many charges wait for it, or it takes too long.
-        """
-        if self._waiting >= MOST_WAITING:
-            raise FaultError("Too many payments are waiting.", retry_after=10)
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise FaultError("Many payments are waiting.", retry_after=5) from None
-        finally:
-            self._waiting -= 1
-        account = SponsorAccount(self)
-        try:
-            yield account
-        finally:
-            self._sequence = account.next_known
-            self._lock.release()
-
-    async def read_sequence(self) -> int:
-        """The account's sequence number on the ledger.
-
-        Raises:
-            FaultError: the ledger cannot be asked, or there is no such account.
-        """
-        key = xdr.LedgerKey(
-            type=xdr.LedgerEntryType.ACCOUNT,
-            account=xdr.LedgerKeyAccount(account_id=self.keypair.xdr_account_id()),
+        self.has_channel_accounts = bool(channel_accounts)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        accounts = {each.public_key: each for each in channel_accounts or (keypair,)}
+        self.addresses = frozenset({self.address, *accounts})
+        """Every account that pays or lends; none may be a payer."""
+        self.pool = Pool(
+            accounts,
+            # One account is not worth sharing: whoever finds its number wrong tries again.
+            store if self.has_channel_accounts else MemoryLoans(),
+            ledger,
+            clock=clock,
+            sleep=sleep,
+            is_shared=self.has_channel_accounts,
+            patience_seconds=terms.patience_seconds,
+            poll_seconds=terms.poll_seconds,
+            queue=FairQueue(
+                most=terms.most_waiting, most_of_a_payer=min(MOST_OF_A_PAYER, terms.most_waiting)
+            ),
         )
-        found = await self._ledger.ask(get_ledger_entries([key.to_xdr()]))
-        if not found.entries:
-            raise FaultError("The server's sponsor account does not exist.")
-        account = xdr.LedgerEntryData.from_xdr(found.entries[0].xdr).account
-        if account is None:
-            raise FaultError("The payment network gave a senseless answer.")
-        return account.seq_num.sequence_number.int64
+        self.bids = FeeBids(ledger, max_fee=terms.max_fee, clock=clock, spawn=self._spawn)
+        self.budget = SponsorBudget(self.address, terms.limits, store, clock=clock)
+        self.funds = SponsorFunds(
+            self.address,
+            ledger,
+            needed=terms.max_fee,
+            alarm=terms.alarm,
+            clock=clock,
+            spawn=self._spawn,
+        )
 
     @property
-    def known_sequence(self) -> int | None:
-        """The next number, if the last transaction left it certain."""
-        return self._sequence
+    def operations(self) -> int:
+        """What the network counts in a transaction of ours, for its fee."""
+        return 2 if self.has_channel_accounts else 1
 
+    def aclose(self) -> None:
+        """Look at nothing any more."""
+        for task in self._tasks:
+            task.cancel()
 
-class SponsorAccount:
-    """The sponsor's account while one charge holds it."""
-
-    def __init__(self, sponsor: Sponsor) -> None:
-        self._sponsor = sponsor
-        self._next: int | None = sponsor.known_sequence
-        self._used: int | None = None
-        self.next_known: int | None = None
-
-    async def next_sequence(self) -> int:
-        """The number for the next transaction.
-
-        Raises:
-            FaultError: as `Sponsor.read_sequence`.
-        """
-        if self._next is None:
-            self._next = await self._sponsor.read_sequence() + 1
-        self._used = self._next
-        self._next = None
-        return self._used
-
-    def consumed(self) -> None:
-        """The ledger has the last transaction: its number is used, the following one is next."""
-        if self._used is not None:
-            self.next_known = self._used + 1
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -23,7 +23,7 @@ from mpp_asgi.stellar.invocation import Call, call_operation, leave_of_source, s
 from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
-from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stores.channels import Channel, ChannelStatus
 from mpp_asgi.stores.memory import MemoryStore
 from tests.charge.bad_line import BadLine
@@ -95,7 +95,16 @@ class Market:
             clock=self.time,
             sleep=self.time.sleep,
         )
-        sponsor = Sponsor(SPONSOR, ledger, max_fee=MAX_FEE) if self.sponsored else None
+        sponsor = None
+        if self.sponsored:
+            sponsor = Sponsor(
+                SPONSOR,
+                ledger,
+                book.store,
+                SponsorTerms(max_fee=MAX_FEE),
+                clock=self.time,
+                sleep=self.time.sleep,
+            )
         counter = Counter(
             network=TESTNET,
             ledger=ledger,

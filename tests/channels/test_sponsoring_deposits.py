@@ -10,8 +10,8 @@ import pytest
 from stellar_sdk import xdr
 
 from mpp_asgi.intents import FaultError, RefusalError
-from mpp_asgi.stellar.dispatch import INCLUSION_FEE
 from mpp_asgi.stellar.network import TESTNET
+from mpp_asgi.stellar.sponsor_fees import INCLUSION_FEE
 from tests.channels.market import DEPOSIT, MAX_FEE, Market
 from tests.charge.bad_line import Plan, altered, ledger_stands_still
 from tests.charge.forgery import changed

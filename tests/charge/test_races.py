@@ -14,7 +14,6 @@ from mpp_asgi.charges import ChargeBook
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
-from mpp_asgi.stellar import sponsor as sponsoring
 from mpp_asgi.stores.contract import OwnershipLostError, State
 from mpp_asgi.stores.memory import MemoryStore
 from tests.charge.bad_line import SUBMITTING, BadLine, Plan
@@ -303,13 +302,13 @@ async def test_challenge_that_expires_while_it_waits(tmp_path: Path) -> None:
         assert sponsor_transactions(shop) == ends[200]
 
 
-async def test_queue_at_the_sponsor_is_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sponsoring, "MOST_WAITING", 3)
-    credentials = [
-        shop.payer(number).sponsored((await shop.challenges())[0]) for number in range(1, 11)
-    ]
-    got = await statuses([shop.show(credential) for credential in credentials])
-    assert got[503] > 0
-    assert got[200] + got[503] == 10
-    assert {await insist(shop, credential) for credential in credentials} <= {200, 402}
-    assert shop.earned() == 10 * PRICE
+async def test_queue_at_the_sponsor_is_bounded() -> None:
+    async with open_shop(sponsor_queue=3) as shop:
+        credentials = [
+            shop.payer(number).sponsored((await shop.challenges())[0]) for number in range(1, 11)
+        ]
+        got = await statuses([shop.show(credential) for credential in credentials])
+        assert got[503] > 0
+        assert got[200] + got[503] == 10
+        assert {await insist(shop, credential) for credential in credentials} <= {200, 402}
+        assert shop.earned() == 10 * PRICE

@@ -7,10 +7,10 @@ import pytest
 from stellar_sdk import Keypair, scval, xdr
 
 from mpp_asgi.protocol import Challenge, Credential, Receipt
-from mpp_asgi.stellar.dispatch import INCLUSION_FEE
 from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.network import LEDGER_SECONDS, TESTNET
 from mpp_asgi.stellar.policy import DRIFT_LEDGERS, LEAST_LEDGERS
+from mpp_asgi.stellar.sponsor_fees import INCLUSION_FEE
 from tests.charge.bad_line import Fault, Plan, altered, shop_on_bad_line
 from tests.charge.forgery import amount, changed, forged_own, showing, transaction_in
 from tests.shop import MODES, PRICE, RECIPIENT, SPONSOR, START, Payer, Shop

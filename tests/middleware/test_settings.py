@@ -245,6 +245,11 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_RPC_URL": "https://rpc.example",
         "MPP_SPONSOR": KEY.secret,
         "MPP_MAX_FEE": "1000",
+        "MPP_SPONSOR_ACCOUNTS": "20",
+        "MPP_SPONSOR_QUEUE": "50",
+        "MPP_SPONSOR_BUDGET": "none",
+        "MPP_SPONSOR_PAYER_BUDGET": "2.5",
+        "MPP_SPONSOR_ALARM": "3",
         "MPP_SECRET": SECRET,
         "MPP_PREVIOUS_SECRET": SECRET,
         "MPP_STORE": "memory://",
@@ -279,6 +284,8 @@ def test_every_setting_may_come_from_the_environment() -> None:
     assert settings.intents == ("session", "charge")
     assert (settings.settle_amount, settings.settle_age) == (Decimal("0.5"), 3600)
     assert settings.channel_wasm_hashes == ("ab" * 32, "0" * 64)
+    assert (settings.sponsor_accounts, settings.sponsor_budget) == (20, None)
+    assert settings.sponsor_payer_budget == Decimal("2.5")
     assert settings.sponsor is not None
     assert settings.sponsor.get_secret_value() == KEY.secret
 

@@ -20,7 +20,7 @@ from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.settlement import SettlementPolicy
-from mpp_asgi.stellar.sponsor import Sponsor
+from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stores.channels import Channel, SpendOutcome
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -142,7 +142,14 @@ class Harbour:
             network=TESTNET,
             ledger=ledger,
             book=book,
-            sponsor=Sponsor(self.house, ledger, max_fee=10_000_000),
+            sponsor=Sponsor(
+                self.house,
+                ledger,
+                store,
+                SponsorTerms(max_fee=10_000_000),
+                clock=self.now,
+                sleep=rest,
+            ),
             own_addresses=(self.house.public_key, self.stage.seller.public_key),
             clock=self.now,
             sleep=rest,
