@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -121,6 +122,11 @@ class Command(NamedTuple):
     script: Script
     words: list[bytes | int]
 
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return sum(len(word) for word in self.words if isinstance(word, bytes))
+
 
 class RedisConnection:
     """Asks one server, over one connection at a time, which is made when it is needed and given up
@@ -181,7 +187,8 @@ class RedisConnection:
         client, self._client = self._client, None
         self._at = (self._server.host, self._server.port)
         if client is not None:
-            await client.connection_pool.disconnect()
+            with contextlib.suppress(RedisError, OSError):  # it is of no use any more anyhow
+                await client.connection_pool.disconnect()
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send([("EVALSHA", of.sha, *words) for of, words in commands])

@@ -32,6 +32,9 @@ _logger = logging.getLogger(__name__)
 MOST_TOGETHER: Final = 256
 """Calls in one round trip: it bounds how long the first of them waits for the last."""
 
+MOST_BYTES: Final = 1 << 20
+"""What they may hold together, likewise; a call that holds more goes alone."""
+
 
 class _Asked(NamedTuple):
     """What somebody asks for, and where they wait for the answer."""
@@ -98,9 +101,7 @@ class RedisLine:
     async def _serve(self) -> None:
         while True:
             with self._lock:
-                together = [
-                    self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))
-                ]
+                together = self._next()
                 self._closed = self._closing and not together
                 if not together:
                     self._woken = False
@@ -112,6 +113,17 @@ class RedisLine:
             else:
                 await self._awake.wait()
         await self._connection.drop()
+
+    def _next(self) -> list[_Asked]:
+        """Who shares the next round trip."""
+        together: list[_Asked] = []
+        size = 0
+        while self._waiting and len(together) < MOST_TOGETHER:
+            size += self._waiting[0].command.size
+            if together and size > MOST_BYTES:
+                break
+            together.append(self._waiting.popleft())
+        return together
 
     async def _trip(self, together: list[_Asked]) -> None:
         wanted = [asked for asked in together if not asked.future.cancelled()]
