@@ -107,6 +107,13 @@ class ChargeBook:
             raise
         return Turn(self, charge_id)
 
+    def free_turn(self, charge_id: str) -> Turn | None:
+        """The turn at a challenge, if nobody in this process has it; never waits."""
+        if charge_id in self._queues:
+            return None
+        self._queues[charge_id] = []
+        return Turn(self, charge_id)
+
     def _next(self, charge_id: str) -> None:
         queue = self._queues[charge_id]
         while queue:
@@ -286,6 +293,27 @@ class Turn:
                 raise PendingError
             await book._sleep(POLL_SECONDS)  # noqa: SLF001 # the book's own clockwork
             waited += POLL_SECONDS
+
+    async def take_over(self, found: Charge) -> Charge | None:
+        """Own a charge that its owner has left; never waits for anybody.
+
+        Args:
+            found: as it was found. It may have moved on since.
+
+        Returns:
+            As it stands now; ``None`` if it is somebody's, over, or gone.
+        """
+        book, heart = self._book, self._heart
+        if not (heart.is_sure() and heart.is_beating()):
+            await heart.start()
+        self._silences = heart.silences
+        self.may_own = True
+        ours = Charge(found.id, found.credential, State.CLAIMED, found.keep_until, book.owner)
+        claim = await book.store.claim(ours, (), now=int(book.clock()))
+        if claim.outcome is not Outcome.TAKEN:
+            return None  # what was gone is written anew by that, and goes when the turn ends
+        self.charge = claim.charge
+        return claim.charge
 
     def is_held(self) -> bool:
         """Whether it is certain that the charge is still ours. Costs a look at the clock."""

@@ -27,6 +27,7 @@ from stellar_sdk import Keypair, StrKey
 from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
 
 from mpp_asgi.protocol import ChallengeTemplate, ProtocolError, encode_object
+from mpp_asgi.stellar.admissions import REDELIVERY_SECONDS
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
 from mpp_asgi.stellar.rpc_endpoints import checked_urls
 
@@ -184,6 +185,9 @@ class Settings(BaseModel):
     of the RPC."""
     settle_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """How long a request waits for its payment to be final before it answers 503."""
+    redelivery_seconds: Annotated[int, Field(ge=3_600, le=31_536_000)] = REDELIVERY_SECONDS
+    """How long a payment that was settled stays good for its resource, if that did not arrive. Its
+    record is kept as long, and a record of a payment that was shown by its hash a day at least."""
     allow_http: bool = False
     """Take payments over plain HTTP from beyond this machine."""
     allow_hash: bool = False

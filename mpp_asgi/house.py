@@ -16,6 +16,7 @@ from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_san
 from mpp_asgi.gate import Gate
 from mpp_asgi.methods import World, open_methods
 from mpp_asgi.protocol import ProtocolError, Secrets
+from mpp_asgi.recovery import Recovery
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.rpc_endpoints import open_rpc
 from mpp_asgi.stellar.rpc_failover import WrongNetworkError
@@ -50,6 +51,7 @@ class House:
         rules: HouseRules,
         guardian: Guardian | None,
         sponsor: Sponsor | None,
+        recovery: Recovery,
         sandbox: EmbeddedNetwork | None,
     ) -> None:
         self.gate = gate
@@ -60,6 +62,7 @@ class House:
         self._book = book
         self._guardian = guardian
         self._sponsor = sponsor
+        self._recovery = recovery
 
     def keep_alive(self) -> None:
         """Tell the other processes that this one lives, until it is closed."""
@@ -73,6 +76,7 @@ class House:
             finally_.push_async_callback(self._book.close)
             if self._sponsor is not None:
                 finally_.callback(self._sponsor.aclose)
+            finally_.push_async_callback(self._recovery.aclose)
             if self._guardian is not None:
                 await self._guardian.aclose()
 
@@ -129,7 +133,14 @@ async def open_house(
     )
     guardian = methods.guardian if methods is not None else None
     if guardian is not None:
-        guardian.start()  # with lifespan events or without
+        guardian.start()  # with lifespan events or without, and so does the next
+    recovery = Recovery(
+        book,
+        methods.ledger if methods is not None else None,
+        redelivery_seconds=settings.redelivery_seconds,
+        clock=world.clock,
+    )
+    recovery.start()
     return House(
         store=store,
         rpc=rpc,
@@ -138,6 +149,7 @@ async def open_house(
         rules=rules,
         guardian=guardian,
         sponsor=methods.sponsor if methods is not None else None,
+        recovery=recovery,
         sandbox=sandbox,
     )
 

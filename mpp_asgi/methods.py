@@ -56,6 +56,8 @@ class Methods:
     """Where sessions are held, if they are; so is the next."""
     guardian: Guardian | None
     sponsor: Sponsor | None
+    ledger: Ledger
+    """Where payments are looked up that somebody has begun and left."""
 
 
 def open_methods(
@@ -103,6 +105,7 @@ def open_methods(
         own_addresses=frozenset({parties.recipient, *(sponsor.addresses if sponsor else ())}),
         clock=world.clock,
         sleep=world.sleep,
+        redelivery_seconds=settings.redelivery_seconds,
     )
     known: dict[str, Intent] = {
         "charge": ChargeIntent(
@@ -129,7 +132,8 @@ def open_methods(
         )
         till.teller.when_spent(guardian.note)
     wanted = settings.intents or ("charge", "session")
-    return Methods([known[name] for name in wanted if name in known], till, guardian, sponsor)
+    offered = [known[name] for name in wanted if name in known]
+    return Methods(offered, till, guardian, sponsor, ledger)
 
 
 @dataclass(frozen=True, slots=True)

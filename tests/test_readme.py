@@ -20,7 +20,7 @@ from mpp_asgi.config import ENVIRONMENT_PREFIX
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import problems
 from mpp_asgi.sandbox import Sandbox
-from mpp_asgi.stellar.admissions import RECORD_SECONDS
+from mpp_asgi.stellar.admissions import RECORD_SECONDS, REDELIVERY_SECONDS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -227,6 +227,7 @@ def test_spans_of_time_are_the_codes_own() -> None:
     text = README.read_text() + (ROOT / "docs/deployment.md").read_text()
     assert ("a quarter of a minute" in text, LIFE_SECONDS) == (True, 15)
     assert ("two days" in text, RECORD_SECONDS) == (True, 2 * 24 * 3600)
+    assert ("claimed for a day" in text, REDELIVERY_SECONDS) == (True, 24 * 3600)
     assert Settings.model_fields["challenge_seconds"].default == 5 * 60  # "for five minutes"
     settle = Settings.model_fields["settle_seconds"].default
     waits = re.findall(r"proxy_read_timeout (\d+)s", text)

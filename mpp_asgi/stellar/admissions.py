@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("mpp_asgi.charge")
 
 RECORD_SECONDS: Final = 2 * 24 * 3600
-"""How long the record of a payment is kept, and so how long it can still be redeemed."""
+"""How long the record of a payment is kept that is not settled: servers that were away for less
+find out what became of it."""
+REDELIVERY_SECONDS: Final = 24 * 3600
+"""How long a payment is good for its resource once it is settled, unless the seller says
+otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Counter:
     """Every address that signs for us; none may have a part in a payer's transaction."""
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    redelivery_seconds: int = REDELIVERY_SECONDS
+    """How long a settled payment is kept, and good for its resource if that did not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +173,13 @@ class ChargeAdmission(ABC):
             receipt=receipt.to_header(),
             payer=payer,
             reference=reference,
-            keep_until=now + RECORD_SECONDS,
+            keep_until=self._keep_until(now),
         )
+
+    def _keep_until(self, settled_at: int) -> int:
+        """Until when a settled payment is on record. What is shown again later is not taken: its
+        challenge has expired, and so has the transaction; the ledger has it besides."""
+        return max(self._quote.expires, settled_at) + self._counter.redelivery_seconds
 
     async def _fail(self) -> None:
         log.info("charge %s failed on the ledger", self._quote.challenge_id)

@@ -43,6 +43,9 @@ LEAVE_LEDGERS: Final = 60
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a transaction of ours is."""
 
+_CLOSE: Final = "close:"
+_SETTLE: Final = "settle:"
+
 
 @dataclass(frozen=True, slots=True)
 class _Payment:
@@ -55,7 +58,7 @@ class _Payment:
 
     @property
     def record_id(self) -> str:
-        return f"{'close' if self.closes else 'settle'}:{self.channel.id}:{self.amount}"
+        return f"{_CLOSE if self.closes else _SETTLE}{self.channel.id}:{self.amount}"
 
     def call(self, *, closed: bool) -> Call:
         # Some builds of the contract do not close twice, but all of them settle when closed.
@@ -293,6 +296,11 @@ class Cashier:
             return await read_channel(self._counter.ledger, channel.id, [channel.token])
         except NotAChannelError:
             return None
+
+
+def is_payout(record_id: str) -> bool:
+    """Whether a record is of money that the recipient takes out of a channel."""
+    return record_id.startswith((_CLOSE, _SETTLE))
 
 
 def is_over(channel: Channel, facts: ChannelFacts) -> bool:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.transfer import Transfer
 
 PUSH_SECONDS: Final = 24 * 3600
-"""How old a transaction may be that is shown as payment; less than its record is kept."""
+"""How old a transaction may be that is shown as payment."""
+CLOCK_SECONDS: Final = 3600
+"""How much longer its record is kept at least: the clocks of two servers may differ."""
 
 
 class PushAdmission(ChargeAdmission):
@@ -87,6 +89,11 @@ class PushAdmission(ChargeAdmission):
         lapsed = quote.lapsed
         if lapsed is not None and created_at >= quote.expires:
             raise RefusalError(lapsed)
+
+    def _keep_until(self, settled_at: int) -> int:
+        """As long, too, as the transaction could be shown for another challenge."""
+        last_shown = (self._created_at or settled_at) + PUSH_SECONDS
+        return max(super()._keep_until(settled_at), last_shown + CLOCK_SECONDS)
 
     async def _submit(self) -> None:
         """The payer did that: the money has moved."""

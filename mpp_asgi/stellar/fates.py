@@ -1,0 +1,70 @@
+"""What became of a transaction that somebody has submitted and not seen through."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpp_asgi.protocol import Receipt, format_timestamp, problems
+from mpp_asgi.stellar.cashier import is_payout
+from mpp_asgi.stellar.rpc import get_transaction
+
+if TYPE_CHECKING:
+    from mpp_asgi.stellar.ledger import Ledger
+    from mpp_asgi.stores.contract import Charge
+
+log = logging.getLogger("mpp_asgi.recovery")
+
+
+class FateKind(StrEnum):
+    """How it ended."""
+
+    SETTLED = "settled"
+    """The money moved."""
+    FAILED = "failed"
+    """It did not, and with this credential it never will."""
+    DROPPED = "dropped"
+    """It did not, and it may be tried again: nothing was used up."""
+
+
+class Fate(NamedTuple):
+    """What became of a transaction, for good."""
+
+    kind: FateKind
+    receipt: str = ""
+    """The ``Payment-Receipt`` value, if it is settled."""
+    problem: str = ""
+    """The problem's slug, if it failed."""
+
+
+async def fate_of(ledger: Ledger, charge: Charge) -> Fate | None:
+    """Ask the ledger once what became of a submitted charge, or of anything on record like one.
+
+    Returns:
+        ``None`` if that is not decided yet.
+
+    Raises:
+        FaultError: the ledger cannot be asked.
+    """
+    reference, valid_until = charge.reference or "", charge.valid_until or 0
+    status = await ledger.ask(get_transaction(reference))
+    if status.status == "SUCCESS":
+        at = status.created_at or status.latest_ledger_close_time
+        receipt = Receipt("stellar", reference, format_timestamp(at))
+        return Fate(FateKind.SETTLED, receipt=receipt.to_header())
+    if status.status == "FAILED":
+        # What the recipient takes for itself, it may take again.
+        if is_payout(charge.id):
+            return Fate(FateKind.DROPPED)
+        return Fate(FateKind.FAILED, problem=problems.SETTLEMENT_FAILED.slug)
+    if status.oldest_ledger_close_time > valid_until:
+        log.error(
+            "record=%s transaction=%s not recovered: the node has forgotten the time until %d, "
+            "ask one that goes further back",
+            *(charge.id, reference, valid_until),
+        )
+        return None
+    if status.latest_ledger_close_time > valid_until:
+        return Fate(FateKind.DROPPED)
+    return None
