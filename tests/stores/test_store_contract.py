@@ -219,6 +219,15 @@ async def test_a_foreign_proof_stops_the_whole_write(store, new_charge):
     assert (await store.claim(new_charge("c"), ["tx:2"], now=0)).outcome is Outcome.NEW
 
 
+async def test_what_was_written_last_is_what_is_kept(stores, new_charge):
+    one, other = stores
+    await one.claim(new_charge(), [], now=0)
+    submitted = new_charge(state=State.SUBMITTED, envelope="AAAA", valid_until=7, reference="ab")
+    for charge in (submitted, submitted._replace(envelope="BBBB", reference="cd"), new_charge()):
+        await one.write(charge, owner="w")
+        assert await other.get(charge.id) == charge
+
+
 # release
 
 

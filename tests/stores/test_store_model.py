@@ -78,6 +78,7 @@ challenges = st.sampled_from("abc")
 owners = st.sampled_from(["v", "w"])
 proof_lists = st.lists(st.sampled_from(["p", "q", "r", "s"]), max_size=2)
 credentials = st.sampled_from(["c", "c", "c", "d"])
+envelopes = st.sampled_from([None, "A", "B"])
 times = st.integers(0, 12)
 limits = st.integers(0, 3)
 
@@ -100,13 +101,15 @@ class ChargeHistories(Histories):
 
     @precondition(lambda self: self.model.charges)
     @rule(w=which, data=st.data(), state=st.sampled_from(State), keep=times,
-          to=st.none() | owners, proofs=proof_lists, wrong=st.booleans())  # fmt: skip
-    def write(self, w, data, state, keep, to, proofs, wrong):
+          to=st.none() | owners, envelope=envelopes, proofs=proof_lists,
+          wrong=st.booleans())  # fmt: skip
+    def write(self, w, data, state, keep, to, envelope, proofs, wrong):
         found = data.draw(
             st.sampled_from(sorted(self.model.charges.values(), key=attrgetter("id")))
         )
         owner = "w" if wrong or found.owner is None else found.owner
-        self._write(w, found._replace(state=state, keep_until=keep, owner=to), proofs, owner)
+        charge = found._replace(state=state, keep_until=keep, owner=to, envelope=envelope)
+        self._write(w, charge, proofs, owner)
 
     @rule(w=which, challenge=challenges, owner=owners, proofs=proof_lists)
     def write_blindly(self, w, challenge, owner, proofs):
