@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger("mpp_asgi.stores")
 
 MOST_TOGETHER: Final = 256
 """Calls in one round trip: it bounds how long the first of them waits for the last."""
@@ -136,7 +136,7 @@ class RedisLine:
             answers = [error] * len(wanted)
         except Exception as error:  # noqa: BLE001 # whatever it is, those who wait have to be told
             answers = [error] * len(wanted)
-            _logger.error("The Redis store failed unexpectedly: %s.", type(error).__name__)
+            log.error("The Redis store failed unexpectedly: %s.", type(error).__name__)
         outcomes = [
             (asked, _fault(answer) if isinstance(answer, Exception) else answer)
             for asked, answer in zip(wanted, answers, strict=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger("mpp_asgi.stores")
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection, and for an answer."""
@@ -273,7 +273,7 @@ class RedisStore:
             if self._line is not line:
                 return False
             if not self._identity and self.server.durability in _WARNINGS:
-                _logger.warning(_WARNINGS[self.server.durability])
+                log.warning(_WARNINGS[self.server.durability])
             self._identity = identity
         return True
 
