@@ -24,6 +24,7 @@ from mpp_asgi.stellar.rpc import (
     RpcUnavailableError,
     Submission,
     TransactionStatus,
+    get_transaction,
     send_transaction,
 )
 from mpp_asgi.stellar.rpc_tips import tip_told
@@ -134,6 +135,30 @@ class Ledger:
                 if not offers.taken and watch.rounds >= offer_at:
                     await self._offer(pending, offers)
                     offer_at = watch.rounds + POLLS_A_RESUBMIT
+
+    async def find(
+        self, transaction_hash: str, *, as_of: float, patience_seconds: float
+    ) -> TransactionStatus:
+        """A transaction of somebody else, which the ledger should have, or that it has not.
+
+        Args:
+            transaction_hash: 64 hex digits.
+            as_of: Unix seconds; "not found" is said by a ledger that closed after that.
+            patience_seconds: how long to wait for a node to get there.
+
+        Raises:
+            FaultError: the node cannot be asked, or does not know yet.
+        """
+        status = await self.ask(get_transaction(transaction_hash))
+        give_up = self._clock() + patience_seconds
+        with self._follower.watch(
+            transaction_hash, is_new=True, valid_until=int(as_of), until=give_up
+        ) as watch:
+            while status.status == "NOT_FOUND" and status.latest_ledger_close_time <= as_of:
+                if self._clock() >= give_up:
+                    raise FaultError("The payment network is behind; the payment is not seen yet.")
+                status = await watch.news(wake_at_round=None) or status
+        return status
 
     async def _offer(self, pending: Pending, offers: _Offers) -> None:
         """Send the transaction and note the answer, or that there was none."""

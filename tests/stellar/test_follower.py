@@ -452,3 +452,52 @@ async def test_no_more_are_waited_for_than_there_is_room_for(
     assert chain.sent[hash_of("own")] == 0
     await asyncio.gather(*waiting)
     assert kind((await outcomes(ledger, pending("own", chain)))[0]) == "success"
+
+
+# --- what others have sent ------------------------------------------------------------------------
+
+
+async def found(ledger: Any, chain: Chain, name: str) -> Any:
+    return await ledger.find(hash_of(name), as_of=chain.clock(), patience_seconds=12)
+
+
+async def test_what_others_sent_is_found_at_once(chain: Chain, node: Node) -> None:
+    ledger = await started(chain, node)
+    chain.include(FIRST - 1, Applied(hash_of("theirs")))
+    assert (await found(ledger, chain, "theirs")).ledger == FIRST - 1
+    assert node.calls == {"getTransaction": 1}
+
+
+async def test_what_others_have_just_sent_is_waited_for(chain: Chain, node: Node) -> None:
+    node.lag = lambda: 1
+    ledger = await started(chain, node)
+    chain.include(FIRST, Applied(hash_of("theirs")))
+    assert (await found(ledger, chain, "theirs")).ledger == FIRST
+    assert chain.latest == FIRST + 1
+
+
+@pytest.mark.parametrize(("others", "calls"), [(0, 12), (MANY, 2)])
+async def test_what_is_not_there_is_said_by_a_later_ledger(
+    others: int, calls: int, chain: Chain, node: Node
+) -> None:
+    ledger = await started(chain, node)
+    company_waits = asyncio.gather(outcomes(ledger, *company(chain, others, delay=9)))
+    while chain.latest == FIRST and others:  # noqa: ASYNC110 # what it waits for cannot tell
+        await asyncio.sleep(0)
+    before = node.calls["getTransaction"]
+    shown_at = chain.now
+    status = await found(ledger, chain, "nothing")
+    assert status.status == "NOT_FOUND"
+    assert status.latest_ledger_close_time > shown_at
+    assert node.calls["getTransaction"] - before <= calls
+    await company_waits
+
+
+async def test_a_node_that_does_not_get_there_says_nothing(chain: Chain, node: Node) -> None:
+    node.lag = lambda: 10
+    ledger = await started(chain, node)
+    with pytest.raises(FaultError, match="behind"):
+        await found(ledger, chain, "theirs")
+    node.fails = lambda method: RpcUnavailableError("dark")
+    with pytest.raises(FaultError, match="cannot be reached"):
+        await found(ledger, chain, "theirs")
