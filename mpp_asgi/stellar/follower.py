@@ -47,8 +47,8 @@ ROUND_SECONDS: Final = 10.0
 FAR_BEHIND: Final = 20
 """Ledgers that are not worth reading: asking once for each transaction is cheaper."""
 STALLS: Final = 3
-"""Pages in a row that were refused, or came from a node that is behind, before reading begins anew.
-One of them is nothing special behind a load balancer."""
+"""Pages in a row that could not be had, or came from a node that is behind, before reading begins
+anew. One of them is nothing special behind a load balancer."""
 MOST_WATCHED: Final = 10_000
 """Transactions that may be waited for in one process."""
 
@@ -130,7 +130,11 @@ class Follower:
         watches = self._watches.setdefault(watch.hash, [])
         if watch not in watches:
             watches.append(watch)
+            reading = self._reading
+            if reading is not None and watch.since is not None and watch.since < reading.latest:
+                watch.since = None  # a ledger was read while it was on its way to the network
         if self._task is None:
+            self._reading = None
             # Not in the context of the request that happens to be the first.
             self._task = loop.create_task(self._follow(), context=contextvars.Context())
 
@@ -202,11 +206,16 @@ class Follower:
 
     # One by one
 
-    async def _look_in_turn(self) -> None:
-        """Ask for the one that was not asked for the longest: it says where the chain is, too."""
+    async def _look_in_turn(self) -> bool:
+        """Ask for the one that was not asked for the longest: it says where the chain is, too.
+
+        Returns:
+            Whether there was an answer.
+        """
         waiting = self._waiting()
-        if waiting:
-            await self._look([min(waiting, key=lambda watch: watch.turn)])
+        if not waiting:
+            return False
+        return await self._ask(min(waiting, key=lambda watch: watch.turn).hash)
 
     async def _look(self, watches: Iterable[Watch]) -> None:
         hashes = list(dict.fromkeys(watch.hash for watch in watches))
@@ -218,7 +227,7 @@ class Follower:
                 await asyncio.gather(*map(self._ask, batch))
             self._tell_the_time()
 
-    async def _ask(self, transaction_hash: str) -> None:
+    async def _ask(self, transaction_hash: str) -> bool:
         status: TransactionStatus | None = None
         try:
             status = await self._rpc.do(get_transaction(transaction_hash))
@@ -231,6 +240,7 @@ class Follower:
             watch.turn, watch.asked_at = self._asked, self._latest
             if status is not None:
                 watch.tell(status)
+        return status is not None
 
     def _tell_the_time(self) -> None:
         now = self._clock()
@@ -280,14 +290,13 @@ class Follower:
         call = get_transactions(start=reading.next, limit=reading.limit, wanted=self._watches)
         try:
             page = await self._rpc.do(call)
-        except RpcAnswerTooLargeError:
-            self._limit = max(LEAST_A_PAGE, self._limit // 2)
-        except RpcUnavailableError as error:
+        except (RpcUnavailableError, RpcRefusedError) as error:
+            if isinstance(error, RpcAnswerTooLargeError) and self._limit > LEAST_A_PAGE:
+                self._limit = max(LEAST_A_PAGE, self._limit // 2)
+                return None
             log.warning("the latest transactions cannot be read: %s", error)
-        except RpcRefusedError as error:
-            log.info("the latest transactions were refused: %s", error)
-            self._stall()
-            await self._look_in_turn()  # where is the chain?
+            if await self._look_in_turn():  # else nothing can be had from the node
+                self._stall()
         else:
             self.note(page.span.latest_ledger, page.span.latest_ledger_close_time)
             if page.span.latest_ledger < reading.latest:
@@ -299,8 +308,8 @@ class Follower:
         return None
 
     def _stall(self) -> None:
-        """Reading does not go on. Again and again: then the node has forgotten where we are, or the
-        chain is another one, as a sandbox's is after a restart."""
+        """Reading does not go on. Again and again: then the node has forgotten where we are, or has
+        no pages, or the chain is another one, as a sandbox's is after a restart."""
         self._stalls += 1
         if self._stalls < STALLS:
             return

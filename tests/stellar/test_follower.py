@@ -12,6 +12,7 @@ from mpp_asgi.stellar import follower
 from mpp_asgi.stellar.ledger import Decision, Pending
 from mpp_asgi.stellar.rpc import (
     RpcAnswerTooLargeError,
+    RpcRefusedError,
     RpcUnavailableError,
     get_latest_ledger,
 )
@@ -61,12 +62,13 @@ def company(chain: Chain, count: int = MANY, *, delay: int = 30) -> list[Pending
     return others
 
 
-async def started(chain: Chain, node: Node, **settings: Any) -> Any:
+async def started(chain: Chain, node: Any, **settings: Any) -> Any:
     """A ledger in a process that has simulated something, as it has before it sends."""
     ledger = following(chain, node, **settings)
     await ledger.ask(get_latest_ledger())
-    node.calls.clear()
-    node.by_ledger.clear()
+    if isinstance(node, Node):
+        node.calls.clear()
+        node.by_ledger.clear()
     return ledger
 
 
@@ -278,7 +280,7 @@ async def test_no_call_at_all_is_answered_for_a_while(chain: Chain, node: Node) 
     ledger = await started(chain, node)
     found = await outcomes(ledger, *company(chain, delay=2))
     assert {kind(each) for each in found} == {"success"}
-    assert node.by_ledger[FIRST + 4] == {"getTransactions": 5}
+    assert node.by_ledger[FIRST + 4] == {"getTransactions": 5, "getTransaction": 5}
 
 
 async def test_what_is_too_far_back_is_asked_for_instead_of_read(chain: Chain, node: Node) -> None:
@@ -350,11 +352,41 @@ async def test_a_node_with_smaller_pages_than_usual(chain: Chain, node: Node) ->
     assert {kind(each) for each in found} == {"success"}
 
 
-async def test_a_node_without_pages(chain: Chain, node: Node) -> None:
-    node.most = 0
+@pytest.mark.parametrize(
+    "error",
+    [RpcRefusedError(-32601, "none"), RpcUnavailableError("none"), RpcAnswerTooLargeError()],
+)
+async def test_a_node_without_pages(error: Exception, chain: Chain, node: Node) -> None:
+    node.fails = lambda method: error if method == "getTransactions" else None
     ledger = await started(chain, node)
-    found = await outcomes(ledger, *company(chain, delay=4))
-    assert {kind(each) for each in found} == {"success"}
+    waiting = company(chain, delay=6)
+    found = await outcomes(ledger, *waiting, pending("never", chain, fate=Fate(delay=None)))
+    assert [kind(each) for each in found] == ["success"] * MANY + ["dropped"]
+
+
+async def test_a_ledger_that_was_read_while_a_transaction_was_being_sent(
+    chain: Chain, node: Node
+) -> None:
+    """The node took it, and answered only when others had read the ledger that has it."""
+
+    class SlowToAnswer:
+        async def do(self, call: Any) -> Any:
+            result = await node.do(call)
+            if call.params.get("transaction") == own.hash:
+                while chain.latest < FIRST + 3:  # noqa: ASYNC110 # what it waits for cannot tell
+                    await asyncio.sleep(0)
+            return result
+
+        async def aclose(self) -> None:
+            pass
+
+    own = pending("own", chain)
+    ledger = await started(chain, SlowToAnswer())
+    others = asyncio.gather(outcomes(ledger, *company(chain, delay=9)))
+    decision = await ledger.decide(own)
+    assert (decision.kind, decision.status.ledger) == ("success", FIRST + 1)
+    assert chain.latest <= FIRST + 4
+    await others
 
 
 # --- those who wait -------------------------------------------------------------------------------
