@@ -164,7 +164,8 @@ def test_the_store_is_the_one_that_is_named(
     [
         ("memory://", "MPP_STORE"),
         ("sqlite:///nowhere.db", "nowhere.db"),
-        ("redis://secret@host", "redis"),
+        ("redis://:secret@127.0.0.1:1", "Redis"),
+        ("mysql://secret@host", "mysql"),
     ],
 )
 def test_says_where_there_are_no_records(
