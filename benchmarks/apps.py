@@ -73,6 +73,11 @@ def _paid_by(**further: Any) -> FastAPI:
     return app
 
 
+def charged_over(store: str) -> FastAPI:
+    """What is sold for a charge each, with its records in a store by URL."""
+    return _paid_by(store=store)
+
+
 def _key(role: str) -> Keypair:
     return Keypair.from_raw_ed25519_seed(sha256(role.encode()).digest())
 
