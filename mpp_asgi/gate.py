@@ -71,9 +71,10 @@ class Resource(NamedTuple):
     def seal(self) -> str:
         """How the ``opaque`` of each of its challenges ends: base64url of what follows the
         nonce."""
-        if self.vary or len(self.path) + len(self.query) > LONGEST_CACHED_RESOURCE:
-            return _seal(self.method, self.path, self.query, self.vary)
-        return _remembered_seal(self.method, self.path, self.query)
+        _, method, path, query, _, vary = self
+        if vary or len(path) + len(query) > LONGEST_CACHED_RESOURCE:
+            return _seal(method, path, query, vary)
+        return _remembered_seal(method, path, query)
 
 
 _ANY_RESOURCE = Resource("", "", "", b"", None)

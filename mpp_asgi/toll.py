@@ -165,10 +165,9 @@ class Toll:
     async def is_managed(self) -> bool:
         """Whether the credential is one of ours, and no payment for the response."""
         try:
-            await self._present()
+            return (await self._present()).quote.manages
         except RefusalError:
             return False
-        return self.is_managing
 
     @property
     def is_managing(self) -> bool:
@@ -176,17 +175,20 @@ class Toll:
         return self._presented is not None and self._presented.quote.manages
 
     async def _present(self) -> Presented:
-        credentials = self._asked.fields.credentials
+        credentials, resource = self._asked.fields.credentials, self._resource
+        if resource is None:
+            raise _not_quoted()
         if len(credentials) > 1:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
             )
-        resource = self._quoted_resource()
-        offers = self._offers if self.tariff.quote is None else None
-        presented = self._gate.examine(credentials[0], resource, offers)
-        if offers is None and presented.is_reusable:
-            self._offers = await self._current_offers(resource)
-            presented = self._gate.requote(presented, self._offers)
+        if self.tariff.quote is None:
+            presented = self._gate.examine(credentials[0], resource, self._offers)
+        else:
+            presented = self._gate.examine(credentials[0], resource, None)
+            if presented.is_reusable:  # its quote is for requests of other costs, too
+                self._offers = await self._current_offers(resource)
+                presented = self._gate.requote(presented, self._offers)
         self._presented = presented
         return presented
 
@@ -198,11 +200,9 @@ class Toll:
     async def pay(self) -> None:
         """Admit the credential, and settle it if that comes first."""
         try:
-            presented = self._presented
-            if presented is None:
-                if not self.has_credential:
-                    await self.demand()
-                presented = await self._present()
+            if not self.has_credential:
+                await self.demand()
+            presented = self._presented or await self._present()
             admission = self.admission
             if admission is None:
                 admission = await presented.intent.verify(presented.credential, presented.quote)
@@ -290,5 +290,9 @@ class Toll:
 
     def _quoted_resource(self) -> Resource:
         if self._resource is None:
-            raise RuntimeError("a toll is quoted before it is demanded")
+            raise _not_quoted()
         return self._resource
+
+
+def _not_quoted() -> RuntimeError:
+    return RuntimeError("a toll is quoted before anything else")

@@ -208,7 +208,9 @@ class Visit:
     async def send(self, message: Message) -> None:
         """What the application calls."""
         stage, toll = self.stage, self._toll
-        if (stage is Stage.OPEN or stage is Stage.WAIVED) and self._expected is None:
+        if self._started and stage is Stage.ADMITTED and toll is not None:
+            await self._send_rest(message, toll)
+        elif (stage is Stage.OPEN or stage is Stage.WAIVED) and self._expected is None:
             if message["type"] == "http.response.start":
                 self._started = True
             await self._send(message)
@@ -218,8 +220,6 @@ class Visit:
             await self._send_start(message)
         elif self._held is not None:
             await self._hold(self._held, message)
-        elif self._started and toll is not None:
-            await self._send_rest(message, toll)
         # else: nothing goes ahead of a response that is not paid for yet
 
     async def _send_start(self, message: Message) -> None:
@@ -251,19 +251,16 @@ class Visit:
         await self._make_sure(toll)
         self._started = True
         payment = toll.payment
-        if self._status < 400 and payment is not None and payment.receipt_value is not None:
-            receipt = await self._receipt_of(payment) or payment.receipt_value
+        if payment is not None and payment.receipt_value is not None and self._status < 400:
+            receipt, tab = payment.receipt_value, payment.tab
+            if tab is not None and tab.drawn is not None:
+                receipt = await tab.receipt()  # the endpoint has drawn on it since it was made
             headers = paid_headers(message.get("headers", ()), receipt)
             renewal = toll.renewal()
             if renewal is not None:
                 headers.append((b"www-authenticate", renewal))
             message = {**message, "headers": headers}
         await self._send(message)
-
-    async def _receipt_of(self, payment: Payment) -> str | None:
-        """The receipt anew, if the endpoint has drawn on the payment since it was made."""
-        tab = payment.tab
-        return None if tab is None or tab.drawn is None else await tab.receipt()
 
     async def _hold(self, held: list[Message], message: Message) -> None:
         """Keep the response back until it is whole and its payment final."""
