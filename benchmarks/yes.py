@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.intents import Quote, RefusalError, SingleUse
 from mpp_asgi.payment import Payment
-from mpp_asgi.protocol import Receipt, format_timestamp
+from mpp_asgi.protocol import format_timestamp, receipt_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,9 +65,8 @@ class YesAdmission:
     async def settle(self) -> Payment:
         """See `Admission.settle`."""
         reference = self.payment.challenge_id
-        receipt = Receipt(
-            method="yes", reference=reference, timestamp=format_timestamp(int(self._book.clock()))
-        ).to_header()
+        now = format_timestamp(int(self._book.clock()))
+        receipt = receipt_header("yes", reference, now)
         await self._turn.settled(
             receipt=receipt, payer="anyone", reference=reference, keep_until=self._keep_until
         )

@@ -20,7 +20,7 @@ from mpp_asgi.protocol.encoding import (
 from mpp_asgi.protocol.errors import ProtocolError
 from mpp_asgi.protocol.headers import payment_credentials
 from mpp_asgi.protocol.problems import Problem, ProblemType
-from mpp_asgi.protocol.receipt import Receipt
+from mpp_asgi.protocol.receipt import Receipt, receipt_header
 from mpp_asgi.protocol.template import ChallengeTemplate, IssuedChallenge
 from mpp_asgi.protocol.timestamps import format_timestamp, parse_seconds, parse_timestamp
 
@@ -50,5 +50,6 @@ __all__ = [
     "parse_timestamp",
     "payment_credentials",
     "problems",
+    "receipt_header",
     "resource_binding",
 ]

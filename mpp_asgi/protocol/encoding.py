@@ -52,12 +52,15 @@ def b64url_decode(text: str, *, name: str = "text", part: str = "encoding") -> b
     """
     tail = len(text) % 4
     try:
-        data = a2b_base64(text.encode("ascii").translate(_FROM_URL) + _PADDING[tail], strict_mode=True)
+        data = a2b_base64(
+            text.encode("ascii").translate(_FROM_URL) + _PADDING[tail], strict_mode=True
+        )
     except ValueError:
         raise ProtocolError(f"The {name} is not base64url: {_NOT_IN_ALPHABET}.", part) from None
     if tail and text[-1] not in _LAST_CHARACTERS[tail]:
         raise ProtocolError(
-            f"The {name} is not base64url: the unused bits of its last character are not zero.", part
+            f"The {name} is not base64url: the unused bits of its last character are not zero.",
+            part,
         )
     return data
 

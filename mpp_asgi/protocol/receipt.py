@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.protocol.encoding import b64url_encode, decode_object, encode_json, json_string
@@ -12,6 +13,7 @@ from mpp_asgi.protocol.timestamps import parse_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OWN_MEMBERS = frozenset({"method", "reference", "status", "timestamp", "externalId"})
 
 
@@ -56,32 +58,9 @@ class Receipt:
                 member is empty or unreadable, or `extra` would replace one.
         """
         self._check()
-        further = self._further_members()
-        try:
-            text = (
-                f'{{"method":{json_string(self.method)},"reference":{json_string(self.reference)},'
-                f'"status":"success","timestamp":{json_string(self.timestamp)}{further}}}'
-            ).encode()
-        except UnicodeEncodeError:
-            raise ProtocolError("The receipt is not valid Unicode.", "receipt") from None
-        return b64url_encode(text)
-
-    def _further_members(self) -> str:
-        """What follows the members that every receipt has, as JSON."""
-        further: dict[str, Any] = {}
-        if self.external_id is not None:
-            further["externalId"] = self.external_id
-        if self.extra:
-            clash = _OWN_MEMBERS.intersection(self.extra)
-            if clash:
-                raise ProtocolError(
-                    f"The receipt's extra members would replace {min(clash)!r}.", "receipt"
-                )
-            further.update((name, value) for name, value in self.extra.items() if value is not None)
-        if not further:
-            return ""
-        members = encode_json(further, name="receipt", part="receipt")[1:-1]
-        return f",{members.decode()}"
+        return receipt_header(
+            self.method, self.reference, self.timestamp, self.external_id, self.extra
+        )
 
     def _check(self) -> None:
         if self.status != "success":
@@ -95,6 +74,44 @@ class Receipt:
             parse_seconds(self.timestamp)
         except ProtocolError as error:
             raise ProtocolError(f"The receipt's timestamp: {error}", "receipt") from None
+
+
+def receipt_header(
+    method: str,
+    reference: str,
+    timestamp: str,
+    external_id: str | None = None,
+    extra: Mapping[str, Any] = _NOTHING,
+) -> str:
+    """The field value of a receipt, for those who know that its members are as `Receipt` says.
+
+    Raises:
+        ProtocolError: JSON cannot carry it, or `extra` would replace a member.
+    """
+    further = "" if external_id is None else f',"externalId":{json_string(external_id)}'
+    if extra:
+        clash = _OWN_MEMBERS.intersection(extra)
+        if clash:
+            raise ProtocolError(
+                f"The receipt's extra members would replace {min(clash)!r}.", "receipt"
+            )
+        for name, value in extra.items():
+            if value is not None:
+                further += f",{json_string(name)}:{_json(value)}"
+    try:
+        text = (
+            f'{{"method":{json_string(method)},"reference":{json_string(reference)},'
+            f'"status":"success","timestamp":{json_string(timestamp)}{further}}}'
+        ).encode()
+    except UnicodeEncodeError:
+        raise ProtocolError("The receipt is not valid Unicode.", "receipt") from None
+    return b64url_encode(text)
+
+
+def _json(value: object) -> str:
+    if type(value) is str:
+        return json_string(value)
+    return encode_json({"": value}, name="receipt", part="receipt")[4:-1].decode()
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.payment import Payment
-from mpp_asgi.protocol import Receipt, format_timestamp, problems
+from mpp_asgi.protocol import format_timestamp, problems, receipt_header
 from mpp_asgi.stellar import policy
 from mpp_asgi.stellar.dispatch import submitted_before
 from mpp_asgi.stellar.inspection import inspect_envelope
@@ -163,14 +163,11 @@ class ChargeAdmission(ABC):
 
     async def _settled(self, reference: str, *, payer: str, at: int | None) -> None:
         now = int(self._counter.clock())
-        receipt = Receipt(
-            method="stellar",
-            reference=reference,
-            timestamp=format_timestamp(at or now),
-            external_id=self._terms.external_id,
+        receipt = receipt_header(
+            "stellar", reference, format_timestamp(at or now), self._terms.external_id
         )
         await self._turn.settled(
-            receipt=receipt.to_header(),
+            receipt=receipt,
             payer=payer,
             reference=reference,
             keep_until=self._keep_until(now),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mpp_asgi.protocol import Receipt, format_timestamp
+from mpp_asgi.protocol import format_timestamp, receipt_header
 
 if TYPE_CHECKING:
     from mpp_asgi.stellar.network import Token
     from mpp_asgi.stores.channels import Channel
 
 
-@dataclass(frozen=True, slots=True)
-class SessionReceipt:
+class SessionReceipt(NamedTuple):
     """What a receipt says beside where the channel stands."""
 
     challenge_id: str
@@ -45,9 +43,4 @@ class SessionReceipt:
             extra["units"] = units
         if self.tx_hash is not None:
             extra["txHash"] = self.tx_hash
-        return Receipt(
-            method="stellar",
-            reference=channel.id,
-            timestamp=format_timestamp(int(now)),
-            extra=extra,
-        ).to_header()
+        return receipt_header("stellar", channel.id, format_timestamp(int(now)), extra=extra)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from mpp_asgi.intents import RefusalError
@@ -40,8 +39,7 @@ GIVE_BACK_ATTEMPTS: Final = 6
 """How often giving a cost back is tried when the store fails, doubling from 0.5 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presentation:
+class Presentation(NamedTuple):
     """What a voucher is shown for."""
 
     terms: SessionTerms

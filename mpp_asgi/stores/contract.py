@@ -11,7 +11,6 @@ before the next begins, so whoever finds a half-done record knows what to do:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -104,8 +103,7 @@ class Outcome(StrEnum):
     """The challenge belongs to another credential, or one of the proofs to another challenge."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The answer to a claim: the outcome, and the record as it now stands (``None`` where a proof
     belongs to another challenge)."""
 

@@ -70,7 +70,7 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
         found = self._open.get(charge.id) or self._find(charge.id)
-        if found is None or found.owner != owner or self._conflicts(charge.id, proofs):
+        if found is None or found.owner != owner or (proofs and self._conflicts(charge.id, proofs)):
             raise OwnershipLostError(charge.id)
         if found.keep_until != charge.keep_until:
             self._expiry.discard(found.id, found.keep_until)
