@@ -51,6 +51,9 @@ class YesAdmission:
     def __init__(self, book: ChargeBook, turn: Turn, quote: Quote) -> None:
         self._book = book
         self._turn = turn
+        self.is_held = turn.is_held
+        self.hold = turn.hold
+        self.delivered = turn.delivered
         self.payment = Payment(
             method="yes",
             intent="charge",
@@ -72,18 +75,6 @@ class YesAdmission:
         )
         self.payment = self.payment._replace(reference=reference, receipt_value=receipt)
         return self.payment
-
-    def is_held(self) -> bool:
-        """See `Admission.is_held`."""
-        return self._turn.is_held()
-
-    async def hold(self) -> None:
-        """See `Admission.hold`."""
-        await self._turn.hold()
-
-    async def delivered(self) -> None:
-        """See `Admission.delivered`."""
-        await self._turn.delivered()
 
     async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""

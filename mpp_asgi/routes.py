@@ -107,7 +107,7 @@ class RouteTable:
         ):
             self._read()
         if self._may_cost is not None:
-            path = route_path(scope)
+            path = route_path(scope) if scope.get("root_path") else scope["path"]
             if self._may_cost.match(path):
                 found = self._foreseen(scope, path)
                 if found is not None:

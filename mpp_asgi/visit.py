@@ -248,7 +248,8 @@ class Visit:
             await self.insist(tariff)
 
     async def _start(self, message: Message, toll: Toll) -> None:
-        await self._make_sure(toll)
+        if self._is_in_doubt(toll):
+            await self._end_doubt(toll)
         self._started = True
         payment = toll.payment
         if payment is not None and payment.receipt_value is not None and self._status < 400:
@@ -287,20 +288,18 @@ class Visit:
             await self._send_rest(rest, toll)
 
     async def _send_rest(self, message: Message, toll: Toll) -> None:
-        if _is_last(message):
-            # Afterwards is too late: once all is sent, servers call every connection closed.
-            was_there = not await self._asked.body.is_gone()
-            await self._make_sure(toll)
-            await self._send(message)
-            if was_there:
-                await self._conclude(toll)
-            return
-        await self._make_sure(toll)
-        tab = toll.payment.tab if toll.payment is not None else None
+        is_last = _is_last(message)
+        # Afterwards is too late: once all is sent, servers call every connection closed.
+        was_there = is_last and not await self._asked.body.is_gone()
+        if self._is_in_doubt(toll):
+            await self._end_doubt(toll)
+        tab = None if is_last or toll.payment is None else toll.payment.tab
         if tab is None or tab.drawn is None:
             await self._send(message)
         else:
             await self._hand_over(message, tab)
+        if was_there:
+            await self._conclude(toll)
 
     async def _hand_over(self, message: Message, tab: Tab) -> None:
         """Pass on what costs by the piece. It is handed over once it is given to a connection that
@@ -317,11 +316,15 @@ class Visit:
             else:
                 tab.handed_over(message.get("body", b""))
 
-    async def _make_sure(self, toll: Toll) -> None:
-        """Let nothing out that another process may be sending as well; our errors may go."""
+    def _is_in_doubt(self, toll: Toll) -> bool:
+        """Whether another process may be answering for this payment by now; our errors may go."""
         admission = toll.admission
-        if admission is None or admission.is_held() or self._status >= 500 or self._delivered:
-            return
+        if admission is None or admission.is_held():
+            return False
+        return self._status < 500 and not self._delivered
+
+    async def _end_doubt(self, toll: Toll) -> None:
+        """Let nothing out that another process may be sending as well."""
         try:
             await toll.hold()
         except OwedError as owed:

@@ -74,6 +74,9 @@ class ChargeAdmission(ABC):
     def __init__(self, counter: Counter, turn: Turn, charge: ShownCharge) -> None:
         self._counter = counter
         self._turn = turn
+        self.is_held = turn.is_held
+        self.hold = turn.hold
+        self.delivered = turn.delivered
         self._shown = shown = charge.shown
         self._terms = terms = charge.terms
         self._quote = charge.quote
@@ -192,18 +195,6 @@ class ChargeAdmission(ABC):
         if self._turn.charge is None:
             raise RuntimeError("a charge is settled once it was claimed")
         return self._turn.charge
-
-    def is_held(self) -> bool:
-        """See `Admission.is_held`."""
-        return self._turn.is_held()
-
-    async def hold(self) -> None:
-        """See `Admission.hold`."""
-        await self._turn.hold()
-
-    async def delivered(self) -> None:
-        """See `Admission.delivered`."""
-        await self._turn.delivered()
 
     async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""
