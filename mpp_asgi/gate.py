@@ -18,7 +18,6 @@ from mpp_asgi.pricing import Price, PriceError, Tariff
 from mpp_asgi.protocol import (
     Challenge,
     ChallengeTemplate,
-    Credential,
     IssuedChallenge,
     ProtocolError,
     Secrets,
@@ -32,12 +31,13 @@ from mpp_asgi.protocol import (
     problems,
     resource_binding,
 )
+from mpp_asgi.recognition import Recognition, not_ours
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mpp_asgi.protocol import Problem
+    from mpp_asgi.protocol import Credential, Problem
 
 Trouble = RefusalError | PendingError | FaultError | StoreUnavailableError | OwnershipLostError
 """What keeps a payment from being made, whoever's fault it is."""
@@ -165,7 +165,6 @@ class Gate:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._intents = tuple(intents)
-        self._by_name = {(intent.method, intent.name): intent for intent in intents}
         self._secrets = secrets
         self._clock = clock
         self._challenge_seconds = challenge_seconds
@@ -175,6 +174,7 @@ class Gate:
         self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
         self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
+        self._recognition = Recognition(intents, secrets)
 
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
@@ -281,27 +281,12 @@ class Gate:
         Raises:
             RefusalError: the credential is none, or of another challenge, server or resource.
         """
-        try:
-            credential = Credential.of_unproven(value)
-            challenge = credential.challenge
-            is_ours = self._secrets.authentic(challenge)
-            if not is_ours:  # what is ours is spelled as we spell it
-                credential.check_encodings()
-        except ProtocolError as error:
-            raise RefusalError(problems.MALFORMED_CREDENTIAL.because(str(error))) from None
-        if not is_ours:
-            raise _invalid("This challenge was not issued here, or was changed.", challenge)
+        credential, intent = self._recognition.of(value)
+        challenge = credential.challenge
         if challenge.realm != resource.realm:
-            raise _invalid("This challenge is for another realm.", challenge)
-        intent = self._by_name.get((challenge.method, challenge.intent))
-        if intent is None:
-            raise RefusalError(
-                problems.METHOD_UNSUPPORTED.because(
-                    "This way to pay is not taken here.", challenge_id=challenge.id
-                )
-            )
+            raise not_ours("This challenge is for another realm.", challenge)
         if intent.reusable_seconds is None and not _is_bound(challenge, resource):
-            raise _invalid(
+            raise not_ours(
                 "This challenge was issued for another request: "
                 "method, path, query and body must be the same.",
                 challenge,
@@ -320,7 +305,7 @@ class Gate:
         self, challenge: Challenge, intent: Intent, offers: Offers | None, manages: bool
     ) -> Quote:
         if challenge.expires is None:
-            raise _invalid("This challenge has no expiry.", challenge)
+            raise not_ours("This challenge has no expiry.", challenge)
         expires = parse_seconds(challenge.expires)
         request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
@@ -384,7 +369,3 @@ def _is_bound(challenge: Challenge, resource: Resource) -> bool:
         return digest_bytes(challenge.digest) == digest_bytes(resource.digest)
     except ProtocolError:  # authentic, but by another program that shares the secret
         return False
-
-
-def _invalid(detail: str, challenge: Challenge) -> RefusalError:
-    return RefusalError(problems.INVALID_CHALLENGE.because(detail, challenge_id=challenge.id))
