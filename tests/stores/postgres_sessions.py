@@ -73,6 +73,16 @@ async def states(url: str) -> list[str]:
     return [state for (state,) in rows]
 
 
+async def processes(url: str) -> list[int]:
+    """The server's, that serve the store."""
+    async with another_session(url) as session:
+        rows = await session.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = $1",
+            Target.from_url(url).application,
+        )
+    return [pid for (pid,) in rows]
+
+
 async def end(url: str) -> None:
     """End every connection of the store."""
     async with another_session(url) as session:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from tests.stores.postgres_sessions import (
     another_session,
     end,
     nobody_waits,
+    processes,
     states,
     table_locked,
     waiting,
@@ -170,6 +173,25 @@ async def test_a_server_that_is_not_there_is_no_store(mortal):
         mortal.start()
     await store.open()
     assert await store.get("nothing") is None
+    await store.close()
+
+
+async def test_a_server_that_stands_still_is_left_alone_until_it_goes_on(mortal, new_charge):
+    """As a network does that swallows everything: nobody says that the connection is lost."""
+    url = f"{mortal.url}&timeout=1&application_name=impatient"
+    store = PostgresStore.from_url(url)
+    await heals(store.open)
+    await heals(lambda: store.claim(new_charge("still"), [], now=0))
+    stopped = await processes(url)
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(StoreUnavailableError, match="it did not answer in time"):
+            await store.get("still")
+        assert await heals(lambda: store.get("still")) == new_charge("still")  # on another one
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
     await store.close()
 
 
