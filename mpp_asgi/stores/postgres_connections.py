@@ -1,7 +1,8 @@
 """The connections of a `PostgresStore`, bounded, on a thread with an event loop of their own.
 
 So the store belongs to no event loop, and a caller that is cancelled disturbs no statement: its
-call is made whole or, still waiting for its turn, not at all.
+call is made whole or, still waiting for its turn, not at all. The caller goes on when that is over,
+so that what it does about the same record then comes later.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.postgres_connection import FAILURES, is_reusable, is_transient, reason
@@ -29,13 +31,19 @@ GOODBYE: Final = 1.0
 """Seconds for a connection to end politely."""
 
 
-class _Job(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Job:
     """One caller's work, and where the caller waits for what comes of it."""
 
     work: Callable[[Connection], Awaitable[Any]]
     within: float
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    # For the thread only:
+    waits_in: asyncio.Task[Any] | None = None
+    """What waits for a connection, and may still be stopped."""
+    is_dropped: bool = False
+    """Nobody wants it any more."""
 
 
 class Connections:
@@ -77,7 +85,8 @@ class Connections:
             if self._is_closing:
                 raise StoreUnavailableError("The PostgreSQL store is not open.")
             self._loop.call_soon_threadsafe(self._begin, job)
-        return await future
+        await self._end_of(job)
+        return future.result()
 
     async def close(self) -> None:
         """Wait for what is under way, then let go of every connection, even if cancelled."""
@@ -91,6 +100,22 @@ class Connections:
                 self._is_closing = True
                 self._loop.call_soon_threadsafe(self._end)
         await future
+
+    async def _end_of(self, job: _Job) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        while not job.future.done():
+            try:
+                await asyncio.wait([job.future])
+            except asyncio.CancelledError as error:
+                if cancelled is None:
+                    with self._handing_over:
+                        if not self._has_ended:
+                            self._loop.call_soon_threadsafe(_drop, job)
+                cancelled = error
+        if cancelled is not None:
+            if not job.future.cancelled():
+                job.future.exception()  # nobody else looks at it
+            raise cancelled
 
     # On the thread:
 
@@ -121,18 +146,21 @@ class Connections:
 
     async def _serve(self, job: _Job) -> None:
         outcome: Any
+        if job.is_dropped:
+            _tell(job.loop, job.future, asyncio.CancelledError())
+            return
         last_start = self._loop.time() + job.within / 2
         try:
             async with asyncio.timeout(job.within):
+                job.waits_in = asyncio.current_task()
                 async with asyncio.timeout_at(last_start):
                     await self._slots.acquire()
+                job.waits_in = None
                 try:
-                    if job.future.cancelled():
-                        return
                     outcome = await self._attempt(job.work, last_start)
                 finally:
                     self._slots.release()
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, asyncio.CancelledError) as error:
             outcome = error
         except FAILURES as error:
             # No cause: what the driver says may hold addresses, names and values.
@@ -188,6 +216,13 @@ class Connections:
         self._loop.stop()
 
 
+def _drop(job: _Job) -> None:
+    """Unless it has begun."""
+    job.is_dropped = True
+    if job.waits_in is not None:
+        job.waits_in.cancel()
+
+
 def _unavailable(why: str) -> StoreUnavailableError:
     return StoreUnavailableError(f"The PostgreSQL store failed: {why}.")
 
@@ -201,7 +236,9 @@ def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome:
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
     if future.cancelled():
         return
-    if isinstance(outcome, Exception):
+    if isinstance(outcome, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(outcome, Exception):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)

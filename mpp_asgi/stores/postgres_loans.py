@@ -36,12 +36,7 @@ _FORGET = """
 """
 
 _DRAW = "SELECT draw_v1($1, $2, $3, $4)"
-_PUT_BACK = """
-    UPDATE budget SET drawn = greatest(0, drawn - $2)
-    WHERE name = ANY (ARRAY (
-        SELECT name FROM budget WHERE name = ANY ($1) ORDER BY name FOR UPDATE
-    ))
-"""
+_PUT_BACK = "SELECT put_back_v1($1, $2)"
 _DRAWN = "SELECT drawn FROM budget WHERE name = $1"
 
 

@@ -352,49 +352,51 @@ CREATE TABLE budget (
 ) WITH (fillfactor = 50);
 CREATE INDEX budget_by_expiry ON budget (keep_until);
 
-CREATE FUNCTION draw_v1(_names text[], _limits numeric[], _keep_until bigint[], _amount numeric)
-RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    exceeded text;
-    added text[];
-    locked bigint;
+-- Keep others from the budgets of these names, there or not, until the transaction ends. In one
+-- order; a purge holds none of them and waits for nobody.
+CREATE FUNCTION lock_budgets_v1(_names text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    -- Most refusals need no lock.
+    PERFORM pg_advisory_xact_lock(keys.key) FROM (
+        SELECT DISTINCT hashtextextended('mpp-asgi budget ' || name, 0) AS key
+        FROM unnest(_names) AS name ORDER BY key
+    ) AS keys;
+END
+$$;
+
+CREATE FUNCTION exceeded_v1(_names text[], _limits numeric[], _amount numeric)
+RETURNS text LANGUAGE sql AS $$
     SELECT wanted.name
     FROM unnest(_names, _limits) WITH ORDINALITY AS wanted (name, most, place)
         LEFT JOIN budget ON budget.name = wanted.name
     WHERE coalesce(budget.drawn, 0) + _amount > wanted.most
-    ORDER BY wanted.place LIMIT 1 INTO exceeded;
-    IF FOUND THEN
-        RETURN exceeded;
+    ORDER BY wanted.place LIMIT 1
+$$;
+
+CREATE FUNCTION draw_v1(_names text[], _limits numeric[], _keep_until bigint[], _amount numeric)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    exceeded text := exceeded_v1(_names, _limits, _amount);
+BEGIN
+    IF exceeded IS NOT NULL THEN
+        RETURN exceeded;  -- without a lock
     END IF;
-    LOOP
-        -- By name, so that no two wait for each other.
-        WITH new AS (
-            INSERT INTO budget (name, drawn, keep_until)
-            SELECT name, 0, keep FROM unnest(_names, _keep_until) AS wanted (name, keep)
-            ORDER BY name COLLATE "C"
-            ON CONFLICT (name) DO NOTHING RETURNING name
-        )
-        SELECT coalesce(added, '{}') || coalesce(array_agg(name), '{}') FROM new INTO added;
-        PERFORM FROM budget WHERE name = ANY (_names) ORDER BY name FOR UPDATE;
-        GET DIAGNOSTICS locked = ROW_COUNT;
-        EXIT WHEN locked = cardinality(_names);  -- else one was purged meanwhile
-    END LOOP;
-    SELECT wanted.name
-    FROM unnest(_names, _limits) WITH ORDINALITY AS wanted (name, most, place)
-        JOIN budget ON budget.name = wanted.name
-    WHERE budget.drawn + _amount > wanted.most
-    ORDER BY wanted.place LIMIT 1 INTO exceeded;
-    IF FOUND THEN
-        DELETE FROM budget WHERE name = ANY (added);
-        RETURN exceeded;
+    PERFORM lock_budgets_v1(_names);
+    exceeded := exceeded_v1(_names, _limits, _amount);
+    IF exceeded IS NULL THEN
+        INSERT INTO budget (name, drawn, keep_until)
+        SELECT name, _amount, keep FROM unnest(_names, _keep_until) AS wanted (name, keep)
+        ON CONFLICT (name) DO UPDATE
+        SET drawn = budget.drawn + excluded.drawn,
+            keep_until = greatest(budget.keep_until, excluded.keep_until);
     END IF;
-    UPDATE budget
-    SET drawn = drawn + _amount, keep_until = greatest(keep_until, wanted.keep)
-    FROM unnest(_names, _keep_until) AS wanted (name, keep)
-    WHERE budget.name = wanted.name;
-    RETURN NULL;
+    RETURN exceeded;
+END
+$$;
+
+CREATE FUNCTION put_back_v1(_names text[], _amount numeric) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_budgets_v1(_names);
+    UPDATE budget SET drawn = greatest(0, drawn - _amount) WHERE name = ANY (_names);
 END
 $$;
 

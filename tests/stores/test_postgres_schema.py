@@ -100,9 +100,9 @@ async def test_an_opening_that_is_cancelled_can_be_done_again(url):
         opening = asyncio.create_task(store.open())
         await waiting(url, 1)
         opening.cancel()
+        await session.execute("SELECT pg_advisory_unlock($1)", postgres_schema.MIGRATION_LOCK)
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await session.execute("SELECT pg_advisory_unlock($1)", postgres_schema.MIGRATION_LOCK)
     await store.open()
     assert await store.get("nothing") is None
     await store.close()
