@@ -97,6 +97,8 @@ class Offer:
     template: ChallengeTemplate
     reusable_seconds: int | None
     """As `Intent.reusable_seconds`."""
+    sponsorship: bool | None
+    """As `Intent.sponsorship`."""
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -106,7 +108,8 @@ class Offer:
     def with_request(self, request: Mapping[str, Any]) -> Offer:
         """The same way, with other words for its terms."""
         template = self.template.with_request(encode_object(request))
-        return Offer(self.intent, request, template.request, template, self.reusable_seconds)
+        seconds, sponsorship = self.reusable_seconds, self.sponsorship
+        return Offer(self.intent, request, template.request, template, seconds, sponsorship)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class Gate:
         clock: Unix seconds.
         challenge_seconds: how long a challenge is good.
         currency: of prices that name none, as people call it.
+        sponsors: whether we can pay the network's fees for payers now.
         random_bytes: as `os.urandom`.
     """
 
@@ -162,6 +166,7 @@ class Gate:
         clock: Callable[[], float],
         challenge_seconds: int,
         currency: str,
+        sponsors: Callable[[], bool] = lambda: True,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._intents = tuple(intents)
@@ -169,6 +174,7 @@ class Gate:
         self._clock = clock
         self._challenge_seconds = challenge_seconds
         self._currency = currency
+        self._sponsors = sponsors
         # A nonce must be unique among all processes, and need not be unpredictable.
         prefix = b64url_encode(random_bytes(NONCE_BYTES))[:_PREFIX_CHARACTERS]
         self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
@@ -224,11 +230,25 @@ class Gate:
         )
 
     def challenge(
-        self, offers: Sequence[Offer], resource: Resource, *, accept: str | None
+        self,
+        offers: Sequence[Offer],
+        resource: Resource,
+        *,
+        accept: str | None,
+        sponsored: bool = True,
     ) -> list[IssuedChallenge]:
-        """Fresh challenges for the resource, as the payer's ``Accept-Payment`` prefers them."""
+        """Fresh challenges for the resource, as the payer's ``Accept-Payment`` prefers them.
+
+        Args:
+            sponsored: whether fees are paid for this payer, if they are for anybody.
+        """
+        sponsored = sponsored and self._sponsors()
+        offers = [each for each in offers if each.sponsorship in (None, sponsored)]
         if accept is not None:
             offers = arrange(accept, offers, key=lambda offer: offer.kind)
+        return self._issue(offers, resource)
+
+    def _issue(self, offers: Sequence[Offer], resource: Resource) -> list[IssuedChallenge]:
         now = int(self._clock())
         number = b64url_encode(b"%015x" % next(self._nonces))
         # {"n":"<nonce>","r":"<binding>"}, which is JCS as it stands.
@@ -268,7 +288,7 @@ class Gate:
         way = offers.way(presented.intent, presented.quote.request)
         if way is None:
             return None
-        return self.challenge([way], _ANY_RESOURCE, accept=None)[0]
+        return self._issue([way], _ANY_RESOURCE)[0]
 
     def examine(self, value: str, resource: Resource, offers: Offers | None) -> Presented:
         """Know our own challenge again in a credential, and that it is for this resource.
@@ -339,7 +359,8 @@ def fault(trouble: Trouble) -> RefusalError | PendingError | FaultError:
 def _offer(intent: Intent, request: Mapping[str, Any], realm: str, header: str | None) -> Offer:
     encoded = encode_object(request)
     template = ChallengeTemplate(realm, intent.method, intent.name, encoded, header=header)
-    return Offer(intent, request, encoded, template, intent.reusable_seconds)
+    seconds, sponsorship = intent.reusable_seconds, intent.sponsorship(request)
+    return Offer(intent, request, encoded, template, seconds, sponsorship)
 
 
 async def _resumed(offer: Offer, session: str) -> Offer | None:

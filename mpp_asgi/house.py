@@ -122,6 +122,7 @@ async def open_house(
             clock=world.clock,
             challenge_seconds=settings.challenge_seconds,
             currency=settings.currency,
+            sponsors=(lambda: False) if methods is None else methods.sponsors,
         )
         if_it_fails.pop_all()
     rules = HouseRules(

@@ -103,6 +103,11 @@ class Intent(Protocol):
         """
         ...
 
+    def sponsorship(self, request: Mapping[str, Any]) -> bool | None:
+        """When one of `requests` is offered: only while we pay the network's fees for payers
+        (``True``), only while we do not (``False``), or always."""
+        ...
+
     @property
     def is_personal(self) -> bool:
         """Whether nothing is offered but what `resume` makes of it."""
@@ -144,6 +149,10 @@ class SingleUse:
     @property
     def reusable_seconds(self) -> int | None:
         """See `Intent.reusable_seconds`."""
+        return None
+
+    def sponsorship(self, request: Mapping[str, Any]) -> bool | None:
+        """See `Intent.sponsorship`."""
         return None
 
     @property

@@ -59,6 +59,10 @@ class Methods:
     ledger: Ledger
     """Where payments are looked up that somebody has begun and left."""
 
+    def sponsors(self) -> bool:
+        """Whether network fees can be paid for payers now."""
+        return self.sponsor is not None and self.sponsor.funds.suffice()
+
 
 def open_methods(
     settings: Settings,
@@ -94,7 +98,9 @@ def open_methods(
             sleep=world.sleep,
             channel_accounts=channel_accounts(parties.sponsor, settings.sponsor_accounts),
         )
-        if sandbox is not None:
+        if sandbox is None:
+            sponsor.look()
+        else:
             for address in sponsor.addresses:
                 sandbox.fund(address)
     counter = Counter(

@@ -274,7 +274,12 @@ class Toll:
         ways: Sequence[Offer] = offers.ways
         if offers.is_personal or self._asked.fields.session is not None:
             ways = await self._resumed(offers)
-        challenges = self._gate.challenge(ways, resource, accept=self._asked.fields.accept)
+        challenges = self._gate.challenge(
+            ways,
+            resource,
+            accept=self._asked.fields.accept,
+            sponsored=problem.slug != problems.SPONSORSHIP_EXHAUSTED.slug,
+        )
         return Answer(problem, challenges, retry_after, body)
 
     async def _resumed(self, offers: Offers) -> Sequence[Offer]:

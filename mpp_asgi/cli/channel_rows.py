@@ -72,7 +72,7 @@ def total_text(channels: Sequence[Channel], tokens: Mapping[str | None, Token]) 
     for channel in channels:
         sums[channel.token] += earned(channel)
     owed = [money(amount, token, tokens) for token, amount in sums.items() if amount]
-    return f"{_count(len(channels), 'channel')}; {' and '.join(owed) or 'nothing'} to settle"
+    return f"{count_text(len(channels), 'channel')}; {' and '.join(owed) or 'nothing'} to settle"
 
 
 def channel_finding(channel: Channel, tokens: Mapping[str | None, Token], *, now: float) -> Finding:
@@ -91,14 +91,14 @@ def channel_finding(channel: Channel, tokens: Mapping[str | None, Token], *, now
         ("deposited", amount(channel.deposited)),
         ("settled", amount(channel.settled)),
         ("voucher", amount(channel.accepted) if channel.signature else "none is held"),
-        ("spent", f"{amount(channel.spent)}, for {_count(channel.units, 'unit')}"),
+        ("spent", f"{amount(channel.spent)}, for {count_text(channel.units, 'unit')}"),
         ("earned", amount(earned(channel))),
         ("headroom", amount(headroom(channel))),
     ]
     if channel.closing_amount is not None:
         rows.append(("closes with", amount(channel.closing_amount)))
     rows += [
-        ("waiting", _count(channel.waiting_period, "ledger")),
+        ("waiting", count_text(channel.waiting_period, "ledger")),
         ("opened", moment_text(channel.opened_at, now)),
         ("last used", moment_text(channel.used_at, now)),
         ("last settled", moment_text(channel.settled_at, now)),
@@ -107,7 +107,8 @@ def channel_finding(channel: Channel, tokens: Mapping[str | None, Token], *, now
     return Finding("Channel", rows)
 
 
-def _count(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
+    """``1 channel``, ``2 channels``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -19,10 +19,11 @@ from mpp_asgi.cli.reading import amount_text
 from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.config import ConfigError, Settings, read_settings
 from mpp_asgi.middleware import PaymentMiddleware
-from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
+from mpp_asgi.stellar.accounts import get_account, get_accounts, get_asset, get_trustline
 from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names
+from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory import MemoryStore
 from mpp_asgi.stores.sqlite import SqliteStore
@@ -31,6 +32,8 @@ from mpp_asgi.stores.url import store_from_url
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pydantic import SecretStr
 
     from mpp_asgi.cli.terminal import Terminal
     from mpp_asgi.stellar.network import Token
@@ -153,6 +156,8 @@ def _network_checks(
     try:
         yield _recipient_check(settings, rpc)
         yield _sponsor_check(settings, rpc)
+        if settings.sponsor is not None and settings.sponsor_accounts:
+            yield _channel_accounts_check(settings.sponsor, settings.sponsor_accounts, rpc)
     except RpcError as error:
         yield Check("rpc", good=False, text=f"{error} Try again, or change MPP_RPC_URL.")
     yield _clock_check(ledger, clock)
@@ -213,7 +218,24 @@ def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
     if payments < FEW_PAYMENTS:
         wanted = FEW_PAYMENTS * settings.max_fee // _STROOPS
         return Check("sponsor", good=False, text=f"{has}: send it {wanted} XLM or more.")
-    return Check("sponsor", good=True, text=f"{has}, enough for {payments:,} payments or more")
+    text = f"{has}, enough for {payments:,} payments or more"
+    if not settings.sponsor_accounts:
+        text += ", one at a time (MPP_SPONSOR_ACCOUNTS changes it)"
+    return Check("sponsor", good=True, text=text)
+
+
+def _channel_accounts_check(sponsor: SecretStr, count: int, rpc: SyncRpc) -> Check:
+    key = Keypair.from_secret(sponsor.get_secret_value())
+    addresses = [each.public_key for each in channel_accounts(key, count)]
+    missing = count - len(rpc.do(get_accounts(addresses)))
+    if missing:
+        return Check(
+            "accounts",
+            good=False,
+            text=f"{missing} of {count} channel accounts are missing: run "
+            "`mpp-asgi sponsor create`.",
+        )
+    return Check("accounts", good=True, text=f"all {count} channel accounts are there")
 
 
 def _clock_check(ledger: LatestLedger, clock: Callable[[], float]) -> Check:

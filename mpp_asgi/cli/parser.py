@@ -14,9 +14,11 @@ from mpp_asgi.cli import (
     keys,
     payment,
     sandbox,
+    sponsor,
     trust,
     version,
 )
+from mpp_asgi.stellar.sponsor_accounts import MOST_ACCOUNTS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -35,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _inspect(commands)
     _doctor(commands)
     _channels(commands)
+    _sponsor(commands)
     _keys(commands)
     _fund(commands)
     _trust(commands)
@@ -189,6 +192,45 @@ def _channels(commands: Commands) -> None:
     command.set_defaults(run=channels.run)
 
 
+def _sponsor(commands: Commands) -> None:
+    command = commands.add_parser(
+        "sponsor",
+        help="create and see the accounts that pay network fees",
+        description="The account that pays network fees for payers, and its channel accounts: so "
+        "many sponsored payments can be under way at a time. Their keys are made from the "
+        "sponsor's. The settings are the environment's (MPP_...), with those of an app if one is "
+        "named. The server may run meanwhile.",
+    )
+    actions = command.add_subparsers(metavar="action", dest="action", required=True)
+    creating = actions.add_parser(
+        "create",
+        help="put channel accounts on the ledger",
+        description="Creates the channel accounts that are missing, with 1 XLM of the sponsor's "
+        "each. Those that are there stay as they are.",
+    )
+    showing = actions.add_parser("status", help="balances, sequence numbers, loans and budget")
+    ordering = actions.add_parser(
+        "rebalance",
+        help="create what is missing, and return to the sponsor what is too much",
+        description="Channel accounts pay nothing, so what they have beyond their reserve is "
+        "returned to the sponsor.",
+    )
+    for action in (creating, showing, ordering):
+        action.add_argument(
+            "--accounts",
+            metavar="NUMBER",
+            type=_number_of_accounts,
+            help="how many channel accounts (MPP_SPONSOR_ACCOUNTS)",
+        )
+        action.add_argument(
+            "--store", metavar="URL", help="the server's records (MPP_STORE, as for the server)"
+        )
+        action.add_argument(
+            "--app", metavar="MODULE:APP", help="the app, as uvicorn is told: main:app"
+        )
+    command.set_defaults(run=sponsor.run)
+
+
 def _keys(commands: Commands) -> None:
     command = commands.add_parser(
         "keys",
@@ -254,6 +296,12 @@ def _add_chain(command: argparse.ArgumentParser) -> None:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _number_of_accounts(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_ACCOUNTS):
+        raise argparse.ArgumentTypeError(f"0 to {MOST_ACCOUNTS} channel accounts")
     return int(text)
 
 

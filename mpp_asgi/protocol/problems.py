@@ -144,6 +144,7 @@ CATALOGUE = (
     INVALID_CHALLENGE,
     SETTLEMENT_FAILED,
     INVALID_PAYLOAD,
+    SPONSORSHIP_EXHAUSTED,
     METHOD_UNSUPPORTED,
     BAD_REQUEST,
     SESSION_INVALID_SIGNATURE,
@@ -156,7 +157,7 @@ CATALOGUE = (
     SESSION_CHANNEL_FINALIZED,
     SESSION_TRANSACTION_REVERTED,
 )
-"""Every problem type of the Payment scheme."""
+"""Every problem type of the Payment scheme, and ours."""
 
 
 def unavailable(detail: str) -> Problem:

@@ -15,7 +15,7 @@ from mpp_asgi.stellar.inspection import XDR_ERRORS
 from mpp_asgi.stellar.rpc import RpcCall, get_ledger_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from mpp_asgi.stellar.rpc import Fields
 
@@ -51,11 +51,26 @@ class Trustline:
 
 def get_account(address: str) -> RpcCall[Account | None]:
     """The account ``G…``; ``None`` if there is none."""
-    key = xdr.LedgerKey(
-        xdr.LedgerEntryType.ACCOUNT,
-        account=xdr.LedgerKeyAccount(Keypair.from_public_key(address).xdr_account_id()),
-    )
-    return _entry(key, _account)
+    return _entry(_account_key(address), _account)
+
+
+def get_accounts(addresses: Sequence[str]) -> RpcCall[Mapping[str, Account]]:
+    """Those of the accounts (``G…``, at most 200) that exist, by address."""
+    entries = get_ledger_entries([_account_key(address).to_xdr() for address in addresses])
+
+    def parse(answer: Fields) -> Mapping[str, Account]:
+        found = {}
+        for each in entries.parse(answer).entries:
+            try:
+                entry = xdr.LedgerEntryData.from_xdr(each.xdr)
+                account = _account(entry)
+            except XDR_ERRORS:
+                raise answer.senseless("entries") from None
+            if entry.account is not None:
+                found[_address_of(entry.account)] = account
+        return found
+
+    return RpcCall(entries.method, entries.params, parse)
 
 
 def get_trustline(address: str, asset: Asset) -> RpcCall[Trustline | None]:
@@ -84,6 +99,20 @@ def get_asset(token: str) -> RpcCall[Asset | None]:
         ),
     )
     return _entry(key, _asset)
+
+
+def _account_key(address: str) -> xdr.LedgerKey:
+    return xdr.LedgerKey(
+        xdr.LedgerEntryType.ACCOUNT,
+        account=xdr.LedgerKeyAccount(Keypair.from_public_key(address).xdr_account_id()),
+    )
+
+
+def _address_of(account: xdr.AccountEntry) -> str:
+    key = account.account_id.account_id.ed25519
+    if key is None:
+        raise ValueError("an account without a key")
+    return StrKey.encode_ed25519_public_key(key.uint256)
 
 
 def _entry(key: xdr.LedgerKey, read: Callable[[xdr.LedgerEntryData], T]) -> RpcCall[T | None]:

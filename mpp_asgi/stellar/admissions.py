@@ -57,6 +57,20 @@ class Counter:
     redelivery_seconds: int = REDELIVERY_SECONDS
     """How long a settled payment is kept, and good for its resource if that did not arrive."""
 
+    def require_sponsor(self) -> Sponsor:
+        """Who pays the network's fee for payers.
+
+        Raises:
+            RefusalError: nobody, for now: ``sponsorship-exhausted``.
+        """
+        if self.sponsor is None or not self.sponsor.funds.suffice():
+            raise RefusalError(
+                problems.SPONSORSHIP_EXHAUSTED.because(
+                    "Fees are not sponsored any more; pay with a new challenge."
+                )
+            )
+        return self.sponsor
+
 
 @dataclass(frozen=True, slots=True)
 class ShownCharge:

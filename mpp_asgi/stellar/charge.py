@@ -80,6 +80,10 @@ class ChargeIntent(SingleUse):
         details["credentialTypes"] = [TRANSACTION]
         return [{**unsponsored, "methodDetails": details}, unsponsored]
 
+    def sponsorship(self, request: Mapping[str, Any]) -> bool | None:
+        """See `Intent.sponsorship`."""
+        return request["methodDetails"].get("feePayer") or None
+
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
         """See `Intent.verify`. What is not taken any more is honoured if it was paid before."""
         shown = ShownPayment.in_credential(credential)

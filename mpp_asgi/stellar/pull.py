@@ -31,12 +31,7 @@ class SponsoredAdmission(ChargeAdmission):
 
     def _read(self) -> Sequence[str]:
         counter = self._counter
-        if counter.sponsor is None:
-            raise RefusalError(
-                problems.VERIFICATION_FAILED.because(
-                    "Fees are not sponsored any more; pay with a new challenge."
-                )
-            )
+        counter.require_sponsor()
         self._inspected, self._transfer = self._inspect(self._shown.value)
         policy.require_sponsorable(
             self._inspected, counter.own_addresses, payer=self._transfer.sender

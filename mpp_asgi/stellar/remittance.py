@@ -142,13 +142,7 @@ class Remittance:
         return await self._counter.ledger.decide(own)
 
     async def _submit_ours(self, inspected: InspectedDeposit) -> Decision:
-        counter, sponsor = self._counter, self._counter.sponsor
-        if sponsor is None:
-            raise RefusalError(
-                problems.VERIFICATION_FAILED.because(
-                    "Fees are not sponsored any more; take a new challenge."
-                )
-            )
+        counter, sponsor = self._counter, self._counter.require_sponsor()
 
         async def prepare() -> Prepared:
             now, operation = counter.clock(), inspected.transaction.operation

@@ -80,9 +80,17 @@ class SessionIntent:
             token=token.address,
             recipient=self._till.recipient,
             amount=price.base_units(token.decimals),
-            sponsored=self._counter.sponsor is not None,
+            sponsored=False,
         )
-        return [terms.to_request(self._till.policy, description=description)]
+        unsponsored = terms.to_request(self._till.policy, description=description)
+        if self._counter.sponsor is None:
+            return [unsponsored]
+        details = {**unsponsored["methodDetails"], "feePayer": True}
+        return [{**unsponsored, "methodDetails": details}, unsponsored]
+
+    def sponsorship(self, request: Mapping[str, Any]) -> bool | None:
+        """See `Intent.sponsorship`: one or the other."""
+        return None if self._counter.sponsor is None else request["methodDetails"]["feePayer"]
 
     @property
     def is_personal(self) -> bool:

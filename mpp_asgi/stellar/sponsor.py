@@ -111,6 +111,11 @@ class Sponsor:
         """What the network counts in a transaction of ours, for its fee."""
         return 2 if self.has_channel_accounts else 1
 
+    def look(self) -> None:
+        """Learn in the background what it has, and what others bid."""
+        self.funds.look()
+        self.bids.look()
+
     def aclose(self) -> None:
         """Look at nothing any more."""
         for task in self._tasks:

@@ -50,7 +50,7 @@ class FeeBids:
         self._max_fee = max_fee
         self._clock = clock
         self._spawn = spawn
-        self._asked_at = float("-inf")
+        self._asked_at = clock()
         self._stats: FeeStats | None = None
 
     def first(self, resource_fee: int, operations: int) -> int:
@@ -63,7 +63,7 @@ class FeeBids:
         Raises:
             FaultError: it would be more than ``max_fee``.
         """
-        self._look()
+        self._look_if_it_is_long_ago()
         rate = max(INCLUSION_FEE, self._stats.p90 if self._stats else 0)
         fee = min(resource_fee + rate * operations, self._max_fee)
         if fee < resource_fee + MIN_INCLUSION_FEE * operations:
@@ -78,17 +78,20 @@ class FeeBids:
             resource_fee, operations: as with `first`; the bump that takes the place is one.
             bid: the rate for each operation that waits, stroops.
         """
-        self._look()
+        self._look_if_it_is_long_ago()
         rate = max(REPLACEMENT_FACTOR * bid, self._stats.p99 if self._stats else 0)
         fee = min(resource_fee + rate * operations, self._max_fee)
         enough = resource_fee + REPLACEMENT_FACTOR * bid * operations
         return fee if fee >= enough else None
 
-    def _look(self) -> None:
-        now = self._clock()
-        if now - self._asked_at >= STATS_SECONDS:
-            self._asked_at = now
-            self._spawn(self._read())
+    def look(self) -> None:
+        """Ask what others bid, in the background."""
+        self._asked_at = self._clock()
+        self._spawn(self._read())
+
+    def _look_if_it_is_long_ago(self) -> None:
+        if self._clock() - self._asked_at >= STATS_SECONDS:
+            self.look()
 
     async def _read(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """What a sponsor has left, and the warning before it has nothing.
 
-Looked at in the background whenever somebody asks whether the sponsor can pay, at most every
-`LOOK_SECONDS`: nobody waits for it, and a process that nobody visits asks nothing.
+Looked at in the background: at the start, and whenever somebody asks whether the sponsor can pay,
+at most every `LOOK_SECONDS`. Nobody waits for it, and a process that nobody visits asks nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SponsorFunds:
         self._alarm = alarm
         self._clock = clock
         self._spawn = spawn
-        self._looked_at = float("-inf")
+        self._looked_at = clock()
         self._warned_at = float("-inf")
         self.spendable: int | None = None
         """Stroops, when the ledger was last asked, less what was spent since; ``None``: it has not
@@ -61,7 +61,7 @@ class SponsorFunds:
     def suffice(self) -> bool:
         """Whether the next transaction can be paid. What is not known is hoped for."""
         if self._clock() - self._looked_at >= LOOK_SECONDS:
-            self._look()
+            self.look()
         return self.spendable is None or self.spendable >= self._needed
 
     def spent(self, amount: int) -> None:
@@ -69,7 +69,8 @@ class SponsorFunds:
         if self.spendable is not None:
             self._note(self.spendable - amount)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ask the ledger, in the background."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:

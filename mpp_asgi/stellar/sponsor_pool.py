@@ -5,10 +5,10 @@ account from the store, has it to itself until the ledger has decided, and hands
 sequence number it has by then: whoever borrows it next need not ask. A transaction whose fate is
 not known keeps its account until it cannot be included any more.
 
-A process that dies keeps its accounts for `LOAN_SECONDS` at most: by then the network has included
-what waited, or dropped it. Should it turn up later all the same, the number that the next borrower
-has read is wrong, which the network says, and it reads it again. Nothing is paid twice by that: a
-payer's leave is good once.
+A process that dies keeps its accounts until the loan lapses, after `LOAN_SECONDS` or so: by then
+the network has included what waited, or dropped it. Should it turn up later all the same, the
+number that the next borrower has read is wrong, which the network says, and it reads it again.
+Nothing is paid twice by that: a payer's leave is good once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError
@@ -36,11 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi.sponsor")
 
+SPARE_SECONDS: Final = 15
+"""For how long an account is borrowed beyond the time for which a request waits for its
+transaction: with `LOAN_SECONDS` at least, as the network has one wait for four ledgers."""
 LOAN_SECONDS: Final = 45
-"""For how long an account is borrowed at a time: the network has a transaction wait for four
-ledgers."""
-SENDING_SECONDS: Final = 30
-"""How much of that must be left when a transaction is sent."""
 MARGIN_SECONDS: Final = 30
 """How long after its time limit a transaction may still turn up in a ledger, by our clock."""
 MISSING_SECONDS: Final = 300
@@ -83,6 +83,7 @@ class Pool:
         self._sleep = sleep
         self._is_shared = is_shared
         self._patience_seconds = patience_seconds
+        self._loan_seconds = max(LOAN_SECONDS, ceil(patience_seconds) + SPARE_SECONDS)
         self._poll_seconds = poll_seconds
         self._queue = queue
         self._lent = 0
@@ -126,6 +127,7 @@ class Pool:
             self._store,
             self._ledger,
             clock=self._clock,
+            seconds=self._loan_seconds,
             keeps_doubt=self._is_shared,
         )
         try:
@@ -146,7 +148,7 @@ class Pool:
 
     async def _ask_for_one(self) -> Lease | None:
         now = int(self._clock())
-        until = now + LOAN_SECONDS
+        until = now + self._loan_seconds
         loan = await self._store.borrow(self._addresses, until=until, now=now)
         if loan is None:
             return None
@@ -268,6 +270,7 @@ class LentAccount:
         ledger: Ledger,
         *,
         clock: Callable[[], float],
+        seconds: int,
         keeps_doubt: bool,
     ) -> None:
         self.keypair = keypair
@@ -277,6 +280,7 @@ class LentAccount:
         self._store = store
         self._ledger = ledger
         self._clock = clock
+        self._seconds = seconds
         self._keeps_doubt = keeps_doubt
         self._sequence = lease.loan.sequence
         self._doubt_ends: int | None = None
@@ -308,9 +312,9 @@ class LentAccount:
             StoreUnavailableError: the store fails.
         """
         now = int(self._clock())
-        if now + SENDING_SECONDS <= self._until:
+        if now + self._seconds - SPARE_SECONDS <= self._until:
             return
-        until = now + LOAN_SECONDS
+        until = now + self._seconds
         if not await self._store.prolong(self._loan, until=until):
             raise FaultError("The payment took too long to prepare.", retry_after=0)
         self._until = until

@@ -22,6 +22,7 @@ CATALOGUE = {
     "invalid-payload": (402, "Invalid Payload"),
     "method-unsupported": (400, "Method Unsupported"),
     "bad-request": (400, "Bad Request"),
+    "sponsorship-exhausted": (402, "Sponsorship Exhausted"),
     "session/invalid-signature": (402, "Invalid Signature"),
     "session/signer-mismatch": (402, "Signer Mismatch"),
     "session/amount-exceeds-deposit": (402, "Amount Exceeds Deposit"),
