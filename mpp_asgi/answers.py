@@ -74,6 +74,19 @@ class Answer(NamedTuple):
             await send(message)
 
 
+class Replay(NamedTuple):
+    """A response of the application's that is given once more."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+    async def send(self, send: Send, kind: str = "http") -> None:
+        prefix = "websocket.http.response" if kind == "websocket" else "http.response"
+        await send({"type": f"{prefix}.start", "status": self.status, "headers": self.headers})
+        await send({"type": f"{prefix}.body", "body": self.body})
+
+
 class OwedError(BaseException):
     """The request may not go on; carries what to answer.
 
@@ -81,7 +94,7 @@ class OwedError(BaseException):
     reports or swallows errors there is to meet it.
     """
 
-    def __init__(self, answer: Answer | Acknowledgement) -> None:
+    def __init__(self, answer: Answer | Acknowledgement | Replay) -> None:
         super().__init__()
         self.answer = answer
 

@@ -25,6 +25,7 @@ _TELLING = frozenset(
         b"payment-authorization",
         b"accept-payment",
         b"payment-session",
+        b"idempotency-key",
         b"content-length",
         b"transfer-encoding",
     }
@@ -44,11 +45,13 @@ class Fields(NamedTuple):
     """``Payment-Session``."""
     may_have_body: bool
     """See `body.may_have_body`."""
+    idempotency_key: str | None = None
+    """``Idempotency-Key``."""
 
 
 def read_fields(scope: Scope) -> Fields:
     """The header fields that payment is about, of an HTTP request or a WebSocket's handshake."""
-    host, accept, session, announces_body = b"", None, None, False
+    host, accept, session, announces_body, key = b"", None, None, False, None
     credentials: list[str] = []
     for name, value in scope["headers"]:
         if name not in _TELLING:
@@ -62,9 +65,11 @@ def read_fields(scope: Scope) -> Fields:
             accept = text if accept is None else f"{accept}, {text}"
         elif name == b"payment-session":
             session = value.decode("latin-1")
+        elif name == b"idempotency-key":
+            key = value.decode("latin-1")
         elif name != b"content-length" or value != b"0":
             announces_body = True
-    return Fields(host, accept, credentials, session, may_have_body(scope, announces_body))
+    return Fields(host, accept, credentials, session, may_have_body(scope, announces_body), key)
 
 
 class Asked:

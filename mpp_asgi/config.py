@@ -188,6 +188,11 @@ class Settings(BaseModel):
     redelivery_seconds: Annotated[int, Field(ge=3_600, le=31_536_000)] = REDELIVERY_SECONDS
     """How long a payment that was settled stays good for its resource, if that did not arrive. Its
     record is kept as long, and a record of a payment that was shown by its hash a day at least."""
+    idempotency_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
+    """How long the response to a request with an ``Idempotency-Key`` is kept, and given again; 0:
+    not at all."""
+    idempotency_limit: Annotated[int, Field(ge=0, le=16_777_216)] = 65_536
+    """The largest response that is kept."""
     allow_http: bool = False
     """Take payments over plain HTTP from beyond this machine."""
     allow_hash: bool = False

@@ -14,7 +14,7 @@ from mpp_asgi.visit import Stage, Visit
 if TYPE_CHECKING:
     from starlette.types import Message
 
-    from mpp_asgi.answers import Acknowledgement, Answer
+    from mpp_asgi.answers import Acknowledgement, Answer, Replay
     from mpp_asgi.toll import Toll
 
 DENIAL_RESPONSE = "websocket.http.response"
@@ -55,7 +55,7 @@ class Handshake(Visit):
         await self._send(message)
         await self._conclude(toll)
 
-    async def _give_answer(self, answer: Answer | Acknowledgement) -> None:
+    async def _give_answer(self, answer: Answer | Acknowledgement | Replay) -> None:
         if not self._started and DENIAL_RESPONSE in self.scope.get("extensions", {}):
             await answer.send(self._send, "websocket")
         else:

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from mpp_asgi.charges import ChargeBook
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_sandbox
 from mpp_asgi.gate import Gate
+from mpp_asgi.idempotency import Repetition
 from mpp_asgi.methods import World, open_methods
 from mpp_asgi.protocol import ProtocolError, Secrets
 from mpp_asgi.recovery import Recovery
@@ -131,6 +132,7 @@ async def open_house(
         allow_http=settings.allow_http,
         body_limit=settings.body_limit,
         hold_limit=settings.hold_limit,
+        repetition=_repetition(settings, book, world),
     )
     guardian = methods.guardian if methods is not None else None
     if guardian is not None:
@@ -153,6 +155,11 @@ async def open_house(
         recovery=recovery,
         sandbox=sandbox,
     )
+
+
+def _repetition(settings: Settings, book: ChargeBook, world: World) -> Repetition | None:
+    seconds, limit = settings.idempotency_seconds, settings.idempotency_limit
+    return Repetition(book, seconds=seconds, limit=limit, clock=world.clock) if seconds else None
 
 
 async def _open_store(settings: Settings) -> Store:

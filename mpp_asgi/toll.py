@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from starlette.requests import Request
 
-from mpp_asgi.answers import Acknowledgement, Answer, OwedError
+from mpp_asgi.answers import Acknowledgement, Answer, OwedError, Replay
 from mpp_asgi.asked import Asked, Fields, is_insecure, realm_of
 from mpp_asgi.body import BodyTooLargeError
 from mpp_asgi.bound_request import ask_price, bound_values
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from mpp_asgi.gate import Gate, Offer, Offers, Presented, Trouble
+    from mpp_asgi.idempotency import Errand, Repetition
     from mpp_asgi.intents import Admission
     from mpp_asgi.payment import Payment
     from mpp_asgi.routes import PricedRoute
@@ -59,6 +60,8 @@ class HouseRules:
     """Bytes of request body a priced route takes, since it must be digested first."""
     hold_limit: int
     """Bytes of response that are held back with ``settle="after"``."""
+    repetition: Repetition | None = None
+    """Carries out once what has an ``Idempotency-Key``."""
 
 
 def quick_demand(
@@ -197,6 +200,36 @@ class Toll:
         offers = await self._current_offers(self._quoted_resource())
         raise OwedError(await self._answer(offers.required, None, offers.required_body))
 
+    async def begin(self) -> Errand | None:
+        """Take the turn of a request that has an ``Idempotency-Key``."""
+        repetition = self._rules.repetition
+        if repetition is None or not self.has_credential:
+            return None
+        try:
+            presented = self._presented or await self._present()
+            if presented.quote.manages:
+                return None  # it can be shown as often as one likes
+            return await repetition.begin(self._asked, presented.credential)
+        except OwedError as owed:
+            if isinstance(owed.answer, Replay):
+                await self._use_up()
+            raise
+        except _TROUBLE as trouble:
+            await self.fail(trouble)
+        return None
+
+    async def _use_up(self) -> None:
+        """A response is given again: that delivers its payment, should the process have died before
+        it had written that down."""
+        presented = self._presented
+        if presented is None or presented.is_reusable:
+            return  # what a session was charged was written before
+        try:
+            admission = await presented.intent.verify(presented.credential, presented.quote)
+            await admission.delivered()
+        except _TROUBLE:
+            return  # it is used up, as it should be, or will be when it is given the next time
+
     async def pay(self) -> None:
         """Admit the credential, and settle it if that comes first."""
         try:
@@ -246,6 +279,8 @@ class Toll:
             raise OwedError(await self._answer(trouble.problem, None)) from trouble
         error = fault(trouble)
         if isinstance(error, RefusalError):
+            if self._asked.fields.idempotency_key is not None:
+                await self._recall()
             if await self._is_free_now(error.problem):
                 return
             raise OwedError(await self._answer(error.problem, error.retry_after)) from trouble
@@ -255,6 +290,14 @@ class Toll:
             log.warning("a payment could not be finished: %s", error)
             problem = problems.unavailable(error.detail)
         raise OwedError(Answer(problem, retry_after=error.retry_after)) from trouble
+
+    async def _recall(self) -> None:
+        """What is refused may have been answered before, as it comes with the key of that."""
+        try:
+            if self._rules.repetition is not None:
+                await self._rules.repetition.recall(self._asked)
+        except StoreUnavailableError as unavailable:
+            await self.fail(unavailable)
 
     async def _is_free_now(self, problem: Problem) -> bool:
         """Whether the payer has nothing to pay any more, whatever was wrong with the credential."""

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Send
 
-    from mpp_asgi.answers import Acknowledgement
+    from mpp_asgi.answers import Acknowledgement, Replay
     from mpp_asgi.asked import Asked
     from mpp_asgi.gate import Gate
+    from mpp_asgi.idempotency import Errand
     from mpp_asgi.metering import Tab
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
@@ -62,7 +63,8 @@ class Visit:
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
     _entered = False
-    _answer: Answer | Acknowledgement | None = None
+    _answer: Answer | Acknowledgement | Replay | None = None
+    _errand: Errand | None = None
     _held: list[Message] | None = None
     _held_size = 0
     _status = 0
@@ -101,8 +103,12 @@ class Visit:
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
         finally:
-            if self._toll is not None and not self._delivered:
-                await self._leave(self._toll)
+            try:
+                if self._toll is not None and not self._delivered:
+                    await self._leave(self._toll)
+            finally:
+                if self._errand is not None:
+                    await self._errand.end()
         if self._answer is not None:
             await self._give_answer(self._answer)
 
@@ -142,6 +148,10 @@ class Visit:
         return toll
 
     async def _pay(self, toll: Toll) -> None:
+        if self._asked.fields.idempotency_key is not None and self._errand is None:
+            self._errand = await toll.begin()
+            if self._errand is not None:
+                self._send = self._errand.around(self._send, self._counts)
         await toll.pay()
         self.stage = Stage.ADMITTED
         self.scope["state"]["payment"] = toll.payment
@@ -333,12 +343,15 @@ class Visit:
 
     async def _conclude(self, toll: Toll) -> None:
         """The response left whole: if it was one, the credential is used up."""
-        status = self._status
-        if toll.admission is None or status >= 500 or status in _COME_BACK:
-            return  # or it says that there will be another one for the same credential
-        if status < 400 or toll.tariff.settle == "before":
+        if toll.admission is not None and self._counts(self._status):
             self._delivered = True
             await toll.admission.delivered()
+
+    def _counts(self, status: int) -> bool:
+        """Whether such a response uses the payment up."""
+        if status >= 500 or status in _COME_BACK:
+            return False  # it says that there will be another one for the same credential
+        return status < 400 or (self._toll is not None and self._toll.tariff.settle == "before")
 
     async def _leave(self, toll: Toll) -> None:
         if toll.admission is not None:
@@ -347,9 +360,11 @@ class Visit:
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
         self._held = None
+        if self._errand is not None:
+            self._errand.leave()
         self.stage = Stage.ANSWERED
 
-    async def _give_answer(self, answer: Answer | Acknowledgement) -> None:
+    async def _give_answer(self, answer: Answer | Acknowledgement | Replay) -> None:
         if not self._started:
             await answer.send(self._send)
 

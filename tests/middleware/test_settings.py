@@ -257,6 +257,8 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_CHALLENGE_SECONDS": "60",
         "MPP_SETTLE_SECONDS": "5",
         "MPP_REDELIVERY_SECONDS": "7200",
+        "MPP_IDEMPOTENCY_SECONDS": "600",
+        "MPP_IDEMPOTENCY_LIMIT": "1000",
         "MPP_ALLOW_HTTP": "true",
         "MPP_ALLOW_HASH": "1",
         "MPP_BODY_LIMIT": "10",
@@ -283,6 +285,7 @@ def test_every_setting_may_come_from_the_environment() -> None:
     assert (settings.max_fee, settings.allow_http, settings.allow_hash) == (1000, True, True)
     assert (settings.body_limit, settings.hold_limit) == (10, 20)
     assert settings.redelivery_seconds == 7200
+    assert (settings.idempotency_seconds, settings.idempotency_limit) == (600, 1000)
     assert settings.intents == ("session", "charge")
     assert (settings.settle_amount, settings.settle_age) == (Decimal("0.5"), 3600)
     assert settings.channel_wasm_hashes == ("ab" * 32, "0" * 64)
