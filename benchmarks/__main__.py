@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks import results
 
-NAMES = ("http", "session", "sandbox", "stores", "retention", "kill")
+NAMES = ("http", "session", "sandbox", "stores", "retention", "kill", "sponsor")
 """Modules of this package with a ``run()`` that returns rows."""
 
 

@@ -39,6 +39,8 @@ log = logging.getLogger("mpp_asgi.charge")
 
 GOOD_SECONDS: Final = 60
 """How long a transaction of ours is good: short, so that doubt about it ends soon."""
+BUMPED_OPERATIONS: Final = 2
+"""What the network counts in a fee bump around one operation."""
 ATTEMPTS: Final = 3
 """How often a transaction is built anew when its sequence number was taken."""
 
@@ -54,24 +56,19 @@ class Prepared:
     """When it was simulated, Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Sending:
     """A transaction of ours that is about to be sent."""
 
+    inner: SignedEnvelope
+    """Without the bump, if there is one."""
     envelope: SignedEnvelope
     valid_until: int
+    resource_fee: int
     fee: int
-    """Stroops, the most that it costs."""
-
-    @property
-    def pending(self) -> Pending:
-        return Pending(
-            hash=self.envelope.hash,
-            envelope=self.envelope.xdr,
-            valid_until=self.valid_until,
-            sent=False,
-            ours=True,
-        )
+    """Stroops, the most that it costs, by what was bid last."""
+    rate: int
+    """Stroops bid for each operation last."""
 
 
 class Dispatch:
@@ -163,7 +160,7 @@ class Dispatch:
         if simulation.transaction_data is None:
             raise FaultError("The payment network gave a senseless answer.")
         valid_until = min(expires, int(self._clock()) + GOOD_SECONDS)
-        envelope = signed_envelope(
+        envelope = inner = signed_envelope(
             prepared.operation,
             source=account.address,
             sequence=sequence,
@@ -174,10 +171,18 @@ class Dispatch:
             passphrase=self._passphrase,
         )
         if sponsor.has_channel_accounts:
-            envelope = fee_bumped(
-                envelope, fee=fee, signer=sponsor.keypair, passphrase=self._passphrase
-            )
-        return _Sending(envelope=envelope, valid_until=valid_until, fee=fee)
+            envelope = self._bumped(inner, fee)
+        return _Sending(
+            inner=inner,
+            envelope=envelope,
+            valid_until=valid_until,
+            resource_fee=resource_fee,
+            fee=fee,
+            rate=(fee - resource_fee) // sponsor.operations,
+        )
+
+    def _bumped(self, inner: SignedEnvelope, fee: int) -> SignedEnvelope:
+        return fee_bumped(inner, fee=fee, signer=self.sponsor.keypair, passphrase=self._passphrase)
 
     async def _write_down(
         self, turn: Turn, account: LentAccount, sending: _Sending, payer: str
@@ -193,7 +198,15 @@ class Dispatch:
 
     async def _see_through(self, account: LentAccount, sending: _Sending, draw: Draw) -> Decision:
         account.sending(sending.valid_until)
-        decision = await self._ledger.decide(sending.pending)
+        pending = Pending(
+            hash=sending.envelope.hash,
+            envelope=sending.envelope.xdr,
+            valid_until=sending.valid_until,
+            sent=False,
+            ours=True,
+            dearer=lambda: self._bid_more(sending, draw),
+        )
+        decision = await self._ledger.decide(pending)
         if decision.kind == "dropped":
             account.dropped()
             await self._account_for(draw, 0)
@@ -202,6 +215,22 @@ class Dispatch:
             charged = fee_charged(decision.status.result_xdr)
             await self._account_for(draw, sending.fee if charged is None else charged)
         return decision
+
+    async def _bid_more(self, sending: _Sending, draw: Draw) -> str | None:
+        """The same transaction in a fee bump that takes the place of what waits; ``None`` if it
+        would cost more than may be spent."""
+        fee = self.sponsor.bids.next(sending.resource_fee, BUMPED_OPERATIONS, bid=sending.rate)
+        if fee is None:
+            return None
+        try:
+            if await draw.raise_to(fee) is not None:
+                return None
+        except StoreUnavailableError as error:
+            log.warning("store unavailable, no more is bid for a transaction: %s", error)
+            return None
+        sending.fee = fee
+        sending.rate = (fee - sending.resource_fee) // BUMPED_OPERATIONS
+        return self._bumped(sending.inner, fee).xdr
 
     async def _account_for(self, draw: Draw, spent: int) -> None:
         """Note what a transaction cost, in stroops. What the store does not take counts in full."""

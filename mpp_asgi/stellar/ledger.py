@@ -41,6 +41,8 @@ REFUSAL_LEDGERS: Final = 2
 refusal may mean "it is in already", from a node ahead of the one that is asked."""
 POLLS_A_RESUBMIT: Final = 3
 """How many looks before a transaction that was not taken yet is offered again."""
+PATIENT_LEDGERS: Final = 2
+"""How many ledgers may close without a transaction that was taken before more is bid for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,10 @@ class Pending:
     """It may have been sent before: look it up first."""
     ours: bool
     """Its sequence number is ours, so nobody else can have sent it: a refusal is a refusal."""
+    dearer: Callable[[], Awaitable[str | None]] | None = None
+    """Makes a fee bump of the same transaction (TransactionEnvelope, base64 XDR) that bids more, if
+    there is more to be had. It changes nothing about its fate: the hash is the same, and its
+    sequence number lets it in once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +131,16 @@ class Ledger:
             offer_at = POLLS_A_RESUBMIT + 1
             while True:
                 watch.is_doubtful = offers.is_refused
-                news = await watch.news(wake_at_round=None if offers.taken else offer_at)
+                may_rest = offers.taken and pending.dearer is None
+                news = await watch.news(wake_at_round=None if may_rest else offer_at)
                 status = news or status
                 decision = _decision(pending, status, offers) if status is not None else None
                 if decision is not None:
                     return decision
                 if self._clock() >= give_up:
                     raise FaultError("The payment is not on the ledger yet.", retry_after=5)
-                if not offers.taken and watch.rounds >= offer_at:
-                    await self._offer(pending, offers)
+                if watch.rounds >= offer_at:
+                    await self._insist(pending, offers)
                     offer_at = watch.rounds + POLLS_A_RESUBMIT
 
     async def find(
@@ -159,6 +166,24 @@ class Ledger:
                     raise FaultError("The payment network is behind; the payment is not seen yet.")
                 status = await watch.news(wake_at_round=None) or status
         return status
+
+    async def _insist(self, pending: Pending, offers: _Offers) -> None:
+        """Offer a transaction again that was not taken, or bid more for one that waits."""
+        latest = self._follower.highest
+        if not offers.taken:
+            await self._offer(pending, offers)
+        elif pending.dearer is not None and latest >= offers.bid_at + PATIENT_LEDGERS:
+            offers.bid_at = latest
+            envelope = await pending.dearer()
+            if envelope is None:
+                return
+            try:
+                submission = await self._rpc.do(send_transaction(envelope))
+            except (RpcUnavailableError, RpcRefusedError) as error:
+                log.warning("no answer to a higher bid for %s: %s", pending.hash, error)
+            else:  # whatever it is, what was taken before may still get in
+                log.info("a higher bid for %s: %s", pending.hash, submission.status)
+                self._note(submission)
 
     async def _offer(self, pending: Pending, offers: _Offers) -> None:
         """Send the transaction and note the answer, or that there was none."""
@@ -187,6 +212,8 @@ class _Offers:
     refused_at: int | None = None
     """The latest ledger when it was refused, if it has been refused ever since."""
     refusal: str | None = None
+    bid_at: int = 0
+    """The latest ledger when something was bid for it."""
 
     @property
     def is_refused(self) -> bool:
@@ -202,6 +229,7 @@ class _Offers:
                 self.refused_at = max(answer.latest_ledger, latest)
         else:
             self.refused_at = None
+            self.bid_at = max(answer.latest_ledger, latest)
             self.taken = self.taken or answer.status in ("PENDING", "DUPLICATE")
 
 
