@@ -4,15 +4,19 @@ export PYTHON
 
 VENV := .venv
 LOWEST := .cache/venv-lowest
+FUZZ := .cache/venv-fuzz
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE_FLOOR := 90
 WORKERS := --numprocesses=auto --maxprocesses=8
+
+# For how long `make fuzz` hunts in each of its targets.
+SECONDS ?= 3600
 
 # What `make oracle` builds the network's contract host into, and the contracts it is given.
 ORACLE_BUILD ?= .cache/oracle
 WASM ?=
 
-.PHONY: help demo test check bench attacks test-lowest oracle clean
+.PHONY: help demo test check bench attacks test-lowest oracle clean fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +49,9 @@ oracle: $(VENV)/installed ## ask the network's own contract host anew (needs car
 	  --manifest-path tests/oracle/host/Cargo.toml
 	$(VENV)/bin/python -m tests.oracle $(ORACLE_BUILD)/release/oracle $(WASM)
 
+fuzz: $(FUZZ)/installed ## hunt with a fuzzer in all that reads strangers' bytes (SECONDS=3600 each)
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS)
+
 clean: ## back to a fresh checkout: environments, caches, coverage
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -59,4 +66,10 @@ $(LOWEST)/installed: pyproject.toml requirements/lowest.txt
 	@.ci/venv $(LOWEST)
 	@echo "Installing the lowest versions into $(LOWEST) ..."
 	@$(LOWEST)/bin/python $(PIP_INSTALL) --editable '.[dev]' --constraint requirements/lowest.txt
+	@touch $@
+
+$(FUZZ)/installed: pyproject.toml
+	@.ci/venv $(FUZZ)
+	@echo "Installing into $(FUZZ) ..."
+	@$(FUZZ)/bin/python $(PIP_INSTALL) --editable '.[dev,fuzz]'
 	@touch $@
