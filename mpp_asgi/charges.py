@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpp_asgi.heart import Heart
@@ -23,6 +22,7 @@ from mpp_asgi.stores.contract import (
     Store,
     StoreUnavailableError,
 )
+from mpp_asgi.unnoted import UnnotedDeliveries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -37,9 +37,6 @@ POLL_SECONDS = 0.2
 """How often it asks, where the other one is in another process."""
 MOST_WAITING = 64
 """Requests that may wait for one credential in one process; more are told to come back."""
-NOTE_ATTEMPTS = 4
-"""How often a delivery that could not be written down is tried again at once, doubling from 0.5 s;
-from then on it is tried at every heartbeat."""
 MOST_UNFINISHED = 10_000
 """Charges whose end the store has not taken yet, beyond which no more are begun."""
 DRAIN_SECONDS = 20
@@ -76,8 +73,7 @@ class ChargeBook:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._abandoned: set[str] = set()
         """What the store still has under our name, though nobody here is at work on it."""
-        self._unnoted: set[str] = set()
-        """What was delivered, and the store does not know."""
+        self.unnoted = UnnotedDeliveries(self, sleep=sleep)
         self.heart = Heart(clock=clock, say=self._say, is_needed=self._is_at_work, chores=self.tidy)
 
     async def turn(self, charge_id: str) -> Turn:
@@ -127,11 +123,11 @@ class ChargeBook:
         await self.store.heartbeat(self.owner, alive_until=alive_until)
 
     def _is_at_work(self) -> bool:
-        return bool(self._queues or self._unnoted or self._abandoned)
+        return bool(self._queues or self.unnoted or self._abandoned)
 
     async def tidy(self) -> None:
         """Make up for what the store did not take before, and delete what is old."""
-        await self._note_deliveries()
+        await self.unnoted.note()
         await self._let_go_of_abandoned()
         removed = PURGE_BATCH
         while removed >= PURGE_BATCH:
@@ -147,45 +143,6 @@ class ChargeBook:
             turn = await self.turn(charge_id)
             turn.may_own = True
             await turn.end()
-
-    def _note_later(self, charge: Charge) -> None:
-        """A response left whole, and it is not certain that the store knows. Until it does, we do:
-        the charge is not granted again here, and we try to write it down for as long as we live."""
-        self._unnoted.add(charge.id)
-        self.spawn(self._note_soon(charge))
-
-    async def _note_soon(self, charge: Charge) -> None:
-        with suppress(StoreUnavailableError, OwnershipLostError):
-            await self.store.write(charge.delivered(), owner=self.owner)
-            self._unnoted.discard(charge.id)
-            return
-        for attempt in range(NOTE_ATTEMPTS):
-            try:
-                await self._note_deliveries()
-            except StoreUnavailableError:
-                await self._sleep(0.5 * 2**attempt)
-            else:
-                return
-
-    async def _note_deliveries(self) -> None:
-        for charge_id in tuple(self._unnoted):
-            if await self._note_delivery(charge_id):
-                self._unnoted.discard(charge_id)
-
-    async def _note_delivery(self, charge_id: str) -> bool:
-        """Write down that a charge was delivered; ``False`` while another process is at it."""
-        found = await self.store.get(charge_id)
-        if found is None or found.state is not State.SETTLED:
-            return True
-        ours = found._replace(state=State.CLAIMED, owner=self.owner)
-        claim = await self.store.claim(ours, (), now=int(self.clock()))
-        if claim.outcome is not Outcome.TAKEN or claim.charge is None:
-            return claim.outcome is Outcome.OVER
-        try:
-            await self.store.write(claim.charge.delivered(), owner=self.owner)
-        except OwnershipLostError:
-            return False
-        return True
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives the request it comes from; `drain` waits for it."""
@@ -204,10 +161,10 @@ class ChargeBook:
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.drain()
-                await self._note_last()
+                await self.unnoted.note_last(attempts=DRAIN_SECONDS)
         except TimeoutError:
             log.warning("the store is too slow to wait for any longer")
-        for charge_id in self._unnoted:
+        for charge_id in self.unnoted:
             log.critical("charge %s was delivered but could not be written down", charge_id)
         await self.heart.stop()
         if self._queues:  # the server did not wait for them: they count as alive until they are not
@@ -216,16 +173,6 @@ class ChargeBook:
             await self.heart.bid_farewell()
         except StoreUnavailableError as error:
             log.warning("store unavailable, this process seems alive for a while: %s", error)
-
-    async def _note_last(self) -> None:
-        for _ in range(DRAIN_SECONDS):
-            try:
-                await self._note_deliveries()
-            except StoreUnavailableError as error:
-                log.warning("store unavailable, delivery not written yet: %s", error)
-            if not self._unnoted:
-                return
-            await self._sleep(1)
 
 
 class Turn:
@@ -268,7 +215,7 @@ class Turn:
         """
         book = self._book
         self._refuse_if_delivered()
-        if len(book._unnoted) + len(book._abandoned) >= MOST_UNFINISHED:  # noqa: SLF001
+        if len(book.unnoted) + len(book._abandoned) >= MOST_UNFINISHED:  # noqa: SLF001
             raise StoreUnavailableError("Too much waits to be written.")
         heart = self._heart
         if not (heart.is_sure() and heart.is_beating()):
@@ -392,12 +339,12 @@ class Turn:
             await self._write(self._record().delivered())
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
-            book._note_later(self._record())  # noqa: SLF001
+            book.unnoted.add(self._record())
         except OwnershipLostError:
             log.error("charge %s was taken over, or over, when its response had left", self._id)
-            book._note_later(self._record())  # noqa: SLF001
+            book.unnoted.add(self._record())
         except asyncio.CancelledError:
-            book._note_later(self._record())  # noqa: SLF001
+            book.unnoted.add(self._record())
             raise
         finally:
             self._over()
@@ -435,7 +382,7 @@ class Turn:
             self._book._next(self._id)  # noqa: SLF001
 
     def _refuse_if_delivered(self) -> None:
-        if self._id in self._book._unnoted:  # noqa: SLF001
+        if self._id in self._book.unnoted:
             raise _delivered_before()
 
     def _record(self) -> Charge:
