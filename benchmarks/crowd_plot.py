@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
     from benchmarks.sponsor import Crowd
 
+MOST_CALLS_A_LEDGER: Final = 16
+"""However many payments are under way: a look at the chain every second, a look at the sponsor's
+balance and one at what others bid now and then, and one for each transaction if they are few."""
+
 _WIDTH: Final = 760
 _HEIGHT: Final = 330
 _PANEL: Final = 300
@@ -39,9 +43,9 @@ def plot(crowds: Sequence[Crowd], path: Path) -> None:
             bound=lambda crowd: math.log10(crowd.bound) / math.log10(most),
         ),
         *calls.draw(
-            lambda crowd: _all_calls(crowd) / 10,
+            lambda crowd: _all_calls(crowd) / 20,
             lambda crowd: f"{_all_calls(crowd):.1f}",
-            bound=lambda _: 2 / 10,
+            bound=lambda crowd: _promised_calls(crowd) / 20,
         ),
         "</svg>",
     ]
@@ -50,6 +54,11 @@ def plot(crowds: Sequence[Crowd], path: Path) -> None:
 
 def _all_calls(crowd: Crowd) -> float:
     return sum(crowd.calls.values()) / crowd.payers
+
+
+def _promised_calls(crowd: Crowd) -> float:
+    """Two, and a constant for each ledger, and each account's first look at its number."""
+    return 2 + (MOST_CALLS_A_LEDGER * crowd.ledgers + crowd.accounts) / crowd.payers
 
 
 class _Panel:

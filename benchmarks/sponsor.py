@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stellar_sdk import Keypair
 
-from benchmarks.crowd_plot import plot
+from benchmarks.crowd_plot import MOST_CALLS_A_LEDGER, plot
 from benchmarks.results import Row, at_most, fact
 from benchmarks.virtual_time import START, VirtualTime
 from mpp_asgi.charges import ChargeBook
@@ -41,9 +41,6 @@ WANTED: Final = frozenset({1, 10, 50})
 """For these the number of ledgers is promised."""
 LEDGER_SECONDS: Final = 5
 POLL_SECONDS: Final = 1.0
-MOST_CALLS_A_LEDGER: Final = 16
-"""However many payments are under way: a look at the chain every second, a look at the sponsor's
-balance and one at what others bid now and then, and one for each transaction if they are few."""
 PLOT: Final = Path(__file__).parent.parent / "docs" / "sponsor.svg"
 
 _LONG: Final = 100_000

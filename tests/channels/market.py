@@ -24,6 +24,7 @@ from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
+from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.channels import Channel, ChannelStatus
 from mpp_asgi.stores.memory import MemoryStore
 from tests.charge.bad_line import BadLine
@@ -58,13 +59,16 @@ class Market:
     settings: dict[str, Any] = field(default_factory=dict)
     """For the sandbox."""
     sponsored: bool = True
+    accounts: int = 0
+    """Channel accounts of the sponsor's."""
 
     def __post_init__(self) -> None:
         self.sandbox = Sandbox(clock=self.time, **{"close_interval": 1.0, **self.settings})
         self.line = BadLine(self.sandbox)
         self.sandbox.fund(FUNDER.public_key, usdc=100)
         self.sandbox.fund(RECIPIENT.public_key)
-        self.sandbox.fund(SPONSOR.public_key)
+        for key in (SPONSOR, *channel_accounts(SPONSOR, self.accounts)):
+            self.sandbox.fund(key.public_key)
         self._owners = itertools.count(1)
         self._salts = itertools.count(1)
         self._nonces = itertools.count(1)
@@ -104,6 +108,7 @@ class Market:
                 SponsorTerms(max_fee=MAX_FEE),
                 clock=self.time,
                 sleep=self.time.sleep,
+                channel_accounts=channel_accounts(SPONSOR, self.accounts),
             )
         counter = Counter(
             network=TESTNET,

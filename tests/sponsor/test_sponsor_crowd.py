@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crowd_plot import plot
-from benchmarks.sponsor import MOST_CALLS_A_LEDGER, settle
+from benchmarks.crowd_plot import MOST_CALLS_A_LEDGER, plot
+from benchmarks.sponsor import settle
 
 
 @pytest.mark.parametrize(("payers", "accounts"), [(12, 1), (45, 10), (70, 50), (9, 0)])
