@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from tests.attacks import report, runner
+from tests.attacks import report, runner, weaknesses
 from tests.attacks.variant import Variant, all_variants
 
 if TYPE_CHECKING:
@@ -22,7 +22,14 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="into benchmarks/results/")
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--verbose", action="store_true", help="a line for each variant")
+    parser.add_argument(
+        "--weakened", action="store_true", help="the same shop with one check removed at a time"
+    )
     given = parser.parse_args()
+    if given.weakened:
+        found = weaknesses.find(seed=given.seed)
+        print(weaknesses.table(found))
+        return 0 if all(tally.found for tally in found.values()) else 1
     variants = chosen(given.rows, given.only)
     if given.list:
         print(*variants, sep="\n")

@@ -44,7 +44,7 @@ class Ground:
         self.servers: list[Server] = []
         self.file = folder / "goods.txt"
         self.store = folder / "store.db"
-        self._settings = settings
+        self.settings = settings
         self._app = app
         self._folder = folder
 
@@ -59,7 +59,7 @@ class Ground:
 
     def start(self, *arguments: str, port: int = 0, **settings: str) -> Wire:
         """Start a shop over the same store, and say the way to it."""
-        environment = clean_environment() | self._settings | settings
+        environment = clean_environment() | self.settings | settings
         server = Server(
             *("uvicorn", self._app, "--port", str(port), "--no-access-log", *arguments),
             environment=environment,
@@ -88,6 +88,12 @@ class Ground:
         """Put the shop's clock so much ahead of everybody's."""
         url = f"{self.url}/control/clock"
         await asyncio.to_thread(httpx.post, url, params={"seconds": seconds}, timeout=60)
+
+    async def weaken(self, check: str) -> None:
+        """Remove a check from a shop that can be weakened, and put back the last one."""
+        url = f"{self.url}/control/weaken"
+        answer = await asyncio.to_thread(httpx.post, url, params={"check": check}, timeout=60)
+        answer.raise_for_status()
 
     def release(self) -> None:
         """Let go on what hangs, from now on."""

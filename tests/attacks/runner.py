@@ -55,7 +55,9 @@ def run(
 
 async def perform(variant: Variant, ground: Ground, *, seed: int, is_short: bool) -> Tally:
     """Make one attack."""
-    times = variant.times if variant.short is None or not is_short else variant.short
+    times = variant.times
+    if is_short:
+        times = min(times, 3) if not variant.short else variant.short
     scene = Scene(ground, str(variant), seed=seed, times=times, is_short=is_short)
     started = time.monotonic()
     try:
@@ -63,6 +65,7 @@ async def perform(variant: Variant, ground: Ground, *, seed: int, is_short: bool
             await variant.play(scene)
             await scene.close_books(exact=variant.exact)
     except Exception as error:  # noqa: BLE001 # whatever goes wrong in an attack, the others go on
+        scene.tally.broken += 1
         scene.tally.err(f"the attack itself failed: {type(error).__name__}: {str(error)[:300]}")
     finally:
         if ground.crooked is not None:

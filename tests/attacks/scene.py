@@ -15,7 +15,7 @@ from tests.attacks.tally import Tally
 from tests.attacks.wire import NOTHING, Answer, Fields, render
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from tests.attacks.ground import Ground
     from tests.shop import Payer
@@ -183,6 +183,21 @@ class Scene:
             await asyncio.sleep(0.5)
         self.tally.deny(f"{path}: {answer.status} {answer.slug} {answer.text[:160]}")
         return answer
+
+    async def redeem_rest(
+        self,
+        credentials: Sequence[Credential | str],
+        shown: Sequence[Answer],
+        path: str = "/paid",
+        **request: Any,
+    ) -> None:
+        """Redeem those that were shown and not served yet; then none of them is good any more."""
+        await self.together(
+            self.redeem(each, path, **request)
+            for each, answer in zip(credentials, shown, strict=True)
+            if not (Goods.all_in(answer.body) and answer.is_whole)
+        )
+        await self.together(self.refused(each, path, **request) for each in credentials)
 
     async def together(self, requests: Iterable[Awaitable[T]], *, most: int = 32) -> list[T]:
         """Make them at the same time, but not more than so many."""

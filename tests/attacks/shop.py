@@ -6,6 +6,7 @@ Run by uvicorn. What its handlers make is written down in the ``GOODS`` file.
 import asyncio
 import logging
 import os
+import posixpath
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -54,6 +55,7 @@ app.add_middleware(
     prices={
         "GET /shelf/free.txt": None,
         "GET /shelf/{path:path}": "0.01",
+        "GET /vault/dear.txt": "1",
     },
 )
 
@@ -324,3 +326,11 @@ async def shelf(request: Request, path: str) -> Response:
     if path == "free.txt":
         return PlainTextResponse("free")
     return PlainTextResponse(sell(request, "shelf"))
+
+
+@app.get("/vault/{path:path}")
+async def vault(request: Request, path: str) -> Response:
+    """Finds its files as file servers do, however their paths are spelled. One has a price."""
+    if posixpath.normpath(f"/{path}".partition(";")[0]) == "/dear.txt":
+        return PlainTextResponse(sell(request, "vault", DEAR))
+    raise HTTPException(404)

@@ -25,6 +25,8 @@ class Tally:
     """5xx that are not promised, and requests without any answer."""
     promised: int = 0
     """503 and 500 where something was broken on purpose; no defect."""
+    broken: int = 0
+    """Attacks that could not be made. Among the errors, too."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     """Of what is not wanted, the first few in words."""
@@ -32,6 +34,11 @@ class Tally:
     @property
     def is_clean(self) -> bool:
         return not (self.leaked or self.overcharged or self.denied or self.errors)
+
+    @property
+    def found(self) -> int:
+        """How much an attack found out about a shop that is not as it should be."""
+        return self.leaked + self.overcharged + self.denied + self.errors - self.broken
 
     def note(self, text: str) -> None:
         if len(self.notes) < MOST_NOTES:
@@ -61,6 +68,7 @@ class Tally:
         self.denied += other.denied
         self.errors += other.errors
         self.promised += other.promised
+        self.broken += other.broken
         self.seconds += other.seconds
         self.notes += other.notes
         return self

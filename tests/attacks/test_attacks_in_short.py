@@ -10,9 +10,9 @@ from tests.attacks.variant import Place, all_variants
 
 def test_every_row_is_attacked() -> None:
     variants = all_variants()
-    rows = {variant.row for variant in variants}
+    assert {variant.row for variant in variants} == set(report.TITLES)
+    assert {variant.row for variant in variants if variant.short != 0} == set(report.TITLES)
     assert len(variants) >= 120
-    assert {variant.row for variant in variants if variant.short != 0} == rows
 
 
 @pytest.mark.parametrize("place", Place, ids=lambda place: place.name.lower())

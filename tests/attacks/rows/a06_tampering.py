@@ -138,6 +138,8 @@ def _put(name: str, change: Callable[[Challenge], Challenge], *, short: int) -> 
                 challenge = (await scene.challenges())[offer]
                 honest = await scene.by_hand(lambda: _sign(payer, challenge, mode, number + 1))  # noqa: B023
                 changed = change(challenge)
+                if changed == challenge:
+                    continue  # it was so before
                 await scene.refused(replace(honest, challenge=changed))
                 adapted = await scene.by_hand(lambda: _sign(payer, changed, mode, 10**6 + number))  # noqa: B023
                 await scene.refused(adapted)

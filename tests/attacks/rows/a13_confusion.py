@@ -12,13 +12,25 @@ if TYPE_CHECKING:
     from tests.attacks.scene import Scene
 
 ROUTES = ("/paid", "/dear", "/items/a", "/after", "/stream", "/plain", "/shelf/a.txt", "/any",
-          "/sizes", "/download", "/members", "/charged")  # fmt: skip
+          "/sizes", "/download", "/members", "/charged", "/vault/dear.txt")  # fmt: skip
+
+
+def _before_last(path: str, what: str) -> str:
+    place = path.rindex("/")
+    return path[:place] + what + path[place:]
+
+
 SPELLINGS = {
     "as it is": lambda p: p,
     "two slashes": lambda p: p.replace("/", "//"),
     "a slash at the end": lambda p: p + "/",
     "slashes at the end": lambda p: p + "///",
     "a dot": lambda p: "/." + p,
+    "a dot before its last part": lambda p: _before_last(p, "/."),
+    "a slash before its last part": lambda p: _before_last(p, "/"),
+    "dots before its last part": lambda p: _before_last(p, "/x/.."),
+    "escaped dots before its last part": lambda p: _before_last(p, "/x/%2e%2e"),
+    "a parameter before its last part": lambda p: _before_last(p, ";a=1"),
     "dots": lambda p: "/x/.." + p,
     "dots at the end": lambda p: p + "/x/..",
     "escaped dots": lambda p: "/%2e" + p,

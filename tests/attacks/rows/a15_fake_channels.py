@@ -137,7 +137,7 @@ async def too_much(scene: Scene) -> None:
         await scene.refused(funder.voucher(challenge, amount))
 
 
-@attack("A15", "a transaction that failed, or never was", times=5, short=1)
+@attack("A15", "a transaction that failed, or never was", times=5, short=0)
 async def never_was(scene: Scene) -> None:
     scene.is_troubled = True  # an unknown hash may still turn up: come back
     funder = HttpFunder(scene)
