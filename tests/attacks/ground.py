@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import resource
 import sqlite3
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from tests.servers import clean_environment
 from tests.shop import RECIPIENT, SPONSOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.attacks.goods import Goods
 
@@ -47,6 +48,7 @@ class Ground:
         self.settings = settings
         self._app = app
         self._folder = folder
+        self._numbers = itertools.count()
 
     @property
     def url(self) -> str:
@@ -68,6 +70,21 @@ class Ground:
         url = urlsplit(server.wait_for(r"running on (http://\S+)", START_SECONDS)[1])
         server.wait_for("Application startup complete", START_SECONDS)
         return Wire(url.hostname or "", url.port or 0)
+
+    @asynccontextmanager
+    async def another(self, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+        """Attack another shop for a while, with records of its own: what is done to its clock or
+        its settings is over when it ends."""
+        own = {"MPP_STORE": f"sqlite:///{self._folder}/another-{next(self._numbers)}.db"}
+        wire = await asyncio.to_thread(self.start, *arguments, **{**own, **settings})
+        server = self.servers.pop()
+        self.wires.insert(0, wire)
+        try:
+            yield server
+        finally:
+            self.wires.pop(0)
+            await wire.close()
+            await asyncio.to_thread(server.stop)
 
     async def hang_up(self) -> None:
         """Close every connection."""

@@ -24,6 +24,7 @@ from mpp_asgi.stellar.cashier import Cashier
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.push import PushAdmission
 from mpp_asgi.stellar.session import SessionAdmission
+from mpp_asgi.stellar.sponsor_pool import Pool
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import Spend, SpendOutcome
 from tests.attacks.shop import FILE, app
@@ -108,6 +109,7 @@ def _(stack: ExitStack) -> None:
 @way("who has waited is not looked at again")
 def _(stack: ExitStack) -> None:
     replace(stack, dispatch, "LEDGER_SECONDS", 10**9)
+    replace(stack, Pool, "is_crowded", False)
 
 
 @way("anything may be sponsored")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
 import json
@@ -203,16 +202,16 @@ async def mixed(scene: Scene) -> None:
 @attack("A6", "after its time", place=Place.TROUBLED, times=20, short=2, exact=True)
 async def expired(scene: Scene) -> None:
     """Signed in time, shown too late; and with another expiry, too late as well."""
-    credentials = [
-        await scene.in_mode(mode, payer=await scene.payer(number))
-        for number, mode in enumerate(["sponsored", "unsponsored"] * scene.times)
-    ]
-    await scene.ground.set_clock(3_601)
-    for each in credentials:
-        await scene.refused(each)
-        later = replace(each.challenge, expires="2099-01-01T00:00:00Z")
-        await scene.refused(replace(each, challenge=later))
-    await scene.ground.set_clock(0)
+    async with scene.ground.another():
+        credentials = [
+            await scene.in_mode(mode, payer=await scene.payer(number))
+            for number, mode in enumerate(["sponsored", "unsponsored"] * scene.times)
+        ]
+        await scene.ground.set_clock(3_601)
+        for each in credentials:
+            await scene.refused(each)
+            later = replace(each.challenge, expires="2099-01-01T00:00:00Z")
+            await scene.refused(replace(each, challenge=later))
 
 
 @attack("A6", "signed for another network", times=5, short=1, exact=True)
@@ -233,18 +232,10 @@ async def other_network(scene: Scene) -> None:
 @attack("A6", "a challenge of another shop", times=5, short=1, exact=True, place=Place.TROUBLED)
 async def other_shop(scene: Scene) -> None:
     """The same routes and prices, and another secret."""
-    other = await asyncio.to_thread(
-        scene.ground.start,
-        MPP_SECRET="the-secret-of-another-shop-0123456789",
-        MPP_STORE="memory://",
-    )
-    server = scene.ground.servers.pop()
-    scene.ground.wires.append(other)
-    try:
+    async with scene.ground.another(MPP_SECRET="the-secret-of-another-shop-0123456789"):
         for number in range(scene.times):
             payer = await scene.payer(number)
-            challenge, *_ = await scene.challenges(host=1)
-            await scene.refused(await scene.by_hand(lambda: payer.sponsored(challenge)))  # noqa: B023
-    finally:
-        await scene.ground.wires.pop().close()
-        server.stop()
+            challenge, *_ = await scene.challenges()
+            made = await scene.by_hand(lambda: payer.sponsored(challenge))  # noqa: B023
+            await scene.refused(made, host=1)
+            await scene.redeem(made)

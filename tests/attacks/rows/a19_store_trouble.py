@@ -93,17 +93,18 @@ def _jump(seconds: int, *, short: int) -> None:
     async def jump(scene: Scene) -> None:
         """Nobody gets anything for nothing, and nobody pays twice for it."""
         scene.is_troubled = True
-        credentials = [
-            await scene.in_mode(mode, payer=await scene.payer(number))
-            for number, mode in enumerate(("sponsored", "unsponsored") * scene.times)
-        ]
-        asked = asyncio.create_task(scene.together(scene.show(each) for each in credentials))
-        await scene.ground.set_clock(seconds)
-        await asked
-        await scene.ground.set_clock(0)
-        for each in credentials:
-            await scene.show(each)
-            await scene.show(each)
+        async with scene.ground.another():
+            credentials = [
+                await scene.in_mode(mode, payer=await scene.payer(number))
+                for number, mode in enumerate(("sponsored", "unsponsored") * scene.times)
+            ]
+            asked = asyncio.create_task(  # it is awaited below
+                scene.together(scene.show(each) for each in credentials)
+            )
+            await scene.ground.set_clock(seconds)
+            await asked
+            await scene.ground.set_clock(0)
+            await scene.together((scene.show(each) for each in credentials * 2), most=64)
         if (paid := await scene.paid()) > len(credentials) * CALL:
             scene.tally.overcharge(f"{paid} paid with {len(credentials)} credentials")
 

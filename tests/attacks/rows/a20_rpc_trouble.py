@@ -113,7 +113,7 @@ def _answered(name: str, method: str, *, when: str, short: int) -> None:
 
 for _number, _name in enumerate(ANSWERS):
     for _place, _method in enumerate(METHODS):
-        _answered(_name, _method, when="instead", short=int((_number, _place) == (0, 1)))
+        _answered(_name, _method, when="instead", short=int((_number, _place) == (0, 0)))
     _answered(_name, "sendTransaction", when="after it was done", short=int(_number == 5))
 
 

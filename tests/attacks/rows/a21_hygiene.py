@@ -61,11 +61,9 @@ async def logs(scene: Scene) -> None:
     line of it is looked through."""
     ground, node = scene.ground, scene.ground.crooked
     assert node is not None
-    wire = await asyncio.to_thread(ground.start, "--log-level", "debug", LOG_LEVEL="DEBUG")
-    server = ground.servers.pop()
-    ground.wires.insert(0, wire)
     credentials: list[str] = []
-    try:
+    store = f"sqlite:///{ground.store}"
+    async with ground.another("--log-level", "debug", LOG_LEVEL="DEBUG", MPP_STORE=store) as server:
         scene.is_troubled = True
         for number, mode in enumerate(MODES):
             payer = await scene.payer(number)
@@ -102,9 +100,6 @@ async def logs(scene: Scene) -> None:
         await asked
         await scene.refused("Payment " + b64url_encode(SECRET.encode()))
         await funder.finish(challenge, 3 * CALL)
-    finally:
-        await ground.wires.pop(0).close()
-        server.stop()
     wanted = planted(*credentials)
     for line in server.output:
         look(scene, f"a log line: {line[:60]}...", line, wanted)
