@@ -18,7 +18,7 @@ from mpp_asgi.charges import ChargeBook
 from mpp_asgi.gate import Gate, Resource
 from mpp_asgi.pricing import tariff
 from mpp_asgi.protocol import Challenge, Credential, Secrets
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import network_id
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stores.channels import Channel
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:

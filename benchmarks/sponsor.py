@@ -30,7 +30,7 @@ from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stellar.transfer import Transfer, sponsored_envelope
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from mpp_asgi.stores.postgres_connection import Target
+from mpp_asgi.stores.postgres.connection import Target
 
 if TYPE_CHECKING:
     import pwd

@@ -19,7 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mpp_asgi.stores.redis_url import RedisServer, redis_server
+from mpp_asgi.stores.redis.url import RedisServer, redis_server
 
 if TYPE_CHECKING:
     import signal

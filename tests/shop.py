@@ -26,7 +26,7 @@ from mpp_asgi.stellar.transfer import (
     transfer_operation,
 )
 from mpp_asgi.stores.contract import Store
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 START = 1_790_000_000
 SECRET = "the secret of the tests, long enough"

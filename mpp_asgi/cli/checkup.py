@@ -25,8 +25,8 @@ from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:

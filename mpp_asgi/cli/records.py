@@ -15,8 +15,8 @@ from mpp_asgi.config import ConfigError, read_settings
 from mpp_asgi.methods import World, open_methods
 from mpp_asgi.stellar.rpc_endpoints import open_rpc
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:

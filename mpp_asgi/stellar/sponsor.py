@@ -18,7 +18,7 @@ from mpp_asgi.stellar.sponsor_pool import Pool
 from mpp_asgi.stellar.sponsor_queue import MOST_OF_A_PAYER, MOST_WAITING, FairQueue
 from mpp_asgi.stores.budgets import BudgetStore
 from mpp_asgi.stores.loans import LoanStore
-from mpp_asgi.stores.memory_loans import MemoryLoans
+from mpp_asgi.stores.memory.loans import MemoryLoans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.redis_url import redis_server
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.redis.url import redis_server
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
@@ -24,9 +24,9 @@ def store_from_url(url: str) -> Store:
 
     - ``memory://``: this process's memory.
     - ``postgresql://…``, ``postgres://…``: a PostgreSQL database, in the driver's words; see
-      `mpp_asgi.stores.postgres_connection.Target` for the options that are ours.
+      `mpp_asgi.stores.postgres.connection.Target` for the options that are ours.
     - ``redis://…``, ``rediss://…``, ``redis+unix:///…``: a Redis server, see
-      `mpp_asgi.stores.redis_url.redis_server`.
+      `mpp_asgi.stores.redis.url.redis_server`.
     - ``sqlite:///relative.db``, ``sqlite:////absolute.db``: a SQLite file. Percent-encoding is
       undone, so ``%3F`` and ``%23`` stand for ``?`` and ``#`` in a name.
 
@@ -55,7 +55,7 @@ def store_from_url(url: str) -> Store:
 def _postgres(url: str) -> Store:
     try:
         # An extra: nobody else has the driver.
-        from mpp_asgi.stores.postgres import PostgresStore  # noqa: PLC0415
+        from mpp_asgi.stores.postgres.store import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
@@ -69,7 +69,7 @@ def _redis(url: str) -> Store:
     server = redis_server(url)
     try:
         # An extra: nobody else has the driver.
-        from mpp_asgi.stores.redis_store import RedisStore  # noqa: PLC0415
+        from mpp_asgi.stores.redis.store import RedisStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "redis":
             raise

@@ -26,7 +26,7 @@ from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.channels import Channel, ChannelStatus
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.bad_line import BadLine
 from tests.shop import RECIPIENT, SPONSOR, Time
 

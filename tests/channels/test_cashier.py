@@ -13,7 +13,7 @@ from mpp_asgi.stellar.cashier import LEASE_SECONDS
 from mpp_asgi.stellar.channel_calls import close_call
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stores.channels import Channel, ChannelStatus
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.channels.market import DEPOSIT, MAX_FEE, WAITING_PERIOD, Market
 from tests.charge.bad_line import Plan, altered, ledger_stands_still
 from tests.shop import RECIPIENT, SPONSOR

@@ -17,7 +17,7 @@ from mpp_asgi.charges import ChargeBook
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.stores.contract import OwnershipLostError, State, Store, StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stores import StoreAround
 
 ID = "a challenge"

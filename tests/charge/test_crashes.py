@@ -16,8 +16,8 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stores.contract import Store
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from tests.charge.mortal import Moment, Process, stopped
 from tests.shop import MODES, PRICE, SPONSOR, Payer, Shop, Time, open_shop
 

@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from mpp_asgi import charges, heart, price
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.nod import Till
 from tests.methods.stall import Exchange, Line, Selling, Time, Visitor, payment, running, scope_of
 from tests.methods.stores import FailingStore, SlowStore

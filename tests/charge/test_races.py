@@ -15,7 +15,7 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stores.contract import OwnershipLostError, State
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.bad_line import SUBMITTING, BadLine, Plan
 from tests.charge.mortal import Process
 from tests.shop import MODES, PRICE, SPONSOR, START, Payer, Shop, Time, open_shop

@@ -12,7 +12,7 @@ import pytest
 
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stores.channels import Channel, ChannelStatus
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from tests.sandbox.conftest import Clock, Stage
 from tests.servers import served
 from tests.session.watchtower import DEPOSIT, Harbour, Node

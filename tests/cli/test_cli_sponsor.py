@@ -10,7 +10,7 @@ import pytest
 from stellar_sdk import Keypair
 
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from pathlib import Path

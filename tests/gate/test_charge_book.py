@@ -10,7 +10,7 @@ from mpp_asgi import charges, heart
 from mpp_asgi.charges import ChargeBook, Turn
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.stores.contract import Charge, OwnershipLostError, State, StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stall import Time
 from tests.methods.stores import FailingStore
 

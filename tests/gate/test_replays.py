@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from mpp_asgi import charges, price
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.nod import Till
 from tests.methods.stall import Selling, Visitor, credential, payment, running
 from tests.methods.stores import SlowStore

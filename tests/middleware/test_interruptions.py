@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mpp_asgi import price
 from mpp_asgi.protocol import Challenge
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stall import Exchange, Line, Selling, Visitor, payment, scope_of
 from tests.methods.stores import FailingStore, SlowStore
 from tests.methods.streams import HAS_STREAMS, where_supported

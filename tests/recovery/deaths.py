@@ -10,7 +10,7 @@ from mpp_asgi import house
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.mortal import KilledError
 from tests.methods.stores import StoreAround
 from tests.session.drawer import open_session_shop

@@ -11,7 +11,7 @@ from mpp_asgi.recovery import Recovery
 from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stores.contract import Charge, State
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.shop import START, Time
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 from mpp_asgi import house
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge import bad_line
 from tests.charge.bad_line import BadLine
 from tests.methods.stores import StoreAround

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from mpp_asgi import price
 from mpp_asgi.fastapi import CurrentPayment  # noqa: TC001 # FastAPI reads it at run time
 from mpp_asgi.stores.contract import State, Store, StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stores import StoreAround
 from tests.session.drawer import CALL, DEPOSIT, Drawer, open_session_shop, session_challenge
 from tests.shop import MODES, PRICE, Payer, Shop, payment_middleware

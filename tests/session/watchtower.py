@@ -22,8 +22,8 @@ from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.settlement import SettlementPolicy
 from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stores.channels import Channel, SpendOutcome
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from tests.sandbox.channels import DEPOSIT, WAITING_PERIOD, Channels
 from tests.sandbox.conftest import Stage, keypair, make_stage
 

@@ -14,7 +14,7 @@ from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import Challenge
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.sponsor_budget import DAY_SECONDS, SponsorBudget, SponsorLimits
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.channels.market import Market
 from tests.charge.bad_line import Plan, altered, failed, lost_after, shop_on_bad_line
 from tests.shop import PRICE, SPONSOR, Payer, Shop, Time, open_shop

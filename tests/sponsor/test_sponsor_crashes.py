@@ -6,7 +6,7 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stellar.sponsor_pool import LOAN_SECONDS
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.mortal import Moment, Process, stopped
 from tests.charge.test_crashes import MOST_STEPS, show_until_it_ends
 from tests.shop import PRICE, SPONSOR, Payer, Shop, Time, open_shop

@@ -16,7 +16,7 @@ from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stellar.sponsor_pool import LOAN_SECONDS, MARGIN_SECONDS, MISSING_SECONDS, Pool
 from mpp_asgi.stellar.sponsor_queue import FairQueue
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.bad_line import BadLine
 from tests.methods.stores import StoreAround
 from tests.shop import SPONSOR, Time

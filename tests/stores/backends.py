@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.redis_store import RedisStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.redis.store import RedisStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tests.stores.racer import take_part
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
-    from mpp_asgi.stores.sqlite import SqliteStore
+    from mpp_asgi.stores.sqlite.store import SqliteStore
 
 CLIENTS = 8
 REQUESTS = 12

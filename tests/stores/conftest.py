@@ -14,7 +14,7 @@ import pytest
 
 from mpp_asgi.stores.channels import Channel
 from mpp_asgi.stores.contract import Charge, State
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from tests.stores.backends import BACKENDS, FOR_PROCESSES, patient_store, stores_on
 
 if TYPE_CHECKING:

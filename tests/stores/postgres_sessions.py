@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from mpp_asgi.stores.postgres_connection import Target
+from mpp_asgi.stores.postgres.connection import Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

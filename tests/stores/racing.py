@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:

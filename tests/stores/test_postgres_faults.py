@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.stores import postgres_charges, postgres_connections
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
-from mpp_asgi.stores.postgres import PostgresStore
+from mpp_asgi.stores.postgres import charges, connections
+from mpp_asgi.stores.postgres.store import PostgresStore
 from tests import database
 from tests.stores.postgres_sessions import (
     PATIENCE,
@@ -221,9 +221,7 @@ async def test_a_statement_that_nobody_waits_for_is_stopped(url):
     """What was said to have failed must not happen later, were the server ever so patient."""
     async with opened(f"{url}&timeout=999") as store, table_locked(url, "charge"):
         with pytest.raises(StoreUnavailableError, match="did not answer in time"):
-            await store._connections.call(
-                lambda db: postgres_charges.find(db, "challenge"), within=1
-            )
+            await store._connections.call(lambda db: charges.find(db, "challenge"), within=1)
         await nobody_waits(url)
 
 
@@ -238,7 +236,7 @@ async def test_no_more_connections_are_made_than_allowed(url):
 
 
 async def test_more_than_can_wait_fails_at_once(store, url, new_charge, monkeypatch):
-    monkeypatch.setattr(postgres_connections, "MOST_WAITING", 3)
+    monkeypatch.setattr(connections, "MOST_WAITING", 3)
     async with table_locked(url, "charge"):
         calls = [asyncio.create_task(store.get("challenge")) for _ in range(3)]
         await waiting(url, 3)
@@ -310,14 +308,14 @@ async def heartbeats_refused(url: str, *, state: str, times: int) -> AsyncIterat
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 async def test_what_the_server_undid_because_of_another_is_done_again(store, url, state):
-    times = postgres_connections.ATTEMPTS - 1
+    times = connections.ATTEMPTS - 1
     async with heartbeats_refused(url, state=state, times=times):
         await store.heartbeat("w", alive_until=1)
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 async def test_what_the_server_undoes_again_and_again_fails(store, url, state):
-    times = postgres_connections.ATTEMPTS
+    times = connections.ATTEMPTS
     async with heartbeats_refused(url, state=state, times=times):
         with pytest.raises(StoreUnavailableError, match=f"PostgreSQL answered {state}"):
             await store.heartbeat("w", alive_until=1)

@@ -11,7 +11,7 @@ from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import State
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.postgres import PostgresStore
+from mpp_asgi.stores.postgres.store import PostgresStore
 from tests.stores.postgres_sessions import another_session
 
 MANY = 3000

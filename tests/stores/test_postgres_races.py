@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.contract import Claim, Outcome, OwnershipLostError, State
-from mpp_asgi.stores.postgres import PostgresStore
+from mpp_asgi.stores.postgres.store import PostgresStore
 from tests.stores.postgres_sessions import another_session, waiting
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.stores import postgres_schema
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.postgres import PostgresStore
+from mpp_asgi.stores.postgres import schema as definitions
+from mpp_asgi.stores.postgres.store import PostgresStore
 from tests import database
 from tests.stores import racing
 from tests.stores.postgres_sessions import another_session, waiting
@@ -17,7 +17,7 @@ from tests.stores.postgres_sessions import another_session, waiting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LATEST = len(postgres_schema.MIGRATIONS)
+LATEST = len(definitions.MIGRATIONS)
 
 
 @pytest.fixture
@@ -86,21 +86,21 @@ def test_processes_that_start_at_one_time_make_it_once(url):
 
 async def test_whoever_migrates_is_waited_for(url):
     async with another_session(url) as session:
-        await session.execute("SELECT pg_advisory_lock($1)", postgres_schema.MIGRATION_LOCK)
+        await session.execute("SELECT pg_advisory_lock($1)", definitions.MIGRATION_LOCK)
         opening = [asyncio.create_task(opens(url)) for _ in range(2)]
         await waiting(url, 2)
-        await session.execute("SELECT pg_advisory_unlock($1)", postgres_schema.MIGRATION_LOCK)
+        await session.execute("SELECT pg_advisory_unlock($1)", definitions.MIGRATION_LOCK)
         await asyncio.gather(*opening)
 
 
 async def test_an_opening_that_is_cancelled_can_be_done_again(url):
     store = PostgresStore.from_url(url)
     async with another_session(url) as session:
-        await session.execute("SELECT pg_advisory_lock($1)", postgres_schema.MIGRATION_LOCK)
+        await session.execute("SELECT pg_advisory_lock($1)", definitions.MIGRATION_LOCK)
         opening = asyncio.create_task(store.open())
         await waiting(url, 1)
         opening.cancel()
-        await session.execute("SELECT pg_advisory_unlock($1)", postgres_schema.MIGRATION_LOCK)
+        await session.execute("SELECT pg_advisory_unlock($1)", definitions.MIGRATION_LOCK)
         with pytest.raises(asyncio.CancelledError):
             await opening
     await store.open()
@@ -112,8 +112,8 @@ async def test_a_migration_brings_what_is_there_up_to_date(url, new_charge, monk
     store = PostgresStore.from_url(url)
     await store.open()
     await store.claim(new_charge(), [], now=0)
-    later = (*postgres_schema.MIGRATIONS, "ALTER TABLE charge ADD COLUMN more text")
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", later)
+    later = (*definitions.MIGRATIONS, "ALTER TABLE charge ADD COLUMN more text")
+    monkeypatch.setattr(definitions, "MIGRATIONS", later)
     await opens(url)
     assert await version(url) == LATEST + 1
     # What is running meanwhile goes on.
@@ -123,9 +123,9 @@ async def test_a_migration_brings_what_is_there_up_to_date(url, new_charge, monk
 
 
 async def test_a_migration_that_fails_leaves_everything_as_it_was(url, schema, monkeypatch):
-    broken = (*postgres_schema.MIGRATIONS, "SELECT 1 / 0")
+    broken = (*definitions.MIGRATIONS, "SELECT 1 / 0")
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_schema, "MIGRATIONS", broken)
+        patch.setattr(definitions, "MIGRATIONS", broken)
         with pytest.raises(StoreUnavailableError, match="PostgreSQL answered 22012"):
             await opens(url)
     assert await relations(url, schema) == 0

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.postgres import PostgresStore
-from mpp_asgi.stores.postgres_connection import CONNECTIONS, SCHEMA, TIMEOUT, Target
+from mpp_asgi.stores.postgres.connection import CONNECTIONS, SCHEMA, TIMEOUT, Target
+from mpp_asgi.stores.postgres.store import PostgresStore
 from mpp_asgi.stores.url import store_from_url
 
 SECRETS = ("hunter2", "shopkeeper", "db.invalid", "ledgerdb")

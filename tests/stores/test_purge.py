@@ -12,7 +12,7 @@ import pytest
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.contract import Outcome, State
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.memory import MemoryStore
+from mpp_asgi.stores.memory.store import MemoryStore
 from tests.stores.backends import patient_store
 
 if TYPE_CHECKING:

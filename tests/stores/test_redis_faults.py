@@ -13,7 +13,7 @@ from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.redis_store import RedisStore
+from mpp_asgi.stores.redis.store import RedisStore
 from tests.redis_server import DURABLE, redis_process
 from tests.stores.backends import patient_store
 

@@ -16,8 +16,8 @@ from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.channels import Channel, ChannelStatus
 from mpp_asgi.stores.contract import Charge, State
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.redis_scripts import DECIMALS
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.redis.scripts import DECIMALS
 from tests.redis_server import DURABLE, redis_process, storages
 from tests.stores.backends import patient_store
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.stores import redis_connection, redis_schema
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.redis_scripts import script
+from mpp_asgi.stores.redis import connection, schema
+from mpp_asgi.stores.redis.scripts import script
 from tests.redis_server import DURABLE, redis_process
 from tests.stores.backends import patient_store
 
@@ -156,13 +156,13 @@ async def test_every_new_connection_makes_sure_again(process):
 @pytest.mark.parametrize("version", ["5.0.14", "6.0.16", "6.1.240"])
 async def test_a_server_that_is_too_old_is_refused(version):
     about = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n".encode()
-    with pytest.raises(redis_connection.UnfitServerError, match=r"needs Redis 6\.2 or newer"):
-        redis_connection._check_version(about)
+    with pytest.raises(connection.UnfitServerError, match=r"needs Redis 6\.2 or newer"):
+        connection._check_version(about)
 
 
 @pytest.mark.parametrize("version", ["6.2.0", "7.4.1", "8.2.0", "10.0.0"])
 async def test_a_server_that_is_new_enough_is_taken(version):
-    redis_connection._check_version(f"redis_version:{version}\r\n".encode())
+    connection._check_version(f"redis_version:{version}\r\n".encode())
 
 
 # what is never said
@@ -211,8 +211,8 @@ async def test_an_older_schema_is_migrated_once_and_ends_the_stores_of_before(pr
     old = patient_store(process.url)
     await old.open()
     secret = await old.secret()
-    migration = "call('HINCRBY', meta, 'migrated', 1)" + redis_schema.ADVANCE
-    monkeypatch.setattr(redis_schema, "MIGRATIONS", (script(migration, keys=""),) * 2)
+    migration = "call('HINCRBY', meta, 'migrated', 1)" + schema.ADVANCE
+    monkeypatch.setattr(schema, "MIGRATIONS", (script(migration, keys=""),) * 2)
     for _ in range(2):
         store = patient_store(process.url)
         await store.open()
@@ -228,5 +228,5 @@ async def test_an_older_schema_is_migrated_once_and_ends_the_stores_of_before(pr
 
 async def test_a_migration_that_fails_is_told(process, monkeypatch):
     await works(process.url)
-    monkeypatch.setattr(redis_schema, "MIGRATIONS", (script("error('no')", keys=""),))
+    monkeypatch.setattr(schema, "MIGRATIONS", (script("error('no')", keys=""),))
     assert "the server failed" in await refusal(process.url)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpp_asgi.stores.redis_store import RedisStore
-from mpp_asgi.stores.redis_url import Durability, RedisServer, redis_server
+from mpp_asgi.stores.redis.store import RedisStore
+from mpp_asgi.stores.redis.url import Durability, RedisServer, redis_server
 from mpp_asgi.stores.url import store_from_url
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
-from mpp_asgi.stores.sqlite_commits import MOST_TOGETHER
+from mpp_asgi.stores.sqlite.commits import MOST_TOGETHER
 
 
 def spend(store, channel_id="channel", amount=100, cost=1):

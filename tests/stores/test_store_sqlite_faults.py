@@ -15,7 +15,7 @@ from mpp_asgi.stores.channels import Channel, SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

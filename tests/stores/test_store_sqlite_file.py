@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.stores import sqlite_file
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.sqlite import file as sqlite_file
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpp_asgi.stores.memory import MemoryStore
-from mpp_asgi.stores.sqlite import SqliteStore
+from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.stores.sqlite.store import SqliteStore
 from mpp_asgi.stores.url import store_from_url
 
 

@@ -7,18 +7,13 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mpp_asgi.stores import (
-    redis_budgets,
-    redis_channels,
-    redis_charges,
-    redis_loans,
-    redis_schema,
-)
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.redis_connection import RedisConnection
-from mpp_asgi.stores.redis_line import RedisLine
-from mpp_asgi.stores.redis_url import Durability
+from mpp_asgi.stores.redis import budgets as budget_scripts
+from mpp_asgi.stores.redis import channels, charges, loans, schema
+from mpp_asgi.stores.redis.connection import RedisConnection
+from mpp_asgi.stores.redis.line import RedisLine
+from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -28,8 +23,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
-    from mpp_asgi.stores.redis_scripts import Call
-    from mpp_asgi.stores.redis_url import RedisServer
+    from mpp_asgi.stores.redis.scripts import Call
+    from mpp_asgi.stores.redis.url import RedisServer
 
 _T = TypeVar("_T")
 
@@ -90,43 +85,43 @@ class RedisStore:
 
     async def secret(self) -> str:
         """As `Store.secret`."""
-        return await self._ask(redis_schema.secret(self._new_secret(32)))
+        return await self._ask(schema.secret(self._new_secret(32)))
 
     async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
         """As `Store.claim`."""
-        return await self._ask(redis_charges.claim(charge, proofs, now))
+        return await self._ask(charges.claim(charge, proofs, now))
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        await self._ask(redis_charges.write(charge, proofs, owner))
+        await self._ask(charges.write(charge, proofs, owner))
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
-        await self._ask(redis_charges.release(charge_id, owner))
+        await self._ask(charges.release(charge_id, owner))
 
     async def get(self, charge_id: str) -> Charge | None:
         """As `Store.get`."""
-        return await self._ask(redis_charges.get(charge_id))
+        return await self._ask(charges.get(charge_id))
 
     async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
         """As `Store.open_charges`; what would be purged first comes first."""
-        return await self._ask(redis_charges.open_charges(now, limit))
+        return await self._ask(charges.open_charges(now, limit))
 
     async def heartbeat(self, owner: str, *, alive_until: int) -> None:
         """As `Store.heartbeat`."""
-        await self._ask(redis_charges.heartbeat(owner, alive_until))
+        await self._ask(charges.heartbeat(owner, alive_until))
 
     async def purge(self, *, now: int, limit: int) -> int:
         """As `Store.purge`, in one script: the limit bounds how long others wait."""
-        return await self._ask(redis_charges.purge(now, limit))
+        return await self._ask(charges.purge(now, limit))
 
     async def add_channel(self, channel: Channel) -> Channel:
         """As `ChannelStore.add_channel`."""
-        return await self._ask(redis_channels.add(channel))
+        return await self._ask(channels.add(channel))
 
     async def channel(self, channel_id: str) -> Channel | None:
         """As `ChannelStore.channel`."""
-        return await self._ask(redis_channels.find(channel_id))
+        return await self._ask(channels.find(channel_id))
 
     async def spend(
         self,
@@ -141,7 +136,7 @@ class RedisStore:
         shown: bool = True,
     ) -> Spend:
         """As `ChannelStore.spend`."""
-        call = redis_channels.spend(
+        call = channels.spend(
             channel_id,
             amount=amount,
             signature=signature,
@@ -155,11 +150,11 @@ class RedisStore:
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.publish`."""
-        await self._ask(redis_channels.publish(channel_id, amount))
+        await self._ask(channels.publish(channel_id, amount))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""
-        await self._ask(redis_channels.give_back(channel_id, cost, units))
+        await self._ask(channels.give_back(channel_id, cost, units))
 
     async def observe(
         self,
@@ -173,7 +168,7 @@ class RedisStore:
         now: int,
     ) -> Channel | None:
         """As `ChannelStore.observe`."""
-        call = redis_channels.observe(
+        call = channels.observe(
             channel_id,
             ledger=ledger,
             deposited=deposited,
@@ -186,11 +181,11 @@ class RedisStore:
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""
-        return await self._ask(redis_channels.begin_close(channel_id, amount, signature, now))
+        return await self._ask(channels.begin_close(channel_id, amount, signature, now))
 
     async def cancel_close(self, channel_id: str) -> None:
         """As `ChannelStore.cancel_close`."""
-        await self._ask(redis_channels.cancel_close(channel_id))
+        await self._ask(channels.cancel_close(channel_id))
 
     async def channels(
         self,
@@ -200,55 +195,55 @@ class RedisStore:
         statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
     ) -> Sequence[Channel]:
         """As `ChannelStore.channels`."""
-        return await self._ask(redis_channels.page(limit, after, statuses))
+        return await self._ask(channels.page(limit, after, statuses))
 
     async def forget_channels(self, *, used_before: int, limit: int) -> int:
         """As `ChannelStore.forget_channels`, in one script."""
-        return await self._ask(redis_channels.forget(used_before, limit))
+        return await self._ask(channels.forget(used_before, limit))
 
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
         """As `ChannelStore.lease`."""
-        return await self._ask(redis_loans.lease(name, owner, until, now))
+        return await self._ask(loans.lease(name, owner, until, now))
 
     async def release_lease(self, name: str, *, owner: str) -> None:
         """As `ChannelStore.release_lease`."""
-        await self._ask(redis_loans.release_lease(name, owner))
+        await self._ask(loans.release_lease(name, owner))
 
     async def borrow(self, accounts: Sequence[str], *, until: int, now: int) -> Loan | None:
         """As `LoanStore.borrow`."""
-        return await self._ask(redis_loans.borrow(accounts, until, now))
+        return await self._ask(loans.borrow(accounts, until, now))
 
     async def prolong(self, loan: Loan, *, until: int) -> bool:
         """As `LoanStore.prolong`."""
-        return await self._ask(redis_loans.prolong(loan, until))
+        return await self._ask(loans.prolong(loan, until))
 
     async def hand_back(self, loan: Loan, *, sequence: int | None, free_at: int) -> bool:
         """As `LoanStore.hand_back`."""
-        return await self._ask(redis_loans.hand_back(loan, sequence, free_at))
+        return await self._ask(loans.hand_back(loan, sequence, free_at))
 
     async def forget_loans(self, accounts: Sequence[str]) -> None:
         """As `LoanStore.forget_loans`."""
-        await self._ask(redis_loans.forget(accounts))
+        await self._ask(loans.forget(accounts))
 
     async def draw(self, budgets: Sequence[Budget], amount: int) -> str | None:
         """As `BudgetStore.draw`."""
-        return await self._ask(redis_budgets.draw(budgets, amount))
+        return await self._ask(budget_scripts.draw(budgets, amount))
 
     async def put_back(self, names: Sequence[str], amount: int) -> None:
         """As `BudgetStore.put_back`."""
-        await self._ask(redis_budgets.put_back(names, amount))
+        await self._ask(budget_scripts.put_back(names, amount))
 
     async def drawn(self, name: str) -> int:
         """As `BudgetStore.drawn`."""
-        return await self._ask(redis_budgets.drawn(name))
+        return await self._ask(budget_scripts.drawn(name))
 
     async def keep_answer(self, answer: KeptAnswer, *, now: int) -> KeptAnswer:
         """As `AnswerStore.keep_answer`."""
-        return await self._ask(redis_budgets.keep_answer(answer, now))
+        return await self._ask(budget_scripts.keep_answer(answer, now))
 
     async def kept_answer(self, key: str, *, now: int) -> KeptAnswer | None:
         """As `AnswerStore.kept_answer`."""
-        return await self._ask(redis_budgets.kept_answer(key, now))
+        return await self._ask(budget_scripts.kept_answer(key, now))
 
     async def _ask(self, call: Call[_T]) -> _T:
         with self._lock:
@@ -279,20 +274,20 @@ class RedisStore:
 
     async def _identify(self, line: RedisLine) -> str:
         """Which data is there, begun or brought up to date where needed."""
-        identify = redis_schema.identify(self._new_secret(16))
+        identify = schema.identify(self._new_secret(16))
         identity = await line.ask(identify, "")
-        newest = len(redis_schema.MIGRATIONS) + 1
-        while (schema := redis_schema.schema_of(identity)) < newest:
+        newest = len(schema.MIGRATIONS) + 1
+        while (version := schema.schema_of(identity)) < newest:
             try:
-                identity = await line.ask(redis_schema.migrate(schema), identity)
+                identity = await line.ask(schema.migrate(version), identity)
             except StoreUnavailableError:
                 found = await line.ask(identify, "")
                 if found == identity:
                     raise
                 identity = found  # another process was quicker
-        if schema > newest:
+        if version > newest:
             raise StoreUnavailableError(
-                f"Cannot open the Redis store: a newer mpp-asgi wrote it (schema {schema}, this "
+                f"Cannot open the Redis store: a newer mpp-asgi wrote it (schema {version}, this "
                 f"one knows {newest}); upgrade mpp-asgi or use another prefix."
             )
         return identity

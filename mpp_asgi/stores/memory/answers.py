@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.memory_expiry import Expiry
+from mpp_asgi.stores.memory.expiry import Expiry
 
 
 class MemoryAnswers:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpp_asgi.stores.budgets import Budget
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 _BORROW = "SELECT account, fence, sequence FROM borrow_v1($1, $2, $3)"
 _PROLONG = """

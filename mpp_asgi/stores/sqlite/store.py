@@ -10,18 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from mpp_asgi.stores import (
-    channel_ruling,
-    sqlite_answers,
-    sqlite_budgets,
-    sqlite_channels,
-    sqlite_file,
-    sqlite_loans,
-    sqlite_records,
-)
+from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.sqlite_commits import SharedCommits
+from mpp_asgi.stores.sqlite import answers, channels, file, loans, records
+from mpp_asgi.stores.sqlite import budgets as budget_rows
+from mpp_asgi.stores.sqlite.commits import SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -85,31 +79,31 @@ class SqliteStore:
     async def secret(self) -> str:
         """As `Store.secret`."""
         candidate = self._new_secret(32)
-        return await self._write(lambda db: sqlite_records.secret(db, candidate))
+        return await self._write(lambda db: records.secret(db, candidate))
 
     async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
         """As `Store.claim`."""
-        return await self._write(lambda db: sqlite_records.claim(db, charge, proofs, now))
+        return await self._write(lambda db: records.claim(db, charge, proofs, now))
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        await self._write(lambda db: sqlite_records.write(db, charge, proofs, owner))
+        await self._write(lambda db: records.write(db, charge, proofs, owner))
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
-        await self._write(lambda db: sqlite_records.release(db, charge_id, owner))
+        await self._write(lambda db: records.release(db, charge_id, owner))
 
     async def get(self, charge_id: str) -> Charge | None:
         """As `Store.get`."""
-        return await self._read(lambda db: sqlite_records.find(db, charge_id))
+        return await self._read(lambda db: records.find(db, charge_id))
 
     async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
         """As `Store.open_charges`; what would be purged first comes first."""
-        return await self._read(lambda db: sqlite_records.open_charges(db, now, limit))
+        return await self._read(lambda db: records.open_charges(db, now, limit))
 
     async def heartbeat(self, owner: str, *, alive_until: int) -> None:
         """As `Store.heartbeat`."""
-        await self._write(lambda db: sqlite_records.heartbeat(db, owner, alive_until))
+        await self._write(lambda db: records.heartbeat(db, owner, alive_until))
 
     async def purge(self, *, now: int, limit: int) -> int:
         """As `Store.purge`, in one transaction: the limit bounds how long others wait."""
@@ -117,40 +111,40 @@ class SqliteStore:
 
     async def add_channel(self, channel: Channel) -> Channel:
         """As `ChannelStore.add_channel`."""
-        return await self._write(lambda db: sqlite_channels.add(db, channel))
+        return await self._write(lambda db: channels.add(db, channel))
 
     async def channel(self, channel_id: str) -> Channel | None:
         """As `ChannelStore.channel`."""
-        return await self._read(lambda db: sqlite_channels.find(db, channel_id))
+        return await self._read(lambda db: channels.find(db, channel_id))
 
     async def spend(self, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
         """As `ChannelStore.spend`."""
         rule = partial(channel_ruling.spend, **terms)
-        return await self._write(lambda db: sqlite_channels.spend(db, channel_id, rule))
+        return await self._write(lambda db: channels.spend(db, channel_id, rule))
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.publish`."""
         rule = partial(channel_ruling.published, amount=amount)
-        await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
+        await self._write(lambda db: channels.change(db, channel_id, rule))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""
-        await self._write(lambda db: sqlite_channels.give_back(db, channel_id, cost, units))
+        await self._write(lambda db: channels.give_back(db, channel_id, cost, units))
 
     async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
         rule = partial(channel_ruling.observed, **facts)
-        return await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
+        return await self._write(lambda db: channels.change(db, channel_id, rule))
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""
         rule = partial(channel_ruling.begun_to_close, amount=amount, signature=signature, now=now)
-        return await self._write(lambda db: sqlite_channels.begin_close(db, channel_id, rule))
+        return await self._write(lambda db: channels.begin_close(db, channel_id, rule))
 
     async def cancel_close(self, channel_id: str) -> None:
         """As `ChannelStore.cancel_close`."""
         rule = channel_ruling.reopened
-        await self._write(lambda db: sqlite_channels.change(db, channel_id, rule))
+        await self._write(lambda db: channels.change(db, channel_id, rule))
 
     async def channels(
         self,
@@ -160,55 +154,55 @@ class SqliteStore:
         statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
     ) -> Sequence[Channel]:
         """As `ChannelStore.channels`."""
-        return await self._read(lambda db: sqlite_channels.page(db, limit, after, statuses))
+        return await self._read(lambda db: channels.page(db, limit, after, statuses))
 
     async def forget_channels(self, *, used_before: int, limit: int) -> int:
         """As `ChannelStore.forget_channels`, in one transaction."""
-        return await self._write(lambda db: sqlite_channels.forget(db, used_before, limit))
+        return await self._write(lambda db: channels.forget(db, used_before, limit))
 
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
         """As `ChannelStore.lease`."""
-        return await self._write(lambda db: sqlite_channels.lease(db, name, owner, until, now))
+        return await self._write(lambda db: channels.lease(db, name, owner, until, now))
 
     async def release_lease(self, name: str, *, owner: str) -> None:
         """As `ChannelStore.release_lease`."""
-        await self._write(lambda db: sqlite_channels.release_lease(db, name, owner))
+        await self._write(lambda db: channels.release_lease(db, name, owner))
 
     async def borrow(self, accounts: Sequence[str], *, until: int, now: int) -> Loan | None:
         """As `LoanStore.borrow`."""
-        return await self._write(lambda db: sqlite_loans.borrow(db, accounts, until, now))
+        return await self._write(lambda db: loans.borrow(db, accounts, until, now))
 
     async def prolong(self, loan: Loan, *, until: int) -> bool:
         """As `LoanStore.prolong`."""
-        return await self._write(lambda db: sqlite_loans.prolong(db, loan, until))
+        return await self._write(lambda db: loans.prolong(db, loan, until))
 
     async def hand_back(self, loan: Loan, *, sequence: int | None, free_at: int) -> bool:
         """As `LoanStore.hand_back`."""
-        return await self._write(lambda db: sqlite_loans.hand_back(db, loan, sequence, free_at))
+        return await self._write(lambda db: loans.hand_back(db, loan, sequence, free_at))
 
     async def forget_loans(self, accounts: Sequence[str]) -> None:
         """As `LoanStore.forget_loans`."""
-        await self._write(lambda db: sqlite_loans.forget(db, accounts))
+        await self._write(lambda db: loans.forget(db, accounts))
 
     async def draw(self, budgets: Sequence[Budget], amount: int) -> str | None:
         """As `BudgetStore.draw`."""
-        return await self._write(lambda db: sqlite_budgets.draw(db, budgets, amount))
+        return await self._write(lambda db: budget_rows.draw(db, budgets, amount))
 
     async def put_back(self, names: Sequence[str], amount: int) -> None:
         """As `BudgetStore.put_back`."""
-        await self._write(lambda db: sqlite_budgets.put_back(db, names, amount))
+        await self._write(lambda db: budget_rows.put_back(db, names, amount))
 
     async def drawn(self, name: str) -> int:
         """As `BudgetStore.drawn`."""
-        return await self._read(lambda db: sqlite_budgets.drawn(db, name))
+        return await self._read(lambda db: budget_rows.drawn(db, name))
 
     async def keep_answer(self, answer: KeptAnswer, *, now: int) -> KeptAnswer:
         """As `AnswerStore.keep_answer`."""
-        return await self._write(lambda db: sqlite_answers.keep(db, answer, now))
+        return await self._write(lambda db: answers.keep(db, answer, now))
 
     async def kept_answer(self, key: str, *, now: int) -> KeptAnswer | None:
         """As `AnswerStore.kept_answer`."""
-        return await self._read(lambda db: sqlite_answers.find(db, key, now))
+        return await self._read(lambda db: answers.find(db, key, now))
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         return await self._commits.write(work)
@@ -223,7 +217,7 @@ class SqliteStore:
     def _transact(self, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._connection is None:
             raise StoreUnavailableError("The SQLite store is not open.")
-        if sqlite_file.identity(self.path) != self._identity:
+        if file.identity(self.path) != self._identity:
             # What is written to a file without a name is gone with this process.
             raise StoreUnavailableError(
                 "The SQLite store's file was removed or replaced: restart to use what is there now."
@@ -233,13 +227,13 @@ class SqliteStore:
             with self._connection:  # commits, or rolls back
                 return work(self._connection)
         except sqlite3.Error as error:
-            why = sqlite_file.reason(error)
+            why = file.reason(error)
             raise StoreUnavailableError(f"The SQLite store failed: {why}.") from error
 
     def _connect(self) -> None:
         if self._connection is None:
-            self._connection = sqlite_file.connect(self.path, busy_timeout=self._busy_timeout)
-            self._identity = sqlite_file.identity(self.path)
+            self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
+            self._identity = file.identity(self.path)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -248,6 +242,6 @@ class SqliteStore:
 
 
 def _purge(connection: sqlite3.Connection, now: int, limit: int) -> int:
-    gone = sqlite_records.purge(connection, now, limit)
-    gone += sqlite_budgets.purge(connection, now, limit - gone)
-    return gone + sqlite_answers.purge(connection, now, limit - gone)
+    gone = records.purge(connection, now, limit)
+    gone += budget_rows.purge(connection, now, limit - gone)
+    return gone + answers.purge(connection, now, limit - gone)

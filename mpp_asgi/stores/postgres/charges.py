@@ -12,7 +12,7 @@ from mpp_asgi.stores.contract import Charge, Claim, Outcome, State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 PURGED_TOGETHER = 1000
 """Records in one transaction: it bounds how long others may have to wait for one of them."""

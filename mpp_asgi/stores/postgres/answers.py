@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.stores.kept_answers import KeptAnswer
 
 if TYPE_CHECKING:
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 # The columns of an answer are the fields of `KeptAnswer`, in their order.
 _FIND = """

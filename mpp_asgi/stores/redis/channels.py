@@ -1,7 +1,7 @@
 """What each call of a `RedisStore` does to channels: its script, its arguments, its answer.
 
 The rules are those of `mpp_asgi.stores.channel_ruling`, in Lua; a change there is a change here.
-Why they are not left in Python is said in `mpp_asgi.stores.redis_scripts`.
+Why they are not left in Python is said in `mpp_asgi.stores.redis.scripts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mpp_asgi.stores.channels import (
     Spend,
     SpendOutcome,
 )
-from mpp_asgi.stores.redis_scripts import DECIMALS, Call, nothing, script
+from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
 if TYPE_CHECKING:
     from collections.abc import Collection

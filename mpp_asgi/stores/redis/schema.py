@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mpp_asgi.stores.redis_scripts import Call, Script, script
+from mpp_asgi.stores.redis.scripts import Call, Script, script
 
 _OPEN = script(
     """

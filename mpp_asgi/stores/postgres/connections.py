@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.postgres_connection import FAILURES, is_reusable, is_transient, reason
+from mpp_asgi.stores.postgres.connection import FAILURES, is_reusable, is_transient, reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 _T = TypeVar("_T")
 

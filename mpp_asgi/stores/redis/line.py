@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from redis.exceptions import RedisError
 
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.redis_connection import reason
+from mpp_asgi.stores.redis.connection import reason
 
 if TYPE_CHECKING:
-    from mpp_asgi.stores.redis_connection import Command, RedisConnection
-    from mpp_asgi.stores.redis_scripts import Call
+    from mpp_asgi.stores.redis.connection import Command, RedisConnection
+    from mpp_asgi.stores.redis.scripts import Call
 
 _T = TypeVar("_T")
 

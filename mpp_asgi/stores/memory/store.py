@@ -7,11 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
-from mpp_asgi.stores.memory_answers import MemoryAnswers
-from mpp_asgi.stores.memory_budgets import MemoryBudgets
-from mpp_asgi.stores.memory_channels import MemoryChannels
-from mpp_asgi.stores.memory_expiry import Expiry
-from mpp_asgi.stores.memory_loans import MemoryLoans
+from mpp_asgi.stores.memory.answers import MemoryAnswers
+from mpp_asgi.stores.memory.budgets import MemoryBudgets
+from mpp_asgi.stores.memory.channels import MemoryChannels
+from mpp_asgi.stores.memory.expiry import Expiry
+from mpp_asgi.stores.memory.loans import MemoryLoans
 from mpp_asgi.stores.ruling import OVER, UNSETTLED, rule
 
 if TYPE_CHECKING:

@@ -30,14 +30,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from mpp_asgi.stores.redis_scripts import REPLACED
-from mpp_asgi.stores.redis_url import Durability
+from mpp_asgi.stores.redis.scripts import REPLACED
+from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpp_asgi.stores.redis_scripts import Call, Script
-    from mpp_asgi.stores.redis_url import RedisServer
+    from mpp_asgi.stores.redis.scripts import Call, Script
+    from mpp_asgi.stores.redis.url import RedisServer
 
 LEAST_VERSION: Final = (6, 2)
 HOPS: Final = 5

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.loans import Loan
-from mpp_asgi.stores.redis_scripts import DECIMALS, Call, nothing, script
+from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,17 +7,11 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from mpp_asgi.stores import (
-    postgres_answers,
-    postgres_channels,
-    postgres_charges,
-    postgres_loans,
-    postgres_schema,
-)
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
-from mpp_asgi.stores.postgres_connection import Target, connect
-from mpp_asgi.stores.postgres_connections import Connections
+from mpp_asgi.stores.postgres import answers, channels, charges, loans, schema
+from mpp_asgi.stores.postgres.connection import Target, connect
+from mpp_asgi.stores.postgres.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -27,7 +21,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 _T = TypeVar("_T")
 
@@ -79,7 +73,7 @@ class PostgresStore:
                 )
         try:
             await connections.call(
-                lambda db: postgres_schema.prepare(db, self._target.schema), within=OPEN_TIMEOUT
+                lambda db: schema.prepare(db, self._target.schema), within=OPEN_TIMEOUT
             )
         except StoreUnavailableError:
             await self._close(connections)
@@ -93,50 +87,50 @@ class PostgresStore:
     async def secret(self) -> str:
         """As `Store.secret`."""
         candidate = self._new_secret(32)
-        return await self._call(lambda db: postgres_charges.secret(db, candidate))
+        return await self._call(lambda db: charges.secret(db, candidate))
 
     async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
         """As `Store.claim`."""
-        return await self._call(lambda db: postgres_charges.claim(db, charge, proofs, now))
+        return await self._call(lambda db: charges.claim(db, charge, proofs, now))
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        if not await self._call(lambda db: postgres_charges.write(db, charge, proofs, owner)):
+        if not await self._call(lambda db: charges.write(db, charge, proofs, owner)):
             raise OwnershipLostError(charge.id)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
-        await self._call(lambda db: postgres_charges.release(db, charge_id, owner))
+        await self._call(lambda db: charges.release(db, charge_id, owner))
 
     async def get(self, charge_id: str) -> Charge | None:
         """As `Store.get`."""
-        return await self._call(lambda db: postgres_charges.find(db, charge_id))
+        return await self._call(lambda db: charges.find(db, charge_id))
 
     async def open_charges(self, *, now: int, limit: int) -> Sequence[Charge]:
         """As `Store.open_charges`."""
-        return await self._call(lambda db: postgres_charges.open_charges(db, now, limit))
+        return await self._call(lambda db: charges.open_charges(db, now, limit))
 
     async def heartbeat(self, owner: str, *, alive_until: int) -> None:
         """As `Store.heartbeat`."""
-        await self._call(lambda db: postgres_charges.heartbeat(db, owner, alive_until))
+        await self._call(lambda db: charges.heartbeat(db, owner, alive_until))
 
     async def purge(self, *, now: int, limit: int) -> int:
         """As `Store.purge`, in several transactions. Leases that have lapsed go, too."""
         gone = 0
         while True:
-            most = min(limit - gone, postgres_charges.PURGED_TOGETHER)
-            purged = await self._call(partial(postgres_charges.purge, now=now, limit=most))
+            most = min(limit - gone, charges.PURGED_TOGETHER)
+            purged = await self._call(partial(charges.purge, now=now, limit=most))
             gone += purged
             if purged < most or gone >= limit:
                 return gone
 
     async def add_channel(self, channel: Channel) -> Channel:
         """As `ChannelStore.add_channel`."""
-        return await self._call(lambda db: postgres_channels.add(db, channel))
+        return await self._call(lambda db: channels.add(db, channel))
 
     async def channel(self, channel_id: str) -> Channel | None:
         """As `ChannelStore.channel`."""
-        return await self._call(lambda db: postgres_channels.find(db, channel_id))
+        return await self._call(lambda db: channels.find(db, channel_id))
 
     async def spend(
         self,
@@ -152,7 +146,7 @@ class PostgresStore:
     ) -> Spend:
         """As `ChannelStore.spend`."""
         return await self._call(
-            lambda db: postgres_channels.spend(
+            lambda db: channels.spend(
                 db,
                 channel_id,
                 amount=amount,
@@ -167,11 +161,11 @@ class PostgresStore:
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.publish`."""
-        await self._call(lambda db: postgres_channels.publish(db, channel_id, amount))
+        await self._call(lambda db: channels.publish(db, channel_id, amount))
 
     async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
         """As `ChannelStore.give_back`."""
-        await self._call(lambda db: postgres_channels.give_back(db, channel_id, cost, units))
+        await self._call(lambda db: channels.give_back(db, channel_id, cost, units))
 
     async def observe(
         self,
@@ -186,7 +180,7 @@ class PostgresStore:
     ) -> Channel | None:
         """As `ChannelStore.observe`."""
         return await self._call(
-            lambda db: postgres_channels.observe(
+            lambda db: channels.observe(
                 db,
                 channel_id,
                 ledger=ledger,
@@ -201,14 +195,14 @@ class PostgresStore:
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""
         return await self._call(
-            lambda db: postgres_channels.begin_close(
+            lambda db: channels.begin_close(
                 db, channel_id, amount=amount, signature=signature, now=now
             )
         )
 
     async def cancel_close(self, channel_id: str) -> None:
         """As `ChannelStore.cancel_close`."""
-        await self._call(lambda db: postgres_channels.cancel_close(db, channel_id))
+        await self._call(lambda db: channels.cancel_close(db, channel_id))
 
     async def channels(
         self,
@@ -218,55 +212,55 @@ class PostgresStore:
         statuses: Collection[ChannelStatus] = tuple(ChannelStatus),
     ) -> Sequence[Channel]:
         """As `ChannelStore.channels`."""
-        return await self._call(lambda db: postgres_channels.page(db, limit, after, statuses))
+        return await self._call(lambda db: channels.page(db, limit, after, statuses))
 
     async def forget_channels(self, *, used_before: int, limit: int) -> int:
         """As `ChannelStore.forget_channels`, in one transaction."""
-        return await self._call(lambda db: postgres_channels.forget(db, used_before, limit))
+        return await self._call(lambda db: channels.forget(db, used_before, limit))
 
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
         """As `ChannelStore.lease`."""
-        return await self._call(lambda db: postgres_channels.lease(db, name, owner, until, now))
+        return await self._call(lambda db: channels.lease(db, name, owner, until, now))
 
     async def release_lease(self, name: str, *, owner: str) -> None:
         """As `ChannelStore.release_lease`."""
-        await self._call(lambda db: postgres_channels.release_lease(db, name, owner))
+        await self._call(lambda db: channels.release_lease(db, name, owner))
 
     async def borrow(self, accounts: Sequence[str], *, until: int, now: int) -> Loan | None:
         """As `LoanStore.borrow`."""
-        return await self._call(lambda db: postgres_loans.borrow(db, accounts, until, now))
+        return await self._call(lambda db: loans.borrow(db, accounts, until, now))
 
     async def prolong(self, loan: Loan, *, until: int) -> bool:
         """As `LoanStore.prolong`."""
-        return await self._call(lambda db: postgres_loans.prolong(db, loan, until))
+        return await self._call(lambda db: loans.prolong(db, loan, until))
 
     async def hand_back(self, loan: Loan, *, sequence: int | None, free_at: int) -> bool:
         """As `LoanStore.hand_back`."""
-        return await self._call(lambda db: postgres_loans.hand_back(db, loan, sequence, free_at))
+        return await self._call(lambda db: loans.hand_back(db, loan, sequence, free_at))
 
     async def forget_loans(self, accounts: Sequence[str]) -> None:
         """As `LoanStore.forget_loans`."""
-        await self._call(lambda db: postgres_loans.forget(db, accounts))
+        await self._call(lambda db: loans.forget(db, accounts))
 
     async def draw(self, budgets: Sequence[Budget], amount: int) -> str | None:
         """As `BudgetStore.draw`."""
-        return await self._call(lambda db: postgres_loans.draw(db, budgets, amount))
+        return await self._call(lambda db: loans.draw(db, budgets, amount))
 
     async def put_back(self, names: Sequence[str], amount: int) -> None:
         """As `BudgetStore.put_back`."""
-        await self._call(lambda db: postgres_loans.put_back(db, names, amount))
+        await self._call(lambda db: loans.put_back(db, names, amount))
 
     async def drawn(self, name: str) -> int:
         """As `BudgetStore.drawn`."""
-        return await self._call(lambda db: postgres_loans.drawn(db, name))
+        return await self._call(lambda db: loans.drawn(db, name))
 
     async def keep_answer(self, answer: KeptAnswer, *, now: int) -> KeptAnswer:
         """As `AnswerStore.keep_answer`."""
-        return await self._call(lambda db: postgres_answers.keep(db, answer, now))
+        return await self._call(lambda db: answers.keep(db, answer, now))
 
     async def kept_answer(self, key: str, *, now: int) -> KeptAnswer | None:
         """As `AnswerStore.kept_answer`."""
-        return await self._call(lambda db: postgres_answers.find(db, key, now))
+        return await self._call(lambda db: answers.find(db, key, now))
 
     async def _call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         if self._connections is None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
-from mpp_asgi.stores.redis_scripts import Call, nothing, script
+from mpp_asgi.stores.redis.scripts import Call, nothing, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

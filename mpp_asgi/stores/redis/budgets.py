@@ -1,5 +1,5 @@
 """What each call of a `RedisStore` does to budgets and kept answers: its script, its arguments, its
-answer. `mpp_asgi.stores.redis_charges.purge` deletes what is over."""
+answer. `mpp_asgi.stores.redis.charges.purge` deletes what is over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.redis_scripts import DECIMALS, Call, nothing, script
+from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

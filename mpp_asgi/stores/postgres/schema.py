@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 _CHARGES = """
 CREATE TABLE charge (

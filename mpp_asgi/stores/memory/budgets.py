@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.memory_expiry import Expiry
+from mpp_asgi.stores.memory.expiry import Expiry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

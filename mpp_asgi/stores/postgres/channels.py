@@ -21,7 +21,7 @@ from mpp_asgi.stores.channels import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from mpp_asgi.stores.postgres_connection import Connection
+    from mpp_asgi.stores.postgres.connection import Connection
 
 
 def _with_fields(statement: str) -> str:

@@ -1,0 +1,1 @@
+"""The store in a SQLite file, for any number of processes on one host."""
