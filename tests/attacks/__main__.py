@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from tests.attacks import report, runner, weaknesses
-from tests.attacks.variant import Variant, all_variants
+from tests.attacks.variant import Place, Variant, all_variants
 
 if TYPE_CHECKING:
     from tests.attacks.tally import Tally
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def main() -> int:
     parser = ArgumentParser(prog="python -m tests.attacks", description=__doc__)
     parser.add_argument("--rows", help="only these, as in A7,A9")
+    parser.add_argument("--place", choices=[place.name.lower() for place in Place])
     parser.add_argument("--only", help="only variants with this in their names")
     parser.add_argument("--short", action="store_true", help="fewer of each, as in the test suite")
     parser.add_argument("--seed", type=int, default=1)
@@ -30,7 +31,7 @@ def main() -> int:
         found = weaknesses.find(seed=given.seed)
         print(weaknesses.table(found))
         return 0 if all(tally.found for tally in found.values()) else 1
-    variants = chosen(given.rows, given.only)
+    variants = chosen(given.rows, given.only, given.place)
     if given.list:
         print(*variants, sep="\n")
         return 0
@@ -46,12 +47,14 @@ def main() -> int:
     return 0 if all(tally.is_clean for tally in results.values()) else 1
 
 
-def chosen(rows: str | None, only: str | None) -> list[Variant]:
+def chosen(rows: str | None, only: str | None, place: str | None) -> list[Variant]:
     wanted = set(rows.split(",")) if rows else None
     return [
         variant
         for variant in all_variants()
-        if (wanted is None or variant.row in wanted) and (only is None or only in str(variant))
+        if (wanted is None or variant.row in wanted)
+        and (only is None or only in str(variant))
+        and (place is None or variant.place.name.lower() == place)
     ]
 
 

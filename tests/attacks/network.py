@@ -79,7 +79,8 @@ def _asked(body: bytes) -> dict[str, Any]:
 def _note(asked: dict[str, Any], result: Any) -> None:
     if not isinstance(result, dict):
         return
-    if asked.get("method") == "sendTransaction" and result.get("status") == "PENDING":
+    is_taken = result.get("status") in ("PENDING", "DUPLICATE")
+    if asked.get("method") == "sendTransaction" and is_taken:
         _taken.add(result["hash"])
     if asked.get("method") == "getTransaction" and result.get("status") in ("SUCCESS", "FAILED"):
         _taken.discard(asked["params"]["hash"])
