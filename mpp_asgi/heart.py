@@ -31,6 +31,10 @@ LIFE_SECONDS = 15
 """How long after its last heartbeat a process counts as alive; less than others are patient."""
 
 
+STALE_SECONDS = 60
+"""How long another process may take from looking at its clock to having the store judge by that."""
+
+
 class Heart:
     """Beats while it is needed, on the event loop that needs it, lifespan events or not.
 
@@ -56,6 +60,9 @@ class Heart:
         self._is_needed = is_needed
         self._chores = chores
         self._beat_at = -math.inf
+        self._word = 0
+        """The last one: until when this process lives, Unix seconds."""
+        self._word_stands_until = -math.inf
         self.silences = 0
         """How often it was not sure until it beat again: what was taken then is not given back."""
         self._is_kept = False
@@ -96,9 +103,15 @@ class Heart:
 
     async def _beat(self) -> None:
         now = self._clock()
-        if now < self._beat_at:  # what we say takes back what we said, even if it seems to fail
+        if now < self._beat_at:  # it was set back: even a word that seems to fail may be the last
             self._beat_at = -math.inf
-        await self._say(int(now) + LIFE_SECONDS)
+            # Whoever looked at the clock before that must not find us dead by it.
+            self._word_stands_until = now + STALE_SECONDS
+        word = int(now) + LIFE_SECONDS
+        if now < self._word_stands_until:
+            word = max(word, self._word)
+        await self._say(word)
+        self._word = word
         if not self.is_sure():
             self.silences += 1
         self._beat_at = now

@@ -7,10 +7,10 @@ client leaves or an endpoint fails. One response leaves whole, whatever fate dec
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.charges import ChargeBook
@@ -212,7 +212,15 @@ class World:
         await task
 
 
+SET_BACK_MEANWHILE = [
+    replace(NOTHING, whose=whose, passes=passes)
+    for whose, passes in [(0, 0), (3, 0), (2, 0), (2, 0), (0, -3600), (3, 0)]
+]
+"""The clock is set back after one process has looked at it and before the store judges by that."""
+
+
 @settings(max_examples=150, deadline=None)
 @given(decisions=DECISIONS)
+@example(SET_BACK_MEANWHILE)
 def test_one_response_leaves_whole(decisions: list[Decision]) -> None:
     asyncio.run(World(decisions).go())

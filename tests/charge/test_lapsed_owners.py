@@ -15,7 +15,7 @@ from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 
 from mpp_asgi import charges, heart, price
-from mpp_asgi.heart import LIFE_SECONDS
+from mpp_asgi.heart import LIFE_SECONDS, STALE_SECONDS
 from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.nod import Till
@@ -237,9 +237,13 @@ async def test_a_clock_that_is_set(workers: Workers, target: str, seconds: int) 
 
 
 async def test_a_process_lives_on_after_its_clock_was_set_back(workers: Workers) -> None:
-    """Its last word was about a time that is an hour away; if it dies, nobody waits for that."""
+    """Its last word was about a time that is an hour away; if it dies, nobody waits for that but in
+    the first minute."""
     await workers.here.show("/", await bought(workers, "/"))
     workers.time.now -= HOUR
+    await workers.here.beat()
+    workers.time.now += STALE_SECONDS
+    await workers.here.beat()
     headers = await bought(workers, "/")
     hangs = asyncio.Event()
 
