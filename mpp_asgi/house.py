@@ -76,7 +76,7 @@ class House:
             finally_.push_async_callback(self._rpc.aclose)
             finally_.push_async_callback(self._book.close)
             if self._sponsor is not None:
-                finally_.callback(self._sponsor.aclose)
+                finally_.push_async_callback(self._sponsor.aclose)
             finally_.push_async_callback(self._recovery.aclose)
             if self._guardian is not None:
                 await self._guardian.aclose()

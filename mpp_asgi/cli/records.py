@@ -88,15 +88,17 @@ async def open_till(settings: Settings, store: Store) -> AsyncIterator[Till]:
     rpc = open_rpc(
         settings.rpc_urls, passphrase=settings.stellar_network.passphrase, clock=time.time
     )
+    sponsor = None
     try:
-        till = open_methods(
+        methods = open_methods(
             settings,
             World(time.time, asyncio.sleep),
             rpc=rpc,
             book=book,
             store=store,
             sandbox=None,
-        ).till
+        )
+        till, sponsor = methods.till, methods.sponsor
         if till is None:
             raise CommandError(
                 "There is no key to settle with: set MPP_RECIPIENT_SECRET to the recipient's, and "
@@ -106,5 +108,7 @@ async def open_till(settings: Settings, store: Store) -> AsyncIterator[Till]:
     except ConfigError as error:
         raise CommandError(str(error)) from None
     finally:
+        if sponsor is not None:
+            await sponsor.aclose()
         await book.close()
         await rpc.aclose()

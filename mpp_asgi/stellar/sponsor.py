@@ -116,10 +116,15 @@ class Sponsor:
         self.funds.look()
         self.bids.look()
 
-    def aclose(self) -> None:
-        """Look at nothing any more."""
-        for task in self._tasks:
+    async def aclose(self) -> None:
+        """Look at nothing any more, and leave no question behind that is on its way."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
+        loop = asyncio.get_running_loop()
+        here = [task for task in tasks if task.get_loop() is loop]  # others end with their loop
+        if here:
+            await asyncio.wait(here)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
