@@ -25,6 +25,7 @@ from mpp_asgi.stellar.accounts import get_account
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.sponsor_queue import Lease
 from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.loans import LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -83,7 +84,8 @@ class Pool:
         self._sleep = sleep
         self._is_shared = is_shared
         self._patience_seconds = patience_seconds
-        self._loan_seconds = max(LOAN_SECONDS, ceil(patience_seconds) + SPARE_SECONDS)
+        wanted = max(LOAN_SECONDS, ceil(patience_seconds) + SPARE_SECONDS)
+        self._loan_seconds = min(wanted, LONGEST_SECONDS)
         self._poll_seconds = poll_seconds
         self._queue = queue
         self._lent = 0

@@ -7,10 +7,13 @@ until the loan lapses; ``until`` is chosen so that nothing it has sent can be in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LONGEST_SECONDS: Final = 900
+"""No account is borrowed, prolonged or kept back for longer than this, by any process's clock."""
 
 
 class Loan(NamedTuple):
@@ -41,6 +44,11 @@ class LoanStore(Protocol):
         Nobody has what was never borrowed, what was returned with ``free_at <= now`` and what
         lapsed (``until <= now``); the sequence of the latter is ``None``. Of several, the one whose
         sequence is known and that was returned last is taken, then the first in the order given.
+
+        What is lent, or kept back, for more than `LONGEST_SECONDS` from ``now`` was lent by a clock
+        that ran ahead, and nobody has that either. Should it be ``now`` that is wrong, an account
+        is taken from whoever has it. That costs a sequence number: the network takes one of their
+        transactions, the other is built anew. No money depends on a loan.
         """
         ...
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mpp_asgi.sandbox import Sandbox
 from tests.shop import Time, open_shop
 
 AHEAD = 3_000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the sponsor's account stays on loan until the time at which the wrong clock said that "
-    "the loan would lapse: a loan that lasts longer than any can should count as lapsed",
-)
 async def test_a_clock_that_was_ahead_keeps_no_account_on_loan() -> None:
     time, ahead = Time(), 0
     sandbox = Sandbox(clock=lambda: time.now - ahead, close_interval=1.0)  # the network's is right

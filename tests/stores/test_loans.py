@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from mpp_asgi.stores.loans import LONGEST_SECONDS
+
 ACCOUNTS = ("GA", "GB", "GC")
 
 
@@ -186,3 +188,23 @@ async def test_of_a_return_and_a_takeover_at_once_one_comes_to_nothing(stores):
         )
         assert returned == (taken is None)
         await stores[0].forget_loans(["GA"])
+
+
+async def test_what_a_clock_that_ran_ahead_lent_counts_as_lapsed(stores):
+    """Its sequence is unknown, and whoever borrowed it learns that it is another's."""
+    one, other = stores
+    ahead = await one.borrow(["GA"], until=LONGEST_SECONDS + 10, now=3_000)
+    assert await other.borrow(["GA"], until=20, now=10) is None  # so long may a loan be
+    again = await other.borrow(["GA"], until=20, now=9)
+    assert (again.account, again.sequence) == ("GA", None)
+    assert not await one.prolong(ahead, until=LONGEST_SECONDS + 10)
+    assert not await one.hand_back(ahead, sequence=7, free_at=0)
+
+
+async def test_what_a_clock_that_ran_ahead_returned_is_lent_with_its_sequence(stores):
+    """No clock has a part in that."""
+    one, other = stores
+    loan = await one.borrow(["GA"], until=LONGEST_SECONDS + 50, now=LONGEST_SECONDS + 5)
+    assert await one.hand_back(loan, sequence=7, free_at=LONGEST_SECONDS + 10)
+    assert await other.borrow(ACCOUNTS[:1], until=20, now=10) is None
+    assert (await other.borrow(ACCOUNTS, until=20, now=9)).sequence == 7

@@ -9,10 +9,12 @@ from hypothesis.stateful import Bundle, consumes, initialize, invariant, multipl
 
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from mpp_asgi.stores.loans import Loan
+from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 from tests.stores.histories import Histories, live_through, which
 
 times = st.integers(0, 12)
+moments = times | times.map(lambda time: time + LONGEST_SECONDS)
+"""By a clock that is right, or runs ahead."""
 limits = st.integers(0, 3)
 
 
@@ -38,7 +40,12 @@ class LoanHistories(Histories):
         self.highest: dict[str, int] = {}  # the fences so far
 
     def _next(self, wanted, now):
-        free = [n for n in wanted if n not in self.accounts or self.accounts[n].free_at <= now]
+        taken = {
+            name
+            for name, account in self.accounts.items()
+            if now < account.free_at <= now + LONGEST_SECONDS
+        }
+        free = [name for name in wanted if name not in taken]
         return next((name for name in [*self.returned, *free] if name in free), None)
 
     def _put(self, name, account):
@@ -53,7 +60,7 @@ class LoanHistories(Histories):
 
     @rule(target=loans, w=which, wanted=st.permutations("abcd").flatmap(
         lambda names: st.integers(0, 4).map(lambda n: names[:n])
-    ), until=times, now=times)  # fmt: skip
+    ), until=moments, now=moments)  # fmt: skip
     def borrow(self, w, wanted, until, now):
         loan = self.do(self.stores[w].borrow(wanted, until=until, now=now))
         expected = self._next(wanted, now)
@@ -67,14 +74,14 @@ class LoanHistories(Histories):
         self._put(expected, Account(loan.fence, until))
         return loan
 
-    @rule(w=which, loan=loans, until=times)
+    @rule(w=which, loan=loans, until=moments)
     def prolong(self, w, loan, until):
         assert self.do(self.stores[w].prolong(loan, until=until)) == self._has_it(loan)
         if self._has_it(loan):
             self._put(loan.account, Account(loan.fence, until))
 
     @rule(w=which, loan=loans | consumes(loans), sequence=st.none() | st.integers(0, 2**63 - 1),
-          free_at=times)  # fmt: skip
+          free_at=moments)  # fmt: skip
     def hand_back(self, w, loan, sequence, free_at):
         done = self.do(self.stores[w].hand_back(loan, sequence=sequence, free_at=free_at))
         assert done == self._has_it(loan)

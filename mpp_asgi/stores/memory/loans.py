@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpp_asgi.stores.loans import Loan
+from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ class MemoryLoans:
 
     def _is_free(self, name: str, now: int) -> bool:
         found = self._accounts.get(name)
-        return found is None or found.free_at <= now
+        return found is None or not now < found.free_at <= now + LONGEST_SECONDS
 
     def _replace(self, loan: Loan, account: _Account) -> bool:
         found = self._accounts.get(loan.account)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.loans import Loan
+from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.budgets import Budget
     from mpp_asgi.stores.postgres.connection import Connection
 
-_BORROW = "SELECT account, fence, sequence FROM borrow_v1($1, $2, $3)"
+_BORROW = "SELECT account, fence, sequence FROM borrow_v1($1, $2, $3, $4)"
 _PROLONG = """
     UPDATE loan SET free_at = $3, sequence = NULL, returned = 0 WHERE account = $1 AND fence = $2
     RETURNING true
@@ -44,7 +44,7 @@ async def borrow(
     connection: Connection, accounts: Sequence[str], until: int, now: int
 ) -> Loan | None:
     """As `LoanStore.borrow`."""
-    row = await connection.fetchrow(_BORROW, accounts, until, now)
+    row = await connection.fetchrow(_BORROW, accounts, until, now, now + LONGEST_SECONDS)
     return None if row is None or row["account"] is None else Loan._make(row)
 
 

@@ -297,7 +297,7 @@ CREATE TABLE loan (
 CREATE SEQUENCE loan_turn;
 
 CREATE FUNCTION borrow_v1(
-    _accounts text[], _until bigint, _now bigint,
+    _accounts text[], _until bigint, _now bigint, _latest bigint,
     OUT account text, OUT fence bigint, OUT sequence bigint
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -306,7 +306,8 @@ DECLARE
 BEGIN
     -- Whoever borrows at the same time takes another one, without waiting.
     SELECT loan.account, loan.sequence FROM loan
-    WHERE loan.account = ANY (_accounts) AND loan.free_at <= _now AND loan.returned > 0
+    WHERE loan.account = ANY (_accounts) AND loan.free_at NOT BETWEEN _now + 1 AND _latest
+      AND loan.returned > 0
     ORDER BY loan.returned DESC LIMIT 1 FOR UPDATE SKIP LOCKED INTO best;
     IF FOUND THEN
         UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
@@ -320,7 +321,7 @@ BEGIN
         SELECT wanted.account, loan.fence, loan.sequence, loan.returned
         FROM unnest(_accounts) WITH ORDINALITY AS wanted (account, place)
             LEFT JOIN loan ON loan.account = wanted.account
-        WHERE loan.account IS NULL OR loan.free_at <= _now
+        WHERE loan.account IS NULL OR loan.free_at NOT BETWEEN _now + 1 AND _latest
         ORDER BY coalesce(loan.returned, 0) DESC, wanted.place LIMIT 1 INTO best;
         IF NOT FOUND THEN
             RETURN;
@@ -334,7 +335,8 @@ BEGIN
             UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
                             returned = 0
             WHERE loan.account = best.account AND loan.fence = best.fence
-              AND loan.returned = best.returned AND loan.free_at <= _now
+              AND loan.returned = best.returned
+              AND loan.free_at NOT BETWEEN _now + 1 AND _latest
             RETURNING loan.account, loan.fence INTO account, fence;
         END IF;
         IF FOUND THEN

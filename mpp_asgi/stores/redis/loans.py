@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.loans import Loan
+from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _BORROW = script(
     for i = rest, #ARGV do
       local found = call('HGET', loans, ARGV[i])
       local account = found and cjson.decode(found) or {free_at = '0', returned = '0'}
-      local is_free = not found or not less(now, account.free_at)
+      local is_free = not found or not less(now, account.free_at) or less(latest, account.free_at)
       if is_free and (not best or less(most, account.returned)) then
         best, most, sequence = ARGV[i], account.returned, account.sequence
       end
@@ -48,7 +48,7 @@ _BORROW = script(
     return {best, fence, sequence}
     """,
     keys="loans",
-    arguments="till now",
+    arguments="till now latest",
     needs=DECIMALS + _NEXT_TURN,
 )
 _PROLONG = script(
@@ -98,7 +98,7 @@ _RELEASE_LEASE = script(
 
 def borrow(accounts: Sequence[str], until: int, now: int) -> Call[Loan | None]:
     """As `LoanStore.borrow`."""
-    return Call(_BORROW, (until, now, *accounts), _loan)
+    return Call(_BORROW, (until, now, now + LONGEST_SECONDS, *accounts), _loan)
 
 
 def prolong(loan: Loan, until: int) -> Call[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.loans import Loan
+from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BEST_OF_THE_FREE = """
     SELECT wanted.value, loan.sequence
     FROM json_each(?) AS wanted LEFT JOIN loan ON loan.account = wanted.value
-    WHERE loan.account IS NULL OR loan.free_at <= ?
+    WHERE loan.account IS NULL OR loan.free_at NOT BETWEEN ? AND ?
     ORDER BY coalesce(loan.returned, 0) DESC, wanted.key LIMIT 1
 """
 _LEND = """
@@ -38,7 +38,8 @@ _TURN = "SELECT last FROM loan_turn"
 def borrow(connection: Connection, accounts: Sequence[str], until: int, now: int) -> Loan | None:
     """As `LoanStore.borrow`."""
     wanted = json.dumps(list(accounts))
-    best = connection.execute(_BEST_OF_THE_FREE, (wanted, now)).fetchone()
+    taken = (now + 1, now + LONGEST_SECONDS)
+    best = connection.execute(_BEST_OF_THE_FREE, (wanted, *taken)).fetchone()
     if best is None:
         return None
     account, sequence = best
