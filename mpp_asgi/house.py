@@ -15,7 +15,7 @@ from mpp_asgi.charges import ChargeBook
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, embedded_sandbox
 from mpp_asgi.gate import Gate
 from mpp_asgi.idempotency import Repetition
-from mpp_asgi.methods import World, open_methods
+from mpp_asgi.methods import Methods, World, open_methods
 from mpp_asgi.protocol import ProtocolError, Secrets
 from mpp_asgi.recovery import Recovery
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mpp_asgi.intents import Intent
     from mpp_asgi.stellar.guardian import Guardian
     from mpp_asgi.stellar.rpc import Rpc
-    from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.contract import Store
 
 log = logging.getLogger("mpp_asgi")
@@ -51,7 +50,7 @@ class House:
         gate: Gate,
         rules: HouseRules,
         guardian: Guardian | None,
-        sponsor: Sponsor | None,
+        methods: Methods | None,
         recovery: Recovery,
         sandbox: EmbeddedNetwork | None,
     ) -> None:
@@ -62,7 +61,7 @@ class House:
         self._rpc = rpc
         self._book = book
         self._guardian = guardian
-        self._sponsor = sponsor
+        self._methods = methods
         self._recovery = recovery
 
     def keep_alive(self) -> None:
@@ -75,8 +74,8 @@ class House:
             finally_.push_async_callback(self._store.close)
             finally_.push_async_callback(self._rpc.aclose)
             finally_.push_async_callback(self._book.close)
-            if self._sponsor is not None:
-                finally_.push_async_callback(self._sponsor.aclose)
+            if self._methods is not None:
+                finally_.push_async_callback(self._methods.aclose)
             finally_.push_async_callback(self._recovery.aclose)
             if self._guardian is not None:
                 await self._guardian.aclose()
@@ -117,6 +116,7 @@ async def open_house(
             methods = open_methods(
                 settings, world, rpc=rpc, book=book, store=store, sandbox=sandbox
             )
+            if_it_fails.push_async_callback(methods.aclose)
         gate = Gate(
             [make(book) for make in intents] if methods is None else methods.intents,
             secret,
@@ -151,7 +151,7 @@ async def open_house(
         gate=gate,
         rules=rules,
         guardian=guardian,
-        sponsor=methods.sponsor if methods is not None else None,
+        methods=methods,
         recovery=recovery,
         sandbox=sandbox,
     )

@@ -56,12 +56,19 @@ class Methods:
     """Where sessions are held, if they are; so is the next."""
     guardian: Guardian | None
     sponsor: Sponsor | None
+    payers: tuple[Sponsor, ...]
+    """Every account that pays fees: the sponsor, and the recipient where there is none."""
     ledger: Ledger
     """Where payments are looked up that somebody has begun and left."""
 
     def sponsors(self) -> bool:
         """Whether network fees can be paid for payers now."""
         return self.sponsor is not None and self.sponsor.funds.suffice()
+
+    async def aclose(self) -> None:
+        """Leave no question behind that is on its way."""
+        for payer in self.payers:
+            await payer.aclose()
 
 
 def open_methods(
@@ -98,9 +105,7 @@ def open_methods(
             sleep=world.sleep,
             channel_accounts=channel_accounts(parties.sponsor, settings.sponsor_accounts),
         )
-        if sandbox is None:
-            sponsor.look()
-        else:
+        if sandbox is not None:
             for address in sponsor.addresses:
                 sandbox.fund(address)
     counter = Counter(
@@ -122,7 +127,8 @@ def open_methods(
         )
     }
     guardian = None
-    till = _till(settings, counter, parties, store, sandbox)
+    payer = sponsor or _paying_itself(settings, counter, parties)
+    till = _till(settings, counter, parties, payer, sandbox)
     if till is not None:
         known["session"] = SessionIntent(till)
         known["channel"] = ChannelDialect(till, channel=settings.channel)
@@ -139,7 +145,9 @@ def open_methods(
         till.teller.when_spent(guardian.note)
     wanted = settings.intents or ("charge", "session")
     offered = [known[name] for name in wanted if name in known]
-    return Methods(offered, till, guardian, sponsor, ledger)
+    if sponsor is not None and sandbox is None:
+        sponsor.look()
+    return Methods(offered, till, guardian, sponsor, (payer,) if payer else (), ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +182,26 @@ def _parties(settings: Settings, sandbox: EmbeddedNetwork | None) -> _Parties:
     return _Parties(recipient, recipient_key, sponsor)
 
 
+def _paying_itself(settings: Settings, counter: Counter, parties: _Parties) -> Sponsor | None:
+    """The recipient as the one who pays for what it takes out of channels; ``None`` without its
+    key."""
+    if parties.recipient_key is None:
+        return None
+    return Sponsor(
+        parties.recipient_key,
+        counter.ledger,
+        counter.book.store,
+        SponsorTerms(max_fee=settings.max_fee),
+        clock=counter.clock,
+        sleep=counter.sleep,
+    )
+
+
 def _till(
     settings: Settings,
     counter: Counter,
     parties: _Parties,
-    store: Store,
+    payer: Sponsor | None,
     sandbox: EmbeddedNetwork | None,
 ) -> Till | None:
     """Where sessions are held; ``None`` where nobody asked for them and something is missing. Where
@@ -192,7 +215,7 @@ def _till(
     factory, hashes = settings.channel_factory, settings.channel_wasm_hashes
     if key is not None and sandbox is not None and not hashes:
         factory, hashes = sandbox.channel_factory, (sandbox.channel_wasm_hash,)
-    if key is None or not hashes:
+    if key is None or payer is None or not hashes:
         if wanted:
             raise ConfigError(
                 "Sessions need recipient_secret and channel_wasm_hashes: the recipient signs for "
@@ -210,7 +233,9 @@ def _till(
         min_voucher_delta=_base_units(settings.min_voucher_delta, tokens[None]),
     )
     return Till(
-        teller=Teller(counter, store, policy, tokens=[token.address for token in tokens.values()]),
+        teller=Teller(
+            counter, counter.book.store, policy, tokens=[token.address for token in tokens.values()]
+        ),
         funding=Funding(
             counter,
             factory=policy.factory,
@@ -218,7 +243,7 @@ def _till(
             recipient=parties.recipient,
             min_waiting_period=policy.min_waiting_period,
         ),
-        cashier=Cashier(counter, key, max_fee=settings.max_fee),
+        cashier=Cashier(counter, key, payer=payer),
         policy=policy,
         recipient=parties.recipient,
         tokens=tokens,

@@ -88,7 +88,7 @@ async def open_till(settings: Settings, store: Store) -> AsyncIterator[Till]:
     rpc = open_rpc(
         settings.rpc_urls, passphrase=settings.stellar_network.passphrase, clock=time.time
     )
-    sponsor = None
+    methods = None
     try:
         methods = open_methods(
             settings,
@@ -98,17 +98,16 @@ async def open_till(settings: Settings, store: Store) -> AsyncIterator[Till]:
             store=store,
             sandbox=None,
         )
-        till, sponsor = methods.till, methods.sponsor
-        if till is None:
+        if methods.till is None:
             raise CommandError(
                 "There is no key to settle with: set MPP_RECIPIENT_SECRET to the recipient's, and "
                 "MPP_CHANNEL_WASM_HASHES, as for the server."
             )
-        yield till
+        yield methods.till
     except ConfigError as error:
         raise CommandError(str(error)) from None
     finally:
-        if sponsor is not None:
-            await sponsor.aclose()
+        if methods is not None:
+            await methods.aclose()
         await book.close()
         await rpc.aclose()

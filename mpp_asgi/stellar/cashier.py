@@ -22,7 +22,6 @@ from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
-from mpp_asgi.stellar.sponsor import Sponsor, SponsorTerms
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.admissions import Counter
     from mpp_asgi.stellar.invocation import Call
     from mpp_asgi.stellar.ledger import Decision
+    from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.channels import Channel
 
 log = logging.getLogger("mpp_asgi.channels")
@@ -70,26 +70,17 @@ class Cashier:
     """Settles and closes channels in the name of their recipient.
 
     Args:
-        counter: network, ledger and records. Its sponsor pays the fees, if there is one.
+        counter: network, ledger and records.
         recipient: the key of the account that channels pay.
-        max_fee: stroops, the most that the recipient pays for a transaction where there is no
-            sponsor.
+        payer: who pays the network's fees; the recipient itself where nobody else does.
     """
 
-    def __init__(self, counter: Counter, recipient: Keypair, *, max_fee: int) -> None:
+    def __init__(self, counter: Counter, recipient: Keypair, *, payer: Sponsor) -> None:
         self._counter = counter
         self._recipient = recipient
         self._store = counter.book.store
-        sponsor = counter.sponsor or Sponsor(
-            recipient,
-            counter.ledger,
-            counter.book.store,
-            SponsorTerms(max_fee=max_fee),
-            clock=counter.clock,
-            sleep=counter.sleep,
-        )
         self._dispatch = Dispatch(
-            sponsor,
+            payer,
             counter.ledger,
             passphrase=counter.network.passphrase,
             clock=counter.clock,

@@ -119,6 +119,14 @@ class Market:
             clock=self.time,
             sleep=self.time.sleep,
         )
+        payer = sponsor or Sponsor(
+            RECIPIENT,
+            ledger,
+            book.store,
+            SponsorTerms(max_fee=MAX_FEE),
+            clock=self.time,
+            sleep=self.time.sleep,
+        )
         funding = Funding(
             counter,
             factory=self.sandbox.channel_factory,
@@ -126,7 +134,7 @@ class Market:
             recipient=RECIPIENT.public_key,
             min_waiting_period=WAITING_PERIOD,
         )
-        return Process(self, counter, Cashier(counter, RECIPIENT, max_fee=MAX_FEE), funding)
+        return Process(self, counter, Cashier(counter, RECIPIENT, payer=payer), funding)
 
     def earned(self) -> int:
         return self.sandbox.balance(RECIPIENT.public_key, self.sandbox.usdc)

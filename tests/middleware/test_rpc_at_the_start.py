@@ -1,5 +1,10 @@
 """What the RPCs are asked when an app starts."""
 
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from fastapi import FastAPI
 from stellar_sdk import Keypair
@@ -9,11 +14,16 @@ from mpp_asgi.config import ConfigError
 from mpp_asgi.sandbox import Sandbox
 from tests.servers import served
 
-RECIPIENT = Keypair.from_raw_ed25519_seed(bytes(32)).public_key
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+_SELLER = Keypair.from_raw_ed25519_seed(bytes(32))
+RECIPIENT, RECIPIENT_SECRET = _SELLER.public_key, _SELLER.secret
+SPONSOR = Keypair.from_raw_ed25519_seed(bytes([1]) * 32).secret
 DARK = "http://127.0.0.1:9"
 
 
-async def start(*urls: str) -> None:
+async def start(*urls: str, **further: Any) -> None:
     """Start and end an app on testnet."""
     app = FastAPI()
     app.add_middleware(
@@ -22,6 +32,7 @@ async def start(*urls: str) -> None:
         recipient=RECIPIENT,
         rpc_url=urls,
         store="memory://",
+        **further,
     )
     stack = app.build_middleware_stack()
     events = iter(["lifespan.startup", "lifespan.shutdown"])
@@ -56,3 +67,43 @@ async def test_an_rpc_that_does_not_answer_stops_no_start() -> None:
     await start(DARK)
     with served(Sandbox(passphrase="another").app) as foreign:
         await start(DARK, foreign)
+
+
+class Mute:
+    """An RPC that says which network it follows, and nothing more until the asker goes away."""
+
+    def __init__(self) -> None:
+        self._sandbox = Sandbox().app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._sandbox(scope, receive, send)
+            return
+        asked = await receive()
+
+        async def again() -> Message:
+            return asked
+
+        if b"getNetwork" in asked["body"]:
+            await self._sandbox(scope, again, send)
+        else:
+            await receive()
+
+
+@pytest.mark.parametrize("who", ["the sponsor pays", "the recipient pays"])
+async def test_an_app_that_ends_leaves_no_question_behind(who: str) -> None:
+    further = {"sponsor": SPONSOR} if who == "the sponsor pays" else {}
+    before = asyncio.all_tasks()
+    with served(Mute()) as mute:
+        await start(
+            mute, recipient_secret=RECIPIENT_SECRET, channel_wasm_hashes=["0" * 64], **further
+        )
+        assert asyncio.all_tasks() == before
+
+
+async def test_an_app_that_cannot_start_leaves_no_question_behind() -> None:
+    before = asyncio.all_tasks()
+    with served(Mute()) as mute:
+        with pytest.raises(ConfigError, match="Sessions need recipient_secret"):
+            await start(mute, sponsor=SPONSOR, intents=["session"])
+        assert asyncio.all_tasks() == before

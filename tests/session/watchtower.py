@@ -138,23 +138,24 @@ class Harbour:
         ledger = Ledger(
             InProcessRpc(self.node), clock=self.now, sleep=rest, poll_seconds=1, patience_seconds=30
         )
+        sponsor = Sponsor(
+            self.house,
+            ledger,
+            store,
+            SponsorTerms(max_fee=10_000_000),
+            clock=self.now,
+            sleep=rest,
+        )
         counter = Counter(
             network=TESTNET,
             ledger=ledger,
             book=book,
-            sponsor=Sponsor(
-                self.house,
-                ledger,
-                store,
-                SponsorTerms(max_fee=10_000_000),
-                clock=self.now,
-                sleep=rest,
-            ),
+            sponsor=sponsor,
             own_addresses=(self.house.public_key, self.stage.seller.public_key),
             clock=self.now,
             sleep=rest,
         )
-        cashier = Cashier(counter, self.stage.seller, max_fee=10_000_000)
+        cashier = Cashier(counter, self.stage.seller, payer=sponsor)
         guardian = Guardian(
             store,
             ledger,
