@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -30,7 +31,8 @@ async def make_records(path: Path, *, busy: str | None = None) -> None:
     store = SqliteStore(path / "records.db")
     await store.open()
     if busy is not None:
-        await store.borrow([busy], until=2**40, now=1)
+        now = int(time.time())
+        await store.borrow([busy], until=now + 600, now=now)
     await store.close()
 
 
