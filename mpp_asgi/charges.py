@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mpp_asgi.heart import Heart
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.protocol import problems
+from mpp_asgi.refunds import Refunds
 from mpp_asgi.stores.contract import (
     Charge,
     Outcome,
@@ -74,6 +75,7 @@ class ChargeBook:
         self._abandoned: set[str] = set()
         """What the store still has under our name, though nobody here is at work on it."""
         self.unnoted = UnnotedDeliveries(self, sleep=sleep)
+        self.refunds = Refunds(self, sleep=sleep)
         self.heart = Heart(clock=clock, say=self._say, is_needed=self._is_at_work, chores=self.tidy)
 
     async def turn(self, charge_id: str) -> Turn:
@@ -123,11 +125,12 @@ class ChargeBook:
         await self.store.heartbeat(self.owner, alive_until=alive_until)
 
     def _is_at_work(self) -> bool:
-        return bool(self._queues or self.unnoted or self._abandoned)
+        return bool(self._queues or self.unnoted or self.refunds.owed or self._abandoned)
 
     async def tidy(self) -> None:
         """Make up for what the store did not take before, and delete what is old."""
         await self.unnoted.note()
+        await self.refunds.settle_all()
         await self._let_go_of_abandoned()
         removed = PURGE_BATCH
         while removed >= PURGE_BATCH:
@@ -162,10 +165,13 @@ class ChargeBook:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.drain()
                 await self.unnoted.note_last(attempts=DRAIN_SECONDS)
+                await self.refunds.settle_last(attempts=DRAIN_SECONDS)
         except TimeoutError:
             log.warning("the store is too slow to wait for any longer")
         for charge_id in self.unnoted:
             log.critical("charge %s was delivered but could not be written down", charge_id)
+        for refund in self.refunds:
+            log.critical("%s could not be given back to channel %s", refund.cost, refund.channel_id)
         await self.heart.stop()
         if self._queues:  # the server did not wait for them: they count as alive until they are not
             return

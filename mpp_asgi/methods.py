@@ -142,7 +142,7 @@ def open_methods(
             clock=world.clock,
             sleep=world.sleep,
         )
-        till.teller.when_spent(guardian.note)
+        till.teller.spending.when_spent(guardian.note)
     wanted = settings.intents or ("charge", "session")
     offered = [known[name] for name in wanted if name in known]
     if sponsor is not None and sandbox is None:

@@ -83,15 +83,14 @@ class ChannelPurse:
 
     async def put_back(self, work: Work) -> None:
         """See `Purse.put_back`."""
-        teller = self._teller
-        giving = teller.give_back(self._channel.id, work.cost, units=work.units)
-        await asyncio.shield(teller.counter.book.spawn(giving))
+        giving = self._teller.spending.give_back(self._channel.id, work.cost, units=work.units)
+        await asyncio.shield(self._teller.counter.book.spawn(giving))
 
     async def wait_for(self, work: Work) -> bool:
         """See `Purse.wait_for`."""
         counter, channel_id = self._teller.counter, self._channel.id
         deadline = counter.clock() + PATIENCE_SECONDS
-        with self._teller.bell.listening(channel_id) as listener:
+        with self._teller.spending.bell.listening(channel_id) as listener:
             while not await self._is_decided(channel_id, work):
                 left = deadline - counter.clock()
                 if left <= 0:

@@ -6,24 +6,22 @@ where a voucher is for more than is known to be in its channel.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
-from mpp_asgi.stellar.bell import Bell
 from mpp_asgi.stellar.cashier import is_over
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.envelope import network_id
+from mpp_asgi.stellar.spending import Spending
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.vouchers import Voucher
 from mpp_asgi.stores.channels import Channel, CloseOutcome, SpendOutcome
-from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from mpp_asgi.protocol import Problem
     from mpp_asgi.stellar.admissions import Counter
@@ -35,8 +33,6 @@ log = logging.getLogger("mpp_asgi.session")
 
 MOST_REMEMBERED: Final = 10_000
 """Channels whose keys are kept at hand."""
-GIVE_BACK_ATTEMPTS: Final = 6
-"""How often giving a cost back is tried when the store fails, doubling from 0.5 s."""
 
 
 class Presentation(NamedTuple):
@@ -83,9 +79,7 @@ class Teller:
         self._known: dict[str, _Known] = {}
         self._verified: dict[str, Voucher] = {}
         """The last good voucher of each channel that is known."""
-        self._tell: Callable[[Channel], None] | None = None
-        self.bell = Bell(counter.sleep)
-        """Rings where more can be spent than before."""
+        self.spending = Spending(counter, store, min_delta=policy.min_voucher_delta)
 
     @property
     def counter(self) -> Counter:
@@ -99,10 +93,6 @@ class Teller:
     async def channel(self, channel_id: str) -> Channel | None:
         """What is on record of a channel."""
         return await self._store.channel(channel_id)
-
-    def when_spent(self, tell: Callable[[Channel], None]) -> None:
-        """Have somebody told of each channel after it was spent from; it must not take long."""
-        self._tell = tell
 
     async def take(self, voucher: Voucher, shown_for: Presentation, *, cost: int) -> Channel:
         """Accept a voucher and spend what the request costs.
@@ -121,13 +111,13 @@ class Teller:
         """
         await self.check(voucher, shown_for)
         units = 1 if cost else 0
-        spend = await self._spend(voucher, cost, units)
+        spend = await self.spending.spend(voucher, cost, units)
         if spend.outcome is SpendOutcome.EXCEEDS_DEPOSIT:
             # Anybody may have topped the channel up on the ledger, without a word to us.
             if spend.channel is not None:
                 await self.observe(spend.channel)
-            spend = await self._spend(voucher, cost, units)
-        self.bell.ring(voucher.channel)
+            spend = await self.spending.spend(voucher, cost, units)
+        self.spending.bell.ring(voucher.channel)
         if spend.outcome is not SpendOutcome.SPENT or spend.channel is None:
             raise RefusalError(
                 problem_of(
@@ -146,7 +136,7 @@ class Teller:
         """
         while True:
             held = Voucher(channel.id, channel.accepted, channel.signature)
-            spend = await self._spend(held, cost, units, shown=False)
+            spend = await self.spending.spend(held, cost, units, shown=False)
             if spend.outcome is not SpendOutcome.LOWER or spend.channel is None:
                 return spend
             channel = spend.channel  # a higher one has come in
@@ -203,54 +193,6 @@ class Teller:
         self._known[channel.id] = known
         return known
 
-    async def _spend(self, voucher: Voucher, cost: int, units: int, *, shown: bool = True) -> Spend:
-        """One step of the store. A request that is given up meanwhile gets its cost back."""
-        spending = self._counter.book.spawn(
-            self._store.spend(
-                voucher.channel,
-                amount=voucher.amount,
-                signature=voucher.signature,
-                cost=cost,
-                units=units,
-                min_delta=self.min_delta,
-                now=int(self._counter.clock()),
-                shown=shown,
-            )
-        )
-        try:
-            spend = await asyncio.shield(spending)
-        except asyncio.CancelledError:
-            self._counter.book.spawn(self._undo(spending, voucher.channel, cost, units))
-            raise
-        if self._tell is not None and spend.outcome is SpendOutcome.SPENT and spend.channel:
-            self._tell(spend.channel)
-        return spend
-
-    async def _undo(
-        self, spending: asyncio.Task[Spend], channel_id: str, cost: int, units: int
-    ) -> None:
-        try:
-            spend = await spending
-        except StoreUnavailableError:
-            return
-        if spend.outcome is SpendOutcome.SPENT:
-            await self.give_back(channel_id, cost, units=units)
-
-    async def give_back(self, channel_id: str, cost: int, *, units: int) -> None:
-        """Take a spend back whose units were not delivered. Keeps trying if the store fails."""
-        if not cost:
-            return
-        for attempt in range(GIVE_BACK_ATTEMPTS):
-            try:
-                await self._store.give_back(channel_id, cost=cost, units=units)
-            except StoreUnavailableError as error:
-                log.warning("store unavailable, %s not given back yet: %s", cost, error)
-                await self._counter.sleep(0.5 * 2**attempt)
-            else:
-                self.bell.ring(channel_id)
-                return
-        log.error("%s base units of channel %s could not be given back", cost, channel_id)
-
     async def admit(self, facts: ChannelFacts) -> None:
         """Take vouchers of this channel, which was found acceptable, from now on."""
         now = int(self._counter.clock())
@@ -297,6 +239,7 @@ class Teller:
             RefusalError: it is not good, or not for exactly what was spent.
         """
         await self.check(voucher, shown_for)
+        await self.spending.end_doubt(voucher.channel)
         begun = await self._store.begin_close(
             voucher.channel,
             amount=voucher.amount,

@@ -7,6 +7,9 @@ Each function returns the very record it was given where there is nothing to wri
 from __future__ import annotations
 
 from mpp_asgi.stores.channels import (
+    RECENT_LENGTH,
+    RETURNED,
+    SPENT,
     Channel,
     ChannelStatus,
     Close,
@@ -26,8 +29,15 @@ def spend(
     min_delta: int,
     now: int,
     shown: bool = True,
+    entry: str = "",
 ) -> Spend:
     """As `ChannelStore.spend`."""
+    recent = found.recent
+    if entry:
+        if entry in recent:
+            was_spent = SPENT + entry in recent
+            return Spend(SpendOutcome.SPENT if was_spent else SpendOutcome.VOID, found)
+        recent = (recent + SPENT + entry)[-RECENT_LENGTH:]
     refusal = _refusal(found, amount, min_delta)
     if refusal is not None:
         return Spend(refusal, found)
@@ -37,7 +47,9 @@ def spend(
         return Spend(SpendOutcome.INSUFFICIENT, found)
     if shown and cost and amount <= found.published:
         return Spend(SpendOutcome.PUBLISHED, found)
-    spent = found._replace(spent=found.spent + cost, units=found.units + units, used_at=now)
+    spent = found._replace(
+        spent=found.spent + cost, units=found.units + units, used_at=now, recent=recent
+    )
     return Spend(SpendOutcome.SPENT, spent)
 
 
@@ -61,9 +73,23 @@ def published(found: Channel, *, amount: int) -> Channel:
     return found._replace(published=amount) if amount > found.published else found
 
 
-def given_back(found: Channel, *, cost: int, units: int) -> Channel:
+def given_back(
+    found: Channel, *, cost: int, units: int, entry: str = "", certain: bool = True
+) -> Channel:
     """As `ChannelStore.give_back`."""
-    return found._replace(spent=max(0, found.spent - cost), units=max(0, found.units - units))
+    recent = found.recent
+    if entry:
+        if RETURNED + entry in recent:
+            return found
+        if SPENT + entry in recent:
+            certain = True
+            recent = recent.replace(SPENT + entry, RETURNED + entry)
+        else:
+            recent = (recent + RETURNED + entry)[-RECENT_LENGTH:]
+    if not certain:
+        return found._replace(recent=recent)
+    spent, units = max(0, found.spent - cost), max(0, found.units - units)
+    return found._replace(spent=spent, units=units, recent=recent)
 
 
 def added(channel: Channel) -> Channel:

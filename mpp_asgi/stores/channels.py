@@ -17,10 +17,18 @@ passed in.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+ENTRY_LENGTH: Final = 15
+"""Characters of an entry, each of them a lowercase hex digit."""
+KEPT_ENTRIES: Final = 32
+"""How many entries a channel remembers."""
+SPENT: Final = "+"
+RETURNED: Final = "-"
+RECENT_LENGTH: Final = KEPT_ENTRIES * (1 + ENTRY_LENGTH)
 
 
 class ChannelStatus(StrEnum):
@@ -84,6 +92,9 @@ class Channel(NamedTuple):
     """When it was last spent from, given a voucher, begun to be closed or found closed."""
     settled_at: int = 0
     """When ``settled`` was last seen to grow; 0: never."""
+    recent: str = ""
+    """The last `KEPT_ENTRIES` entries, oldest first: each is marked as `SPENT`, or as `RETURNED` if
+    it was given back."""
 
     @property
     def available(self) -> int:
@@ -113,6 +124,8 @@ class SpendOutcome(StrEnum):
     PUBLISHED = "published"
     """It would do, but everybody can show this voucher by now: a higher one has to be shown.
     Otherwise as ``INSUFFICIENT``."""
+    VOID = "void"
+    """This entry was given back before it came."""
 
 
 class Spend(NamedTuple):
@@ -152,6 +165,16 @@ class SpendTerms(TypedDict):
     min_delta: int
     now: int
     shown: NotRequired[bool]
+    entry: NotRequired[str]
+
+
+class Return(TypedDict):
+    """What `ChannelStore.give_back` is told, for backends that hand it on."""
+
+    cost: int
+    units: int
+    entry: NotRequired[str]
+    certain: NotRequired[bool]
 
 
 class LedgerFacts(TypedDict):
@@ -200,12 +223,15 @@ class ChannelStore(Protocol):
         min_delta: int,
         now: int,
         shown: bool = True,
+        entry: str = "",
     ) -> Spend:
         """Accept a voucher and spend from the channel, in one atomic and durable step.
 
         The first of these that applies decides; see `SpendOutcome`:
 
         - no record: ``UNKNOWN``;
+        - the channel remembers ``entry``: ``SPENT`` if it was spent, with nothing written; ``VOID``
+          if it was given back;
         - closed: ``CLOSED``;
         - closing, or the funder has asked for that (``closes_at``): ``CLOSING``;
         - ``amount < accepted``: ``LOWER``;
@@ -226,6 +252,9 @@ class ChannelStore(Protocol):
             now: the time.
             shown: somebody shows the voucher. Otherwise what was begun with one is drawn on, which
                 goes on when that is published meanwhile.
+            entry: what this spend goes by, `ENTRY_LENGTH` characters, so that it counts once
+                however often it is asked for, and can be given back by whoever got no answer. Made
+                for it alone; empty: it is not remembered.
         """
         ...
 
@@ -234,11 +263,23 @@ class ChannelStore(Protocol):
         anybody may show it. To be called before it is sent. Does nothing if there is no record."""
         ...
 
-    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+    async def give_back(
+        self, channel_id: str, *, cost: int, units: int, entry: str = "", certain: bool = True
+    ) -> None:
         """Undo a spend whose units were not delivered, whatever the channel's status by now.
 
         Neither ``spent`` nor ``units`` falls below 0. ``spent`` may fall below ``settled``, as it
         may lie there since a voucher was settled before all of it was spent.
+
+        Args:
+            channel_id: which channel.
+            cost: what was spent.
+            units: how many units that paid.
+            entry: what this goes by: the spend's, or one made for it alone if it is for several.
+                While the channel remembers that it was given back, it is not given back again, and
+                a spend that comes under it only then does not count. Empty: it is not remembered.
+            certain: it was spent. Otherwise only what the channel remembers as spent is undone, but
+                ``entry`` is remembered as given back all the same.
         """
         ...
 

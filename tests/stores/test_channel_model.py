@@ -8,7 +8,16 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, invariant, precondition, rule
 
-from mpp_asgi.stores.channels import Channel, ChannelStatus, Close, CloseOutcome, SpendOutcome
+from mpp_asgi.stores.channels import (
+    KEPT_ENTRIES,
+    RETURNED,
+    SPENT,
+    Channel,
+    ChannelStatus,
+    Close,
+    CloseOutcome,
+    SpendOutcome,
+)
 from tests.stores.histories import Histories, live_through, which
 
 FIRST_LEDGER = 50
@@ -30,6 +39,7 @@ class Grant(NamedTuple):
     channel_id: str
     cost: int
     units: int
+    entry: str
 
 
 @dataclass
@@ -44,6 +54,8 @@ class Account:
     published: int = 0
     grants: list[tuple[int, int]] = field(default_factory=list)
     returned: list[tuple[int, int]] = field(default_factory=list)
+    entries: list[tuple[str, str]] = field(default_factory=list)
+    """Marks and entries."""
     unknown: int = 0
     settled_units: int = 0
     settled_at: int = 0
@@ -61,9 +73,20 @@ class Account:
     def units(self) -> int:
         return sum(units for _, units in self.grants) - sum(units for _, units in self.returned)
 
+    def mark_of(self, entry: str) -> str | None:
+        return next((mark for mark, name in self.entries if name == entry), None)
+
+    def remember(self, mark: str, entry: str) -> None:
+        if entry:
+            self.entries = [*self.entries, (mark, entry)][-KEPT_ENTRIES:]
+
     def spend(
-        self, amount: int, cost: int, units: int, min_delta: int, now: int, *, shown: bool
-    ) -> SpendOutcome:
+        self, amount: int, cost: int, units: int, min_delta: int, now: int, *, shown: bool,
+        entry: str,
+    ) -> SpendOutcome:  # fmt: skip
+        mark = self.mark_of(entry)
+        if mark is not None:
+            return SpendOutcome.SPENT if mark == SPENT else SpendOutcome.VOID
         if self.is_closed:
             return SpendOutcome.CLOSED
         if self.is_closing or self.facts.closes_at is not None:
@@ -83,7 +106,20 @@ class Account:
             return SpendOutcome.PUBLISHED
         self.grants.append((cost, units))
         self.used_at = now
+        self.remember(SPENT, entry)
         return SpendOutcome.SPENT
+
+    def give_back(self, cost: int, units: int, entry: str, *, certain: bool) -> None:
+        mark = self.mark_of(entry)
+        if mark == RETURNED:
+            return
+        if mark == SPENT:
+            at = self.entries.index((SPENT, entry))
+            self.entries[at] = (RETURNED, entry)
+        else:
+            self.remember(RETURNED, entry)
+        if mark == SPENT or certain:
+            self.returned.append((cost, units))
 
     def observe(self, ledger: int, facts: Facts, now: int) -> None:
         if ledger < self.ledger:
@@ -139,6 +175,7 @@ class Account:
             closing_signature=signature,
             used_at=self.used_at,
             settled_at=self.settled_at,
+            recent="".join(mark + entry for mark, entry in self.entries),
         )
 
 
@@ -159,6 +196,12 @@ costs = st.integers(0, 5)
 unit_counts = st.integers(0, 3)
 times = st.integers(1, 20)
 heights = st.integers(0, 9)
+numbers = st.none() | st.integers(0, 4)
+"""Of entries, each of which is always for the same: so much, and a unit."""
+
+
+def entry_of(number: int) -> str:
+    return f"{number:015x}"
 
 
 class ChannelHistories(Histories):
@@ -234,10 +277,13 @@ class ChannelHistories(Histories):
 
     @rule(target=grants, w=which, channel_id=ids, amount=small, above=st.booleans(), cost=costs,
           units=unit_counts, min_delta=st.sampled_from([0, 0, 3]), now=times,
-          shown=st.sampled_from([True, True, False]))  # fmt: skip
-    def spend(self, w, channel_id, amount, above, cost, units, min_delta, now, shown):
+          shown=st.sampled_from([True, True, False]), number=numbers)  # fmt: skip
+    def spend(self, w, channel_id, amount, above, cost, units, min_delta, now, shown, number):
         """With a voucher for some amount, or for so much more than the highest."""
         account = self.accounts.get(channel_id)
+        entry = ""
+        if number is not None:
+            entry, cost, units = entry_of(number), number, 1
         amount, cost = amount * self.unit, cost * self.unit
         if above and account is not None:
             amount += account.accepted
@@ -251,14 +297,17 @@ class ChannelHistories(Histories):
                 min_delta=min_delta * self.unit,
                 now=now,
                 shown=shown,
+                entry=entry,
             )
         )
         if account is None:
             assert found == (SpendOutcome.UNKNOWN, None)
             return None
-        outcome = account.spend(amount, cost, units, min_delta * self.unit, now, shown=shown)
+        outcome = account.spend(
+            amount, cost, units, min_delta * self.unit, now, shown=shown, entry=entry
+        )
         assert found == (outcome, account.record(channel_id))
-        return Grant(channel_id, cost, units) if outcome is SpendOutcome.SPENT else None
+        return Grant(channel_id, cost, units, entry) if outcome is SpendOutcome.SPENT else None
 
     @rule(w=which, channel_id=ids, below=st.sampled_from([0, 0, 1]))
     def publish(self, w, channel_id, below):
@@ -275,9 +324,19 @@ class ChannelHistories(Histories):
         if grant is None or id(grant) in self.given_back or grant.channel_id not in self.accounts:
             return
         self.given_back.add(id(grant))
-        channel_id, cost, units = grant
-        self.do(self.stores[w].give_back(channel_id, cost=cost, units=units))
-        self.accounts[channel_id].returned.append((cost, units))
+        channel_id, cost, units, entry = grant
+        self.do(self.stores[w].give_back(channel_id, cost=cost, units=units, entry=entry))
+        self.accounts[channel_id].give_back(cost, units, entry, certain=True)
+
+    @rule(w=which, channel_id=ids, number=numbers.filter(lambda number: number is not None))
+    def doubt(self, w, channel_id, number):
+        """Nobody knows whether it was spent."""
+        entry, cost = entry_of(number), number * self.unit
+        self.do(
+            self.stores[w].give_back(channel_id, cost=cost, units=1, entry=entry, certain=False)
+        )
+        if channel_id in self.accounts:
+            self.accounts[channel_id].give_back(cost, 1, entry, certain=False)
 
     @rule(w=which, channel_id=ids, ago=heights, now=times)
     def observe(self, w, channel_id, ago, now):

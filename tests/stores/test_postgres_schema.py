@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.postgres import schema as definitions
 from mpp_asgi.stores.postgres.store import PostgresStore
@@ -119,6 +120,27 @@ async def test_a_migration_brings_what_is_there_up_to_date(url, new_charge, monk
     # What is running meanwhile goes on.
     assert await store.get("challenge") == new_charge()
     await store.write(new_charge(), ["tx:1"], owner="w")
+    await store.close()
+
+
+async def test_a_schema_of_the_first_version_keeps_its_channels(url, new_channel, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(definitions, "MIGRATIONS", definitions.MIGRATIONS[:1])
+        await opens(url)
+    fields = new_channel()._asdict()
+    del fields["recent"]
+    async with another_session(url) as session:
+        places = ", ".join(f"${n + 1}" for n in range(len(fields)))
+        await session.execute(
+            f"INSERT INTO channel ({', '.join(fields)}) VALUES ({places})", *fields.values()
+        )
+    store = PostgresStore.from_url(url)
+    await store.open()
+    assert await store.channel("channel") == new_channel()
+    voucher = {"amount": 9, "signature": "s", "cost": 9, "units": 1, "min_delta": 0, "now": 1}
+    for _ in range(2):
+        spend = await store.spend("channel", **voucher, entry="0" * 15)
+        assert (spend.outcome, spend.channel.spent) == (SpendOutcome.SPENT, 9)
     await store.close()
 
 

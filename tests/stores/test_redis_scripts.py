@@ -102,15 +102,16 @@ channels = st.builds(
 open_channels = channels.map(
     lambda channel: channel._replace(status=ChannelStatus.OPEN, closes_at=None, deposited=10**40)
 )
+entries = st.sampled_from(["", *(f"{n:015x}" for n in range(3))])
 budgets = st.builds(Budget, ids, wide, small)
 steps = st.one_of(
     step("add_channel", channels),
     step(
         "spend", ids, amount=wide, signature=texts, cost=wide, units=wide, min_delta=wide,
-        now=small, shown=st.booleans(),
+        now=small, shown=st.booleans(), entry=entries,
     ),
     step("publish", ids, amount=wide),
-    step("give_back", ids, cost=wide, units=wide),
+    step("give_back", ids, cost=wide, units=wide, entry=entries, certain=st.booleans()),
     step(
         "observe", ids, ledger=small, deposited=wide, settled=wide, closes_at=st.none() | small,
         closed=st.booleans(), now=small,
@@ -167,10 +168,10 @@ async def everything(store: Store, new_channel: Any) -> None:
         await store.add_channel(new_channel(name))
         await store.add_channel(new_channel(name))
         await store.spend(
-            name, amount=9, signature="s", cost=5, units=1, min_delta=0, now=1, shown=True
+            name, amount=9, signature="s", cost=5, units=1, min_delta=0, now=1, entry="0" * 15
         )
         await store.publish(name, amount=9)
-        await store.give_back(name, cost=1, units=1)
+        await store.give_back(name, cost=1, units=1, entry="0" * 15)
         await store.begin_close(name, amount=4, signature="s", now=1)
         await store.cancel_close(name)
         await store.observe(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.redis import connection, schema
 from mpp_asgi.stores.redis.scripts import script
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.redis_server import RedisProcess
 
+LATEST = len(schema.MIGRATIONS) + 1
 GOOD = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -200,10 +203,11 @@ async def test_a_server_that_is_not_there_is_not_named(caplog, tmp_path):
 async def test_a_newer_schema_is_refused_and_left_alone(process):
     await works(process.url)
     with process.client() as client:
-        client.hset("{mpp}:meta", "identity", "2:other")
+        client.hset("{mpp}:meta", "identity", f"{LATEST + 1}:other")
         before = client.hgetall("{mpp}:meta")
         sentence = await refusal(process.url)
-        assert "a newer mpp-asgi wrote it (schema 2, this one knows 1)" in sentence
+        newer = f"a newer mpp-asgi wrote it (schema {LATEST + 1}, this one knows {LATEST})"
+        assert newer in sentence
         assert client.hgetall("{mpp}:meta") == before
 
 
@@ -212,7 +216,8 @@ async def test_an_older_schema_is_migrated_once_and_ends_the_stores_of_before(pr
     await old.open()
     secret = await old.secret()
     migration = "call('HINCRBY', meta, 'migrated', 1)" + schema.ADVANCE
-    monkeypatch.setattr(schema, "MIGRATIONS", (script(migration, keys=""),) * 2)
+    later = (*schema.MIGRATIONS, *[script(migration, keys="")] * 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", later)
     for _ in range(2):
         store = patient_store(process.url)
         await store.open()
@@ -220,13 +225,37 @@ async def test_an_older_schema_is_migrated_once_and_ends_the_stores_of_before(pr
         await store.close()
     with process.client() as client:
         assert client.hget("{mpp}:meta", "migrated") == b"2"
-        assert client.hget("{mpp}:meta", "identity").startswith(b"3:")
+        assert client.hget("{mpp}:meta", "identity").startswith(b"%d:" % (LATEST + 2))
     with pytest.raises(StoreUnavailableError, match="migrated; restart"):
         await old.secret()
     await old.close()
 
 
+async def test_channels_of_the_first_schema_remember_spends_from_now_on(
+    process, new_channel, monkeypatch
+):
+    old = patient_store(process.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", ())
+        await old.open()
+    await old.add_channel(new_channel())
+    await old.close()
+    with process.client() as client:
+        record = json.loads(client.hget("{mpp}:channels", "channel"))
+        del record["recent"]
+        client.hset("{mpp}:channels", "channel", json.dumps(record))
+    store = patient_store(process.url)
+    await store.open()
+    assert await store.channel("channel") == new_channel()
+    voucher = {"amount": 9, "signature": "s", "cost": 9, "units": 1, "min_delta": 0, "now": 1}
+    for _ in range(2):
+        spend = await store.spend("channel", **voucher, entry="0" * 15)
+        assert (spend.outcome, spend.channel.spent) == (SpendOutcome.SPENT, 9)
+    await store.close()
+
+
 async def test_a_migration_that_fails_is_told(process, monkeypatch):
     await works(process.url)
-    monkeypatch.setattr(schema, "MIGRATIONS", (script("error('no')", keys=""),))
+    broken = (*schema.MIGRATIONS, script("error('no')", keys=""))
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     assert "the server failed" in await refusal(process.url)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpp_asgi.stores.budgets import Budget
+from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.sqlite import file as sqlite_file
@@ -28,6 +29,8 @@ NOBODY = 65534
 
 def leave_as_before(connection: sqlite3.Connection, *, version: int) -> None:
     """Undo what later versions than that did to a file."""
+    if version < 5:
+        connection.execute("ALTER TABLE channel DROP COLUMN recent")
     if version < 4:
         connection.execute("ALTER TABLE charge ADD COLUMN envelope TEXT")
         connection.execute(
@@ -186,6 +189,24 @@ async def test_a_file_of_the_third_schema_keeps_all_it_has_and_gains_loans_budge
     await store.close()
 
 
+async def test_a_file_of_the_fourth_schema_remembers_spends_from_now_on(
+    another_connection, file, new_channel
+):
+    store = SqliteStore(file)
+    await store.open()
+    await store.add_channel(new_channel())
+    await store.close()
+    with another_connection(file) as connection:
+        leave_as_before(connection, version=4)
+    await store.open()
+    assert await store.channel("channel") == new_channel()
+    voucher = {"amount": 9, "signature": "s", "cost": 9, "units": 1, "min_delta": 0, "now": 1}
+    for _ in range(2):
+        spend = await store.spend("channel", **voucher, entry="0" * 15)
+        assert (spend.outcome, spend.channel.spent) == (SpendOutcome.SPENT, 9)
+    await store.close()
+
+
 # files that cannot be opened
 
 
@@ -197,7 +218,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(another_connection, file
         connection.execute("PRAGMA user_version = 99")
     before = file.read_bytes()
     sentence = await refusal(file)
-    assert "a newer mpp-asgi wrote it (schema 99, this one knows 4); upgrade mpp-asgi" in sentence
+    assert "a newer mpp-asgi wrote it (schema 99, this one knows 5); upgrade mpp-asgi" in sentence
     assert file.read_bytes() == before
 
 

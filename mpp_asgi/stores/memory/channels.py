@@ -20,7 +20,7 @@ from mpp_asgi.stores.channels import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from mpp_asgi.stores.channels import LedgerFacts, SpendTerms
+    from mpp_asgi.stores.channels import LedgerFacts, Return, SpendTerms
 
 
 class MemoryChannels:
@@ -64,11 +64,11 @@ class MemoryChannels:
         if found is not None:
             self._keep_channel(channel_ruling.published(found, amount=amount))
 
-    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+    async def give_back(self, channel_id: str, **what: Unpack[Return]) -> None:
         """As `ChannelStore.give_back`."""
         found = self._find_channel(channel_id)
         if found is not None:
-            self._keep_channel(channel_ruling.given_back(found, cost=cost, units=units))
+            self._keep_channel(channel_ruling.given_back(found, **what))
 
     async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""

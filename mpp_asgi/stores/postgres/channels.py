@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
+    RECENT_LENGTH,
     Channel,
     ChannelStatus,
     Close,
@@ -36,12 +37,20 @@ def _with_fields(statement: str) -> str:
 
 _FIND = _with_fields("SELECT FIELDS FROM channel WHERE id = $1")
 _FIND_NEWER = _with_fields("SELECT FIELDS FROM channel WHERE id = $1 AND seen_ledger > $2")
-_SPEND = _with_fields("SELECT outcome, KEPT FROM spend_v1($1, $2, $3, $4, $5, $6, $7, $8)")
+_SPEND = _with_fields("SELECT outcome, KEPT FROM spend_v2($1, $2, $3, $4, $5, $6, $7, $8, $9)")
 _PUBLISH = "UPDATE channel SET published = $2 WHERE id = $1 AND published < $2"
 _GIVE_BACK = """
-    UPDATE channel SET spent = greatest(0, spent - $2), units = greatest(0, units - $3)
-    WHERE id = $1
-"""
+    UPDATE channel
+    SET spent = CASE WHEN WAS_SPENT THEN greatest(0, spent - $2) ELSE spent END,
+        units = CASE WHEN WAS_SPENT THEN greatest(0, units - $3) ELSE units END,
+        recent = CASE WHEN $4 = '' THEN recent
+                      WHEN position('+' || $4 IN recent) > 0
+                          THEN replace(recent, '+' || $4, '-' || $4)
+                      ELSE right(recent || '-' || $4, RECENT_LENGTH) END
+    WHERE id = $1 AND ($4 = '' OR position('-' || $4 IN recent) = 0)
+""".replace("WAS_SPENT", "$5 OR $4 <> '' AND position('+' || $4 IN recent) > 0").replace(
+    "RECENT_LENGTH", str(RECENT_LENGTH)
+)
 # As `channel_ruling.observed`.
 _TAKE_FACTS = """
     deposited = facts.deposited, settled = facts.settled, seen_ledger = facts.seen_ledger,
@@ -141,11 +150,12 @@ async def spend(
     units: int,
     min_delta: int,
     now: int,
-    shown: bool,
+    shown: bool = True,
+    entry: str = "",
 ) -> Spend:
     """As `ChannelStore.spend`."""
     row = await connection.fetchrow(
-        _SPEND, channel_id, amount, signature, cost, units, min_delta, now, shown
+        _SPEND, channel_id, amount, signature, cost, units, min_delta, now, shown, entry
     )
     assert row is not None  # noqa: S101 # the function returns one
     outcome, *found = row
@@ -157,9 +167,17 @@ async def publish(connection: Connection, channel_id: str, amount: int) -> None:
     await connection.execute(_PUBLISH, channel_id, amount)
 
 
-async def give_back(connection: Connection, channel_id: str, cost: int, units: int) -> None:
+async def give_back(
+    connection: Connection,
+    channel_id: str,
+    *,
+    cost: int,
+    units: int,
+    entry: str = "",
+    certain: bool = True,
+) -> None:
     """As `ChannelStore.give_back`."""
-    await connection.execute(_GIVE_BACK, channel_id, cost, units)
+    await connection.execute(_GIVE_BACK, channel_id, cost, units, entry, certain)
 
 
 async def observe(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.budgets import Budget
     from mpp_asgi.stores.postgres.connection import Connection
 
-_BORROW = "SELECT account, fence, sequence FROM borrow_v1($1, $2, $3, $4)"
+_BORROW = "SELECT account, fence, sequence FROM borrow_v2($1, $2, $3, $4)"
 _PROLONG = """
     UPDATE loan SET free_at = $3, sequence = NULL, returned = 0 WHERE account = $1 AND fence = $2
     RETURNING true

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpp_asgi.stores.channels import RECENT_LENGTH
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -233,57 +234,6 @@ CREATE TABLE lease (
     owner text NOT NULL,
     until bigint NOT NULL
 );
-
-CREATE FUNCTION spend_v1(
-    _id text, _amount numeric, _signature text, _cost numeric, _units bigint, _min_delta numeric,
-    _now bigint, _shown boolean,
-    OUT outcome text, OUT kept channel
-) LANGUAGE plpgsql AS $$
-BEGIN
-    LOOP
-        -- What goes well, as it mostly does, is one update.
-        UPDATE channel
-        SET accepted = _amount,
-            signature = CASE WHEN _amount > accepted THEN _signature ELSE signature END,
-            spent = spent + _cost, units = units + _units, used_at = _now
-        WHERE id = _id AND status = 'open' AND closes_at IS NULL
-          AND (_amount = accepted
-               OR _amount > accepted AND _amount >= accepted + _min_delta AND _amount <= deposited)
-          AND spent + _cost <= _amount
-          AND NOT (_shown AND _cost <> 0 AND _amount <= published)
-        RETURNING * INTO kept;
-        IF FOUND THEN
-            outcome := 'spent';
-            RETURN;
-        END IF;
-
-        SELECT * FROM channel WHERE id = _id INTO kept;
-        outcome := CASE
-            WHEN NOT FOUND THEN 'unknown'
-            WHEN kept.status = 'closed' THEN 'closed'
-            WHEN kept.status = 'closing' OR kept.closes_at IS NOT NULL THEN 'closing'
-            WHEN _amount < kept.accepted THEN 'lower'
-            WHEN _amount > kept.accepted AND _amount < kept.accepted + _min_delta
-                THEN 'delta-too-small'
-            WHEN _amount > kept.accepted AND _amount > kept.deposited THEN 'exceeds-deposit'
-            WHEN kept.spent + _cost > _amount THEN 'insufficient'
-            WHEN _shown AND _cost <> 0 AND _amount <= kept.published THEN 'published'
-        END;
-        CONTINUE WHEN outcome IS NULL;  -- by now it would go well
-        IF outcome NOT IN ('insufficient', 'published') OR _amount = kept.accepted THEN
-            RETURN;
-        END IF;
-        -- The voucher is accepted all the same, unless something has changed meanwhile.
-        UPDATE channel SET accepted = _amount, signature = _signature, used_at = _now
-        WHERE id = _id AND status = 'open' AND closes_at IS NULL AND accepted = kept.accepted
-          AND deposited = kept.deposited AND spent = kept.spent AND published = kept.published
-        RETURNING * INTO kept;
-        IF FOUND THEN
-            RETURN;
-        END IF;
-    END LOOP;
-END
-$$;
 """
 
 _LOANS_BUDGETS_AND_ANSWERS = """
@@ -295,57 +245,6 @@ CREATE TABLE loan (
     returned bigint NOT NULL
 );
 CREATE SEQUENCE loan_turn;
-
-CREATE FUNCTION borrow_v1(
-    _accounts text[], _until bigint, _now bigint, _latest bigint,
-    OUT account text, OUT fence bigint, OUT sequence bigint
-) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    best record;
-BEGIN
-    -- Whoever borrows at the same time takes another one, without waiting.
-    SELECT loan.account, loan.sequence FROM loan
-    WHERE loan.account = ANY (_accounts) AND loan.free_at NOT BETWEEN _now + 1 AND _latest
-      AND loan.returned > 0
-    ORDER BY loan.returned DESC LIMIT 1 FOR UPDATE SKIP LOCKED INTO best;
-    IF FOUND THEN
-        UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
-                        returned = 0
-        WHERE loan.account = best.account
-        RETURNING loan.account, loan.fence INTO account, fence;
-        sequence := best.sequence;
-        RETURN;
-    END IF;
-    LOOP
-        SELECT wanted.account, loan.fence, loan.sequence, loan.returned
-        FROM unnest(_accounts) WITH ORDINALITY AS wanted (account, place)
-            LEFT JOIN loan ON loan.account = wanted.account
-        WHERE loan.account IS NULL OR loan.free_at NOT BETWEEN _now + 1 AND _latest
-        ORDER BY coalesce(loan.returned, 0) DESC, wanted.place LIMIT 1 INTO best;
-        IF NOT FOUND THEN
-            RETURN;
-        END IF;
-        IF best.fence IS NULL THEN
-            INSERT INTO loan (account, fence, free_at, sequence, returned)
-            VALUES (best.account, nextval('loan_turn'), _until, NULL, 0)
-            ON CONFLICT (account) DO NOTHING
-            RETURNING loan.account, loan.fence INTO account, fence;
-        ELSE
-            UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
-                            returned = 0
-            WHERE loan.account = best.account AND loan.fence = best.fence
-              AND loan.returned = best.returned
-              AND loan.free_at NOT BETWEEN _now + 1 AND _latest
-            RETURNING loan.account, loan.fence INTO account, fence;
-        END IF;
-        IF FOUND THEN
-            sequence := best.sequence;
-            RETURN;
-        END IF;
-    END LOOP;
-END
-$$;
 
 CREATE TABLE budget (
     name text COLLATE "C" PRIMARY KEY,
@@ -448,7 +347,121 @@ END
 $$;
 """
 
-MIGRATIONS: tuple[str, ...] = (_CHARGES + _CHANNELS + _LOANS_BUDGETS_AND_ANSWERS,)
+_ENTRIES_AND_CLOCKS = """
+ALTER TABLE channel ADD COLUMN recent text NOT NULL DEFAULT '';
+
+CREATE FUNCTION spend_v2(
+    _id text, _amount numeric, _signature text, _cost numeric, _units bigint, _min_delta numeric,
+    _now bigint, _shown boolean, _entry text,
+    OUT outcome text, OUT kept channel
+) LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        -- What goes well, as it mostly does, is one update.
+        UPDATE channel
+        SET accepted = _amount,
+            signature = CASE WHEN _amount > accepted THEN _signature ELSE signature END,
+            spent = spent + _cost, units = units + _units, used_at = _now,
+            recent = CASE WHEN _entry = '' THEN recent
+                          ELSE right(recent || '+' || _entry, RECENT_LENGTH) END
+        WHERE id = _id AND status = 'open' AND closes_at IS NULL
+          AND (_entry = '' OR position(_entry IN recent) = 0)
+          AND (_amount = accepted
+               OR _amount > accepted AND _amount >= accepted + _min_delta AND _amount <= deposited)
+          AND spent + _cost <= _amount
+          AND NOT (_shown AND _cost <> 0 AND _amount <= published)
+        RETURNING * INTO kept;
+        IF FOUND THEN
+            outcome := 'spent';
+            RETURN;
+        END IF;
+
+        SELECT * FROM channel WHERE id = _id INTO kept;
+        outcome := CASE
+            WHEN NOT FOUND THEN 'unknown'
+            WHEN _entry <> '' AND position('+' || _entry IN kept.recent) > 0 THEN 'spent'
+            WHEN _entry <> '' AND position('-' || _entry IN kept.recent) > 0 THEN 'void'
+            WHEN kept.status = 'closed' THEN 'closed'
+            WHEN kept.status = 'closing' OR kept.closes_at IS NOT NULL THEN 'closing'
+            WHEN _amount < kept.accepted THEN 'lower'
+            WHEN _amount > kept.accepted AND _amount < kept.accepted + _min_delta
+                THEN 'delta-too-small'
+            WHEN _amount > kept.accepted AND _amount > kept.deposited THEN 'exceeds-deposit'
+            WHEN kept.spent + _cost > _amount THEN 'insufficient'
+            WHEN _shown AND _cost <> 0 AND _amount <= kept.published THEN 'published'
+        END;
+        CONTINUE WHEN outcome IS NULL;  -- by now it would go well
+        IF outcome NOT IN ('insufficient', 'published') OR _amount = kept.accepted THEN
+            RETURN;
+        END IF;
+        -- The voucher is accepted all the same, unless something has changed meanwhile.
+        UPDATE channel SET accepted = _amount, signature = _signature, used_at = _now
+        WHERE id = _id AND status = 'open' AND closes_at IS NULL AND accepted = kept.accepted
+          AND deposited = kept.deposited AND spent = kept.spent AND published = kept.published
+        RETURNING * INTO kept;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION borrow_v2(
+    _accounts text[], _until bigint, _now bigint, _latest bigint,
+    OUT account text, OUT fence bigint, OUT sequence bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    best record;
+BEGIN
+    -- Whoever borrows at the same time takes another one, without waiting.
+    SELECT loan.account, loan.sequence FROM loan
+    WHERE loan.account = ANY (_accounts) AND loan.free_at NOT BETWEEN _now + 1 AND _latest
+      AND loan.returned > 0
+    ORDER BY loan.returned DESC LIMIT 1 FOR UPDATE SKIP LOCKED INTO best;
+    IF FOUND THEN
+        UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
+                        returned = 0
+        WHERE loan.account = best.account
+        RETURNING loan.account, loan.fence INTO account, fence;
+        sequence := best.sequence;
+        RETURN;
+    END IF;
+    LOOP
+        SELECT wanted.account, loan.fence, loan.sequence, loan.returned
+        FROM unnest(_accounts) WITH ORDINALITY AS wanted (account, place)
+            LEFT JOIN loan ON loan.account = wanted.account
+        WHERE loan.account IS NULL OR loan.free_at NOT BETWEEN _now + 1 AND _latest
+        ORDER BY coalesce(loan.returned, 0) DESC, wanted.place LIMIT 1 INTO best;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        IF best.fence IS NULL THEN
+            INSERT INTO loan (account, fence, free_at, sequence, returned)
+            VALUES (best.account, nextval('loan_turn'), _until, NULL, 0)
+            ON CONFLICT (account) DO NOTHING
+            RETURNING loan.account, loan.fence INTO account, fence;
+        ELSE
+            UPDATE loan SET fence = nextval('loan_turn'), free_at = _until, sequence = NULL,
+                            returned = 0
+            WHERE loan.account = best.account AND loan.fence = best.fence
+              AND loan.returned = best.returned
+              AND loan.free_at NOT BETWEEN _now + 1 AND _latest
+            RETURNING loan.account, loan.fence INTO account, fence;
+        END IF;
+        IF FOUND THEN
+            sequence := best.sequence;
+            RETURN;
+        END IF;
+    END LOOP;
+END
+$$;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _CHARGES + _CHANNELS + _LOANS_BUDGETS_AND_ANSWERS,
+    _ENTRIES_AND_CLOCKS.replace("RECENT_LENGTH", str(RECENT_LENGTH)),
+)
 """What takes a database from each version to the next. Only ever added to."""
 
 MIGRATION_LOCK = 0x4D50_5041_0001

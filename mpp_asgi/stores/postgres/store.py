@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from mpp_asgi.stores.budgets import Budget
-    from mpp_asgi.stores.channels import Channel, Close, Spend
+    from mpp_asgi.stores.channels import Channel, Close, LedgerFacts, Return, Spend, SpendTerms
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
@@ -132,65 +132,21 @@ class PostgresStore:
         """As `ChannelStore.channel`."""
         return await self._call(lambda db: channels.find(db, channel_id))
 
-    async def spend(
-        self,
-        channel_id: str,
-        *,
-        amount: int,
-        signature: str,
-        cost: int,
-        units: int,
-        min_delta: int,
-        now: int,
-        shown: bool = True,
-    ) -> Spend:
+    async def spend(self, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
         """As `ChannelStore.spend`."""
-        return await self._call(
-            lambda db: channels.spend(
-                db,
-                channel_id,
-                amount=amount,
-                signature=signature,
-                cost=cost,
-                units=units,
-                min_delta=min_delta,
-                now=now,
-                shown=shown,
-            )
-        )
+        return await self._call(lambda db: channels.spend(db, channel_id, **terms))
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.publish`."""
         await self._call(lambda db: channels.publish(db, channel_id, amount))
 
-    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+    async def give_back(self, channel_id: str, **what: Unpack[Return]) -> None:
         """As `ChannelStore.give_back`."""
-        await self._call(lambda db: channels.give_back(db, channel_id, cost, units))
+        await self._call(lambda db: channels.give_back(db, channel_id, **what))
 
-    async def observe(
-        self,
-        channel_id: str,
-        *,
-        ledger: int,
-        deposited: int,
-        settled: int,
-        closes_at: int | None,
-        closed: bool,
-        now: int,
-    ) -> Channel | None:
+    async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
-        return await self._call(
-            lambda db: channels.observe(
-                db,
-                channel_id,
-                ledger=ledger,
-                deposited=deposited,
-                settled=settled,
-                closes_at=closes_at,
-                closed=closed,
-                now=now,
-            )
-        )
+        return await self._call(lambda db: channels.observe(db, channel_id, **facts))
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
+    RECENT_LENGTH,
+    RETURNED,
+    SPENT,
     Channel,
     ChannelStatus,
     Close,
@@ -42,6 +45,18 @@ local function keep(channel)
   local record = cjson.encode(channel)
   call('HSET', channels, id, record)
   return record
+end
+"""
+_ENTRIES = f"""
+-- What the channel remembers of this entry: '{SPENT}', '{RETURNED}' or nothing.
+local function mark_of_entry(channel)
+  local at = entry ~= '' and string.find(channel.recent or '', entry, 1, true)
+  return at and string.sub(channel.recent, at - 1, at - 1)
+end
+
+local function remember(channel, mark)
+  if entry == '' then return end
+  channel.recent = string.sub((channel.recent or '') .. mark .. entry, -{RECENT_LENGTH})
 end
 """
 _OBSERVE = """
@@ -110,6 +125,8 @@ _SPEND = script(
     local found = call('HGET', channels, id)
     if not found then return {'unknown'} end
     local channel = cjson.decode(found)
+    local mark = mark_of_entry(channel)
+    if mark then return {mark == '+' and 'spent' or 'void', found} end
     local outcome = refusal(channel)
     if outcome then return {outcome, found} end
 
@@ -125,13 +142,14 @@ _SPEND = script(
     else
       outcome = 'spent'
       channel.spent, channel.units, channel.used_at = spent, add(channel.units, units), now
+      remember(channel, '+')
     end
     if is_higher or outcome == 'spent' then found = keep(channel) end
     return {outcome, found}
     """,
     keys="channels",
-    arguments="id amount signature cost units min_delta now shown",
-    needs=DECIMALS + _KEEP,
+    arguments="id amount signature cost units min_delta now shown entry",
+    needs=DECIMALS + _KEEP + _ENTRIES,
 )
 _PUBLISH = script(
     """
@@ -152,12 +170,21 @@ _GIVE_BACK = script(
     local found = call('HGET', channels, id)
     if not found then return end
     local channel = cjson.decode(found)
-    channel.spent, channel.units = take(channel.spent, cost), take(channel.units, units)
+    local mark = mark_of_entry(channel)
+    if mark == '-' then return end
+    if mark then
+      channel.recent = string.gsub(channel.recent, '%+' .. entry, '-' .. entry)
+    else
+      remember(channel, '-')
+    end
+    if mark or certain == '1' then
+      channel.spent, channel.units = take(channel.spent, cost), take(channel.units, units)
+    end
     keep(channel)
     """,
     keys="channels",
-    arguments="id cost units",
-    needs=DECIMALS + _KEEP,
+    arguments="id cost units entry certain",
+    needs=DECIMALS + _KEEP + _ENTRIES,
 )
 _BEGIN_CLOSE = script(
     """
@@ -245,10 +272,11 @@ def spend(
     units: int,
     min_delta: int,
     now: int,
-    shown: bool,
+    shown: bool = True,
+    entry: str = "",
 ) -> Call[Spend]:
     """As `ChannelStore.spend`."""
-    arguments = (amount, signature, cost, units, min_delta, now, int(shown))
+    arguments = (amount, signature, cost, units, min_delta, now, int(shown), entry)
     return Call(_SPEND, (channel_id, *arguments), _spend)
 
 
@@ -257,9 +285,11 @@ def publish(channel_id: str, amount: int) -> Call[None]:
     return Call(_PUBLISH, (channel_id, amount), nothing)
 
 
-def give_back(channel_id: str, cost: int, units: int) -> Call[None]:
+def give_back(
+    channel_id: str, *, cost: int, units: int, entry: str = "", certain: bool = True
+) -> Call[None]:
     """As `ChannelStore.give_back`."""
-    return Call(_GIVE_BACK, (channel_id, cost, units), nothing)
+    return Call(_GIVE_BACK, (channel_id, cost, units, entry, int(certain)), nothing)
 
 
 def observe(

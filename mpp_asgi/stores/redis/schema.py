@@ -28,12 +28,6 @@ _SECRET = script(
     arguments="candidate",
 )
 
-MIGRATIONS: tuple[Script, ...] = ()
-"""What takes the data from each schema to the next, the first from 1 to 2. Only ever added to.
-
-Each is a guarded script without arguments and ends with `ADVANCE`, so that of several processes one
-does it, and stores that were opened before refuse to go on with what they do not know."""
-
 ADVANCE: Final = """
 local schema, name = identity:match('^(%d+):(.*)$')
 identity = string.format('%d', tonumber(schema) + 1) .. ':' .. name
@@ -41,6 +35,14 @@ call('HSET', meta, 'identity', identity)
 return identity
 """
 """Ends a migration."""
+
+_RECENT_ENTRIES = script("-- A channel that has none yet has no such field." + ADVANCE, keys="")
+
+MIGRATIONS: tuple[Script, ...] = (_RECENT_ENTRIES,)
+"""What takes the data from each schema to the next, the first from 1 to 2. Only ever added to.
+
+Each is a guarded script without arguments and ends with `ADVANCE`, so that of several processes one
+does it, and stores that were opened before refuse to go on with what they do not know."""
 
 
 def identify(candidate: str) -> Call[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from mpp_asgi.stores.budgets import Budget
-    from mpp_asgi.stores.channels import Channel, Close, Spend
+    from mpp_asgi.stores.channels import Channel, Close, LedgerFacts, Return, Spend, SpendTerms
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
@@ -123,61 +123,21 @@ class RedisStore:
         """As `ChannelStore.channel`."""
         return await self._ask(channels.find(channel_id))
 
-    async def spend(
-        self,
-        channel_id: str,
-        *,
-        amount: int,
-        signature: str,
-        cost: int,
-        units: int,
-        min_delta: int,
-        now: int,
-        shown: bool = True,
-    ) -> Spend:
+    async def spend(self, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
         """As `ChannelStore.spend`."""
-        call = channels.spend(
-            channel_id,
-            amount=amount,
-            signature=signature,
-            cost=cost,
-            units=units,
-            min_delta=min_delta,
-            now=now,
-            shown=shown,
-        )
-        return await self._ask(call)
+        return await self._ask(channels.spend(channel_id, **terms))
 
     async def publish(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.publish`."""
         await self._ask(channels.publish(channel_id, amount))
 
-    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+    async def give_back(self, channel_id: str, **what: Unpack[Return]) -> None:
         """As `ChannelStore.give_back`."""
-        await self._ask(channels.give_back(channel_id, cost, units))
+        await self._ask(channels.give_back(channel_id, **what))
 
-    async def observe(
-        self,
-        channel_id: str,
-        *,
-        ledger: int,
-        deposited: int,
-        settled: int,
-        closes_at: int | None,
-        closed: bool,
-        now: int,
-    ) -> Channel | None:
+    async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
-        call = channels.observe(
-            channel_id,
-            ledger=ledger,
-            deposited=deposited,
-            settled=settled,
-            closes_at=closes_at,
-            closed=closed,
-            now=now,
-        )
-        return await self._ask(call)
+        return await self._ask(channels.observe(channel_id, **facts))
 
     async def begin_close(self, channel_id: str, *, amount: int, signature: str, now: int) -> Close:
         """As `ChannelStore.begin_close`."""

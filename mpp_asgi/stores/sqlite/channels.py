@@ -30,23 +30,25 @@ _INSERT = """
     INSERT INTO channel (id, key, funder, recipient, token, waiting_period, deposited, settled,
                          seen_ledger, opened_at, closes_at, accepted, signature, published,
                          spent, units, settled_units, status, closing_amount,
-                         closing_signature, used_at, settled_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         closing_signature, used_at, settled_at, recent)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _FIND = """
     SELECT id, key, funder, recipient, token, waiting_period, deposited, settled, seen_ledger,
            opened_at, closes_at, accepted, signature, published, spent, units, settled_units,
-           status, closing_amount, closing_signature, used_at, settled_at
+           status, closing_amount, closing_signature, used_at, settled_at, recent
     FROM channel WHERE id = ?
 """
 _PAGE = """
     SELECT id, key, funder, recipient, token, waiting_period, deposited, settled, seen_ledger,
            opened_at, closes_at, accepted, signature, published, spent, units, settled_units,
-           status, closing_amount, closing_signature, used_at, settled_at
+           status, closing_amount, closing_signature, used_at, settled_at, recent
     FROM channel WHERE status = ? AND id > ? ORDER BY id LIMIT ?
 """
 _KEEP_SPENDING = """
-    UPDATE channel SET accepted = ?, signature = ?, spent = ?, units = ?, used_at = ? WHERE id = ?
+    UPDATE channel
+    SET accepted = ?, signature = ?, spent = ?, units = ?, used_at = ?, recent = ?
+    WHERE id = ?
 """
 _KEEP = """
     UPDATE channel
@@ -96,11 +98,11 @@ def spend(connection: Connection, channel_id: str, rule: Callable[[Channel], Spe
     return spend
 
 
-def give_back(connection: Connection, channel_id: str, cost: int, units: int) -> None:
-    """As `ChannelStore.give_back`."""
+def give_back(connection: Connection, channel_id: str, rule: Callable[[Channel], Channel]) -> None:
+    """As `ChannelStore.give_back`, by ``rule``."""
     found = find(connection, channel_id)
     if found is not None:
-        _keep_spending(connection, channel_ruling.given_back(found, cost=cost, units=units))
+        _keep_spending(connection, rule(found))
 
 
 def change(
@@ -185,6 +187,7 @@ def _keep_spending(connection: Connection, channel: Channel) -> None:
             str(channel.spent),
             channel.units,
             channel.used_at,
+            channel.recent,
             channel.id,
         ),
     )

@@ -132,6 +132,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO envelope SELECT id, envelope FROM charge WHERE envelope IS NOT NULL",
         "ALTER TABLE charge DROP COLUMN envelope",
     ),
+    ("ALTER TABLE channel ADD COLUMN recent TEXT NOT NULL DEFAULT ''",),
 )
 """What takes a file from each version (``PRAGMA user_version``) to the next. Only ever added to."""
 

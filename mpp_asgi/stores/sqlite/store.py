@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from mpp_asgi.stores.budgets import Budget
-    from mpp_asgi.stores.channels import Channel, Close, LedgerFacts, Spend, SpendTerms
+    from mpp_asgi.stores.channels import Channel, Close, LedgerFacts, Return, Spend, SpendTerms
     from mpp_asgi.stores.contract import Charge, Claim
     from mpp_asgi.stores.kept_answers import KeptAnswer
     from mpp_asgi.stores.loans import Loan
@@ -127,9 +127,10 @@ class SqliteStore:
         rule = partial(channel_ruling.published, amount=amount)
         await self._write(lambda db: channels.change(db, channel_id, rule))
 
-    async def give_back(self, channel_id: str, *, cost: int, units: int) -> None:
+    async def give_back(self, channel_id: str, **what: Unpack[Return]) -> None:
         """As `ChannelStore.give_back`."""
-        await self._write(lambda db: channels.give_back(db, channel_id, cost, units))
+        rule = partial(channel_ruling.given_back, **what)
+        await self._write(lambda db: channels.give_back(db, channel_id, rule))
 
     async def observe(self, channel_id: str, **facts: Unpack[LedgerFacts]) -> Channel | None:
         """As `ChannelStore.observe`."""
