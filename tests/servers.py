@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -20,6 +21,7 @@ from mpp_asgi.stellar.rpc_drivers import SyncRpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.types import ASGIApp
 
@@ -101,15 +103,22 @@ def running_app(
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """An ASGI application of the test's own, in a thread: its URL."""
+def served(app: ASGIApp, *, tls: Path | None = None) -> Iterator[str]:
+    """An ASGI application of the test's own, in a thread: its URL.
+
+    Args:
+        tls: a file (PEM) with the key and the certificate for 127.0.0.1, to be served by HTTPS.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="critical")
+        config = uvicorn.Config(app, log_level="error", ssl_certfile=tls)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            while not server.started:
+                assert thread.is_alive(), "the application did not start; uvicorn says why"
+                time.sleep(0.005)
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from fastapi import Depends, FastAPI
@@ -26,15 +27,19 @@ class Seller:
         return self.sandbox.balance(RECIPIENT.public_key, self.sandbox.usdc)
 
 
-def paid_app(sandbox: Sandbox, runs: list[str]) -> FastAPI:
+def paid_app(sandbox: Sandbox, runs: list[str], /, **settings: Any) -> FastAPI:
+    """Sponsored, unless the settings say otherwise."""
     app = FastAPI()
     app.add_middleware(
         PaymentMiddleware,
-        network="sandbox",
-        sandbox=sandbox,
-        recipient=RECIPIENT.public_key,
-        sponsor=SPONSOR.secret,
-        secret=SECRET,
+        **{
+            "network": "sandbox",
+            "sandbox": sandbox,
+            "recipient": RECIPIENT.public_key,
+            "sponsor": SPONSOR.secret,
+            "secret": SECRET,
+            **settings,
+        },
     )
 
     @app.get("/paid")

@@ -45,7 +45,7 @@ def _install(place: Path, package: str, version: str, options: tuple[str, ...]) 
         except subprocess.TimeoutExpired:
             pytest.skip(f"the npm registry does not answer, so {package} cannot be installed")
         except subprocess.CalledProcessError as error:
-            pytest.skip(f"npm cannot install {package}: {error.stderr.strip()[-200:]}")
+            pytest.skip(f"npm cannot install {package}: {error.stderr.strip().splitlines()[0]}")
         whole = Path(unfinished) / "whole"
         whole.mkdir()
         (Path(unfinished) / "node_modules").rename(whole / "node_modules")

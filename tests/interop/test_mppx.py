@@ -1,8 +1,6 @@
 """mppx, the reference implementation, reads our challenges and receipts, and writes credentials
 that we take. Its functions run in node; the package is installed once, outside the repository."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from stellar_sdk import Keypair
 
 from mpp_asgi.protocol import Challenge, Receipt
 from tests.interop.conftest import Seller
+from tests.interop.node import Node, running
 from tests.interop.npm import installed
 from tests.interop.sdk_payer import SdkPayer
 from tests.shop import PRICE
@@ -21,36 +20,15 @@ VERSION = "0.11.0"
 SCRIPT = Path(__file__).with_name("mppx.mjs")
 
 
-class Mppx:
-    """The package's functions, one call at a time."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def __call__(self, operation: str, **given: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"operation": operation, **given}) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-
 def directory() -> Path:
     # Its peers are web frameworks and other chains, which none of this needs.
     return installed("mppx", VERSION, "--legacy-peer-deps") / "node_modules" / "mppx"
 
 
 @pytest.fixture(scope="module")
-def mppx() -> Iterator[Mppx]:
-    with subprocess.Popen(
-        ["node", str(SCRIPT), str(directory())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Mppx(process)
+def mppx() -> Iterator[Node]:
+    with running(SCRIPT, directory()) as node:
+        yield node
 
 
 @pytest.fixture
@@ -86,7 +64,7 @@ def as_mppx_shows(challenge: Challenge) -> dict[str, Any]:
     ],
 )
 def test_challenges(
-    seller: Seller, mppx: Mppx, method: str, path: str, headers: dict[str, str]
+    seller: Seller, mppx: Node, method: str, path: str, headers: dict[str, str]
 ) -> None:
     body = {"tea": "Earl Grey"} if method == "POST" else None
     unpaid = httpx.request(method, f"{seller.url}{path}", headers=headers, json=body)
@@ -100,7 +78,7 @@ def test_challenges(
 @pytest.mark.parametrize("mode", ["sponsored", "unsponsored", "push"])
 @pytest.mark.parametrize("path", ["/paid", "/guarded"])
 def test_credential_and_receipt(
-    seller: Seller, mppx: Mppx, payer: SdkPayer, path: str, mode: str
+    seller: Seller, mppx: Node, payer: SdkPayer, path: str, mode: str
 ) -> None:
     headers = {"Authorization": "Bearer sesame"} if path == "/guarded" else {}
     url = f"{seller.url}{path}"
