@@ -21,7 +21,7 @@ _OWN_MEMBERS = frozenset({"method", "reference", "status", "timestamp", "externa
 class Receipt:
     """What was paid: `reference` names the payment to its method, `timestamp` is RFC 3339.
 
-    `extra` holds the members that a payment method or intent adds.
+    `extra` holds the members that a payment method or intent adds; one that is ``null`` is absent.
     """
 
     method: str
@@ -45,7 +45,11 @@ class Receipt:
         receipt = cls(
             **{name: _text(body, name) for name in ("method", "reference", "timestamp", "status")},
             external_id=external_id,
-            extra={name: member for name, member in body.items() if name not in _OWN_MEMBERS},
+            extra={
+                name: member
+                for name, member in body.items()
+                if member is not None and name not in _OWN_MEMBERS
+            },
         )
         receipt._check()
         return receipt

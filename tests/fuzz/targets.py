@@ -54,11 +54,10 @@ def credentials(data: bytes) -> None:
         with suppress(ProtocolError):
             credential = Credential.from_header(value)
             assert Credential.from_header(credential.to_header()) == credential
-            assert not any(
-                value in repr(credential)
-                for value in credential.payload.values()
-                if isinstance(value, str) and len(value) > 40
-            )
+            shown, known = repr(credential), repr((credential.challenge, credential.source))
+            for secret in credential.payload.values():
+                if isinstance(secret, str) and len(secret) > 40:
+                    assert secret not in shown or secret in known, secret
             with suppress(RefusalError):
                 read_session(credential)
 

@@ -52,8 +52,9 @@ def test_members_are_read() -> None:
     assert written(Receipt.from_header(header(body))) == body
 
 
-def test_a_null_external_id_counts_as_absent() -> None:
-    assert Receipt.from_header(header({**BODY, "externalId": None})) == RECEIPT
+@pytest.mark.parametrize("name", ["externalId", "spent"])
+def test_a_member_that_is_null_counts_as_absent(name: str) -> None:
+    assert Receipt.from_header(header({**BODY, name: None})) == RECEIPT
 
 
 @pytest.mark.parametrize(
