@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 _NO_STORE = (b"cache-control", b"no-store")
-_PRIVATE = (b"cache-control", b"private, no-store")
+_PRIVATE = (b"cache-control", b"private")
 """With every receipt (core draft, Payment-Receipt)."""
-_PRIVATE_IF_UNSAID = (b"cache-control", b"private")
-_SHARING = frozenset({b"public", b"s-maxage"})
+_NO_STORE_PRIVATE = (b"cache-control", b"private, no-store")
+_SHARING = frozenset({b"public", b"s-maxage", b"must-understand"})
+"""What lets a shared cache keep a response though it says that none shall (RFC 9111, 5.2.2)."""
+_ABOVE_CACHE_CONTROL = frozenset({b"x-accel-expires", b"surrogate-control", b"edge-control"})
+"""Fields that some caches believe rather than ``Cache-Control``: nginx, Varnish and others."""
+_TARGETED = b"-cache-control"
+"""How others end: ``CDN-Cache-Control`` and those of one cache each (RFC 9213)."""
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+Field = tuple[bytes, bytes]
+"""Name and value of a header field."""
 
 
 class Acknowledgement(NamedTuple):
@@ -29,7 +37,7 @@ class Acknowledgement(NamedTuple):
     receipt: str
 
     async def send(self, send: Send, kind: str = "http") -> None:
-        headers = [(b"payment-receipt", self.receipt.encode("ascii")), _PRIVATE]
+        headers = [(b"payment-receipt", self.receipt.encode("ascii")), _NO_STORE_PRIVATE]
         prefix = "websocket.http.response" if kind == "websocket" else "http.response"
         await send({"type": f"{prefix}.start", "status": 204, "headers": headers})
         await send({"type": f"{prefix}.body", "body": b""})
@@ -78,7 +86,7 @@ class Replay(NamedTuple):
     """A response of the application's that is given once more."""
 
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[Field]
     body: bytes
 
     async def send(self, send: Send, kind: str = "http") -> None:
@@ -99,17 +107,40 @@ class OwedError(BaseException):
         self.answer = answer
 
 
-def paid_headers(headers: Iterable[tuple[bytes, bytes]], receipt: str) -> list[tuple[bytes, bytes]]:
+def paid_headers(headers: Iterable[Field], receipt: str) -> list[Field]:
     """With the receipt, and never for a shared cache (core draft, Payment-Receipt)."""
-    paid, said = [], []
-    for field in headers:
-        if field[0].lower() == b"cache-control":
-            said.append(field[1])
-        else:
-            paid.append(field)
+    paid = private_headers(headers)
     paid.append((b"payment-receipt", receipt.encode("ascii")))
-    paid.append((b"cache-control", _made_private(b",".join(said))) if said else _PRIVATE_IF_UNSAID)
     return paid
+
+
+def private_headers(headers: Iterable[Field]) -> list[Field]:
+    """For nobody but who asked, whatever the application says of caches."""
+    private, said = [], []
+    for field in headers:
+        name = field[0].lower()
+        if name == b"cache-control":
+            said.append(field[1])
+        elif name not in _ABOVE_CACHE_CONTROL and not name.endswith(_TARGETED):
+            private.append(field)
+    private.append((b"cache-control", _made_private(b",".join(said))) if said else _PRIVATE)
+    return private
+
+
+def unshared_headers(headers: Iterable[Field]) -> list[Field]:
+    """For nobody but who asked, unless the application says something of caches."""
+    fields = list(headers)
+    if any(_is_about_caches(name.lower()) for name, _ in fields):
+        return fields
+    return [*fields, _PRIVATE]
+
+
+def _is_about_caches(name: bytes) -> bool:
+    return (
+        name in _ABOVE_CACHE_CONTROL
+        or name.endswith(_TARGETED)
+        or name in (b"cache-control", b"expires")
+    )
 
 
 def _made_private(cache_control: bytes) -> bytes:

@@ -13,7 +13,7 @@ import enum
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mpp_asgi.answers import Answer, OwedError, paid_headers
+from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, unshared_headers
 from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
 from mpp_asgi.protocol import Problem
@@ -223,6 +223,7 @@ class Visit:
         elif (stage is Stage.OPEN or stage is Stage.WAIVED) and self._expected is None:
             if message["type"] == "http.response.start":
                 self._started = True
+                message = self._unshared(message)
             await self._send(message)
         elif stage is Stage.ANSWERED:
             return  # the application is being unwound; what it says about it is not heard
@@ -271,7 +272,17 @@ class Visit:
             if renewal is not None:
                 headers.append((b"www-authenticate", renewal))
             message = {**message, "headers": headers}
+        elif toll.admission is not None:
+            message = {**message, "headers": private_headers(message.get("headers", ()))}
+        else:
+            message = self._unshared(message)
         await self._send(message)
+
+    def _unshared(self, message: Message) -> Message:
+        """What a price gave away for nothing this time, another one may have to pay for."""
+        if self._toll is None or self._toll.tariff.quote is None or message["status"] >= 400:
+            return message
+        return {**message, "headers": unshared_headers(message.get("headers", ()))}
 
     async def _hold(self, held: list[Message], message: Message) -> None:
         """Keep the response back until it is whole and its payment final."""

@@ -7,9 +7,12 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
+
+if TYPE_CHECKING:
+    import ssl
 
 ANSWER_SECONDS = 90.0
 """How long an answer is waited for; what takes longer counts as none."""
@@ -73,9 +76,12 @@ def render(method: str, target: str, fields: Fields = (), body: bytes | None = N
 class Wire:
     """The way to one server. Connections are kept and used again."""
 
-    def __init__(self, host: str, port: int, *, most: int = 64) -> None:
+    def __init__(
+        self, host: str, port: int, *, most: int = 64, tls: ssl.SSLContext | None = None
+    ) -> None:
         """``most`` requests are under way at once."""
         self.host, self.port = host, port
+        self._tls = tls
         self._idle: deque[_Connection] = deque()
         self._room = asyncio.Semaphore(most)
         self._open: set[_Connection] = set()
@@ -118,7 +124,9 @@ class Wire:
     async def _connect(self) -> _Connection | None:
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(_Connection, self.host, self.port)
+            _, connection = await loop.create_connection(
+                _Connection, self.host, self.port, ssl=self._tls
+            )
         except OSError:
             return None
         self._open = {each for each in self._open if not each.is_closed} | {connection}

@@ -10,7 +10,7 @@ from fastapi import BackgroundTasks, FastAPI, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from mpp_asgi import price
+from mpp_asgi import Price, price
 from tests.methods.stall import Exchange, Line, Selling, Visitor, payment, scope_of
 from tests.methods.streams import HAS_STREAMS, EventSourceResponse, needs_streams, where_supported
 
@@ -157,11 +157,14 @@ async def test_a_response_that_was_paid_for_has_a_receipt_and_is_private(
 
 @pytest.mark.parametrize("status", [400, 402, 404, 410, 418, 429, 500, 503])
 @pytest.mark.parametrize("settle", ["before", "after"])
-async def test_an_error_has_neither(status: int, settle: str) -> None:
+async def test_an_error_has_no_receipt_and_is_private_all_the_same(
+    status: int, settle: str
+) -> None:
+    """Caches may keep 404 and 410 of themselves, and rules of theirs can say so of any."""
     served = await responding(Response(status_code=status), settle=settle)
     assert served.status == status
     assert served.header("payment-receipt") is None
-    assert served.header("cache-control") is None
+    assert served.header("cache-control") == "private"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +185,7 @@ async def test_an_error_has_neither(status: int, settle: str) -> None:
         ([" , ,public,"], "private"),
         ([""], "private"),
         (["publicity=1"], "publicity=1, private"),
+        (["must-understand, no-store"], "no-store"),
     ],
 )
 async def test_no_shared_cache_keeps_it_whatever_the_endpoint_said(
@@ -192,6 +196,49 @@ async def test_no_shared_cache_keeps_it_whatever_the_endpoint_said(
         response.headers.append("Cache-Control", value)
     served = await responding(response)
     assert served.header("cache-control") == sent
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Accel-Expires", "Surrogate-Control", "Edge-Control", "CDN-Cache-Control"),
+        *("Cloudflare-CDN-Cache-Control", "x-own-CACHE-control"),
+    ],
+)
+async def test_what_caches_put_above_cache_control_is_taken_out(name: str) -> None:
+    served = await responding(Response("content", headers={name: "600", "Expires": "0"}))
+    assert served.header(name.lower()) is None
+    assert (served.header("expires"), served.header("cache-control")) == ("0", "private")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, "private"),
+        ({"ETag": "1"}, "private"),
+        ({"Cache-Control": "public"}, "public"),
+        ({"X-Accel-Expires": "600"}, None),
+        ({"CDN-Cache-Control": "public"}, None),
+        ({"Expires": "Sun, 22 Nov 2026 00:00:00 GMT"}, None),
+    ],
+)
+@pytest.mark.parametrize("shows", [False, True], ids=["unpaid", "with a credential"])
+async def test_what_a_price_gives_away_is_private_unless_the_endpoint_speaks_of_caches(
+    said: dict[str, str], kept: str | None, shows: bool
+) -> None:
+    """Another request of the same URL may have to pay."""
+    app, prices = FastAPI(), [*["1"] * shows, Price.free()]
+
+    @app.get("/")
+    @price(lambda _: prices.pop(0))
+    async def endpoint() -> Response:
+        return Response("content", headers=said)
+
+    visitor = Visitor(Selling().to(app))
+    headers = payment(await visitor.challenge("GET", "/"), type="?") if shows else {}
+    served = await visitor.get("/", headers=headers)
+    assert (served.status, served.receipt) == (200, None)
+    assert served.header("cache-control") == kept
 
 
 async def test_headers_in_mixed_case_from_another_framework_are_seen() -> None:
