@@ -24,7 +24,7 @@ SHOP = "tests.fronts.shop:app"
 @pytest.fixture(scope="session")
 def ground() -> Iterator[Ground]:
     if not NGINX or sys.platform != "linux":
-        pytest.skip("there is no nginx here: put it on PATH, or name it in MPP_TEST_NGINX")
+        pytest.skip("there is no nginx here: put it on PATH, or name it in TEST_NGINX")
     with open_ground(Place.PLAIN, app=SHOP) as opened:
         yield opened
 

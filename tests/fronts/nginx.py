@@ -22,9 +22,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-NGINX = os.environ.get("MPP_TEST_NGINX") or shutil.which("nginx") or ""
+NGINX = os.environ.get("TEST_NGINX") or shutil.which("nginx") or ""
 needs_nginx = pytest.mark.skipif(
-    not NGINX, reason="there is no nginx here: put it on PATH, or name it in MPP_TEST_NGINX"
+    not NGINX, reason="there is no nginx here: put it on PATH, or name it in TEST_NGINX"
 )
 DOCUMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 NAME = "api.example.com"
