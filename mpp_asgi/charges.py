@@ -171,7 +171,11 @@ class ChargeBook:
         for charge_id in self.unnoted:
             log.critical("charge %s was delivered but could not be written down", charge_id)
         for refund in self.refunds:
-            log.critical("%s could not be given back to channel %s", refund.cost, refund.channel_id)
+            log.critical(
+                "%s base units could not be given back to channel %s",
+                refund.cost,
+                refund.channel_id,
+            )
         await self.heart.stop()
         if self._queues:  # the server did not wait for them: they count as alive until they are not
             return

@@ -1,0 +1,303 @@
+"""A store that does not answer costs nobody anything: a spend counts once, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpp_asgi import house, refunds
+from mpp_asgi.stellar.spending import AGAIN_WITHIN
+from mpp_asgi.stores.channels import RETURNED, SpendOutcome
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.memory.store import MemoryStore
+from tests.methods.stores import StoreAround
+from tests.session.drawer import CALL, Drawer, open_session_shop
+from tests.shop import Time, payment_middleware
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from mpp_asgi.charges import ChargeBook
+
+
+class Whimsical(StoreAround):
+    """Answers as it was told to: ``right`` in the end, or ``before`` or ``after`` it was done, or
+    as ``late`` as `catch_up` says."""
+
+    def __init__(self, store: MemoryStore, time: Time) -> None:
+        super().__init__(store)  # type: ignore[arg-type] # by its names
+        self.whims: dict[str, list[str]] = {}
+        self.calls: list[str] = []
+        self._late: list[Callable[[], Awaitable[Any]]] = []
+        self._time = time
+
+    async def _call(self, name: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+        self.calls.append(name)
+        whims = self.whims.get(name, [])
+        whim = whims.pop(0) if whims else "right"
+        if whim == "slow":
+            self._time.now += AGAIN_WITHIN
+        if whim == "late":
+            self._late.append(operation)
+        if whim in ("before", "late", "slow"):
+            raise StoreUnavailableError(name)
+        result = await operation()
+        if whim == "after":
+            raise StoreUnavailableError(name)
+        return result
+
+    async def catch_up(self) -> list[Any]:
+        """Do what was asked for long ago."""
+        return [await operation() for operation in self._late]
+
+
+class Customer(Drawer):
+    """Has a voucher for one call, and a second one."""
+
+    store: Whimsical
+
+    @property
+    def book(self) -> ChargeBook:
+        opened = payment_middleware(self.shop.app)._house
+        assert opened is not None
+        return opened._book
+
+    async def call(self, amount: int = CALL, path: str = "/paid") -> int:
+        return (await self.pay(await self.challenge(), amount, path)).status_code
+
+    async def spent(self) -> tuple[int, int]:
+        found = await self.record()
+        return found.spent, found.units
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@asynccontextmanager
+async def serving(
+    monkeypatch: pytest.MonkeyPatch, time: Time, **whims: list[str]
+) -> AsyncIterator[Customer]:
+    store = Whimsical(MemoryStore(), time)
+    monkeypatch.setattr(house, "store_from_url", lambda _: store)
+    async with open_session_shop(time=time) as shop:
+        drawer = await Drawer.on_record(shop)
+        customer = Customer(shop, drawer.key, drawer.channel, drawer.funder)
+        customer.store = store
+        store.whims = whims
+        yield customer
+
+
+async def idle() -> None:
+    """Let what is left for later begin, though not go on after its first sleep or so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("whim", ["before", "after"])
+async def test_an_answer_that_got_lost_is_asked_for_again_and_the_payer_does_not_notice(
+    monkeypatch, time, whim
+):
+    async with serving(monkeypatch, time, spend=[whim]) as customer:
+        assert await customer.call() == 200
+        assert await customer.spent() == (CALL, 1)
+        assert customer.store.calls.count("spend") == 2
+        assert not customer.book.refunds.owed
+
+
+@pytest.mark.parametrize("first", ["before", "after"])
+@pytest.mark.parametrize("second", ["before", "after"])
+async def test_a_spend_without_an_answer_is_given_back_before_the_payer_comes_again(
+    monkeypatch, time, first, second
+):
+    async with serving(monkeypatch, time, spend=[first, second]) as customer:
+        answer = await customer.pay(await customer.challenge(), CALL)
+        assert answer.status_code == 503
+        assert "www-authenticate" not in answer.headers
+        assert await customer.call() == 200
+        assert await customer.spent() == (CALL, 1)
+        assert await customer.call() == 402  # it was for one call
+        assert await customer.call(2 * CALL) == 200
+
+
+async def test_nobody_is_told_to_pay_while_something_is_owed(monkeypatch, time):
+    """Not even if the store does everything but give it back."""
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * 8
+    ) as customer:
+        for _ in range(3):
+            assert await customer.call() == 503
+        assert await customer.spent() == (CALL, 1)
+        assert customer.store.calls.count("spend") == 2
+        customer.store.whims.clear()
+        assert await customer.call() == 200
+        assert await customer.spent() == (CALL, 1)
+
+
+async def test_other_channels_are_spent_from_meanwhile(monkeypatch, time):
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * 8
+    ) as customer:
+        assert await customer.call() == 503
+        other = await Drawer.on_record(customer.shop, 2)
+        assert (await other.pay(await other.challenge(), CALL)).status_code == 200
+
+
+async def test_beyond_so_many_refunds_nothing_is_spent_at_all(monkeypatch, time):
+    monkeypatch.setattr(refunds, "MOST_OWED", 1)
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * 100
+    ) as customer:
+        assert await customer.call() == 503
+        other = await Drawer.on_record(customer.shop, 2)
+        challenge = await other.challenge()
+        assert (await other.pay(challenge, CALL)).status_code == 503
+        assert (await other.record()).spent == 0
+        customer.store.whims.clear()
+        await customer.book.tidy()
+        assert (await other.pay(challenge, CALL)).status_code == 200
+
+
+async def test_a_store_that_takes_long_is_not_asked_again(monkeypatch, time):
+    """The payer has waited long enough."""
+    async with serving(monkeypatch, time, spend=["slow"]) as customer:
+        assert await customer.call() == 503
+        assert customer.store.calls.count("spend") == 1
+        assert await customer.call() == 200
+
+
+async def test_what_the_store_does_only_later_does_not_count(monkeypatch, time):
+    """After it was given back, and after it was asked for again."""
+    async with serving(monkeypatch, time, spend=["late", "late"]) as customer:
+        assert await customer.call() == 503
+        assert await customer.call() == 200
+        outcomes = [spend.outcome for spend in await customer.store.catch_up()]
+        assert outcomes == [SpendOutcome.VOID] * 2
+        assert await customer.spent() == (CALL, 1)
+        customer.store.whims["spend"] = ["late"]
+        assert await customer.call(2 * CALL) == 200
+        await customer.store.catch_up()
+        assert await customer.spent() == (2 * CALL, 2)
+
+
+async def test_a_refusal_that_comes_second_leaves_nothing_to_come_late(monkeypatch, time):
+    async with serving(monkeypatch, time) as customer:
+        assert await customer.call() == 200
+        customer.store.whims["spend"] = ["late"]
+        assert await customer.call() == 402
+        await customer.book.drain()
+        await customer.shop.store.give_back(customer.channel, cost=CALL, units=1)
+        (late,) = await customer.store.catch_up()
+        assert late.outcome is SpendOutcome.VOID
+        assert await customer.spent() == (0, 0)
+
+
+@pytest.mark.parametrize("whim", ["before", "after"])
+async def test_what_an_endpoint_fails_to_deliver_is_given_back_once(monkeypatch, time, whim):
+    async with serving(monkeypatch, time, give_back=[whim] * 3) as customer:
+        assert await customer.call(path="/flaky") == 500
+        await customer.book.drain()
+        assert await customer.spent() == (0, 0)
+        assert customer.store.calls.count("give_back") == 4
+        assert await customer.call(path="/flaky") == 200
+        assert await customer.spent() == (CALL, 1)
+
+
+@pytest.mark.parametrize("whim", ["right", "before", "after"])
+async def test_whoever_leaves_before_there_is_an_answer_pays_nothing(monkeypatch, time, whim):
+    async with serving(monkeypatch, time) as customer:
+        challenge = await customer.challenge()
+        asked = asyncio.Event()
+        go_on = asyncio.Event()
+        spend = customer.store._store.spend
+
+        async def slowly(*args: Any, **terms: Any) -> Any:
+            asked.set()
+            await go_on.wait()
+            return await spend(*args, **terms)
+
+        customer.store._store.spend = slowly  # type: ignore[method-assign]
+        customer.store.whims["spend"] = [whim]
+        paying = asyncio.ensure_future(customer.pay(challenge, CALL))
+        if whim == "before":
+            await idle()
+        else:
+            await asked.wait()
+        paying.cancel()
+        go_on.set()
+        await asyncio.wait([paying])
+        await customer.book.drain()
+        assert await customer.spent() == (0, 0)
+        assert customer.shop.runs == []
+
+
+async def test_what_is_owed_is_tried_for_a_while_and_then_at_every_heartbeat(monkeypatch, time):
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * refunds.ATTEMPTS
+    ) as customer:
+        book = customer.book
+        assert await customer.call() == 503
+        await book.drain()
+        assert customer.store.calls.count("give_back") == refunds.ATTEMPTS
+        assert len(book.refunds) == 1
+        assert book.heart.is_beating()
+        assert book.heart._is_needed()
+        await book.tidy()
+        assert not book.refunds.owed
+        assert await customer.spent() == (0, 0)
+
+
+async def test_a_process_that_ends_gives_back_first(monkeypatch, time):
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * (refunds.ATTEMPTS + 3)
+    ) as customer:
+        assert await customer.call() == 503
+        store = customer.store._store
+    found = await store.channel(customer.channel)
+    assert (found.spent, found.units) == (0, 0)
+    assert found.recent.startswith(RETURNED)
+
+
+async def test_what_cannot_be_given_back_is_told(monkeypatch, time, caplog):
+    async with serving(
+        monkeypatch, time, spend=["after", "before"], give_back=["before"] * 100
+    ) as customer:
+        assert await customer.call() == 503
+    told = [each.getMessage() for each in caplog.records if each.levelno == logging.CRITICAL]
+    assert told == [f"{CALL} base units could not be given back to channel {customer.channel}"]
+
+
+async def test_a_session_is_closed_for_what_was_delivered(monkeypatch, time):
+    async with serving(
+        monkeypatch, time, spend=["right", "after", "before"], give_back=["before"] * 100
+    ) as customer:
+        challenge = await customer.challenge()
+        assert (await customer.pay(challenge, 2 * CALL)).status_code == 200
+        assert (await customer.pay(challenge, 2 * CALL)).status_code == 503
+        closing = customer.voucher(challenge, CALL, action="close")
+        assert (await customer.shop.show(closing)).status_code == 503  # it is not known yet
+        assert "begin_close" not in customer.store.calls
+        customer.store.whims.clear()
+        answer = await customer.shop.show(closing)
+        assert "begin_close" in customer.store.calls
+        assert answer.status_code == 410  # as there is no such channel on the ledger
+        assert await customer.spent() == (CALL, 1)
+
+
+async def test_no_entry_is_made_twice():
+    class Nobody:
+        pass
+
+    names = iter(["ab" * 15, "cd" * 15])
+    some = [
+        refunds.Refunds(Nobody(), sleep=asyncio.sleep, draw=lambda _: next(names)) for _ in "ab"
+    ]  # type: ignore[arg-type]
+    entries = [each.new_entry() for each in some for _ in range(100)]
+    assert len(set(entries)) == 200
+    assert {len(entry) for entry in entries} == {15}
+    assert set("".join(entries)) <= set("0123456789abcdef")
