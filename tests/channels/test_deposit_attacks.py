@@ -9,17 +9,10 @@ from __future__ import annotations
 import pytest
 
 from mpp_asgi.intents import RefusalError
-from tests.channels.deposit_attacks import (
-    COMMON,
-    PAYLOADS,
-    SPONSORED,
-    TOP_UPS,
-    UNSPONSORED,
-    Attack,
-    Case,
-    top_up,
-)
+from tests.channels.deposit_case import Attack, Case
 from tests.channels.market import DEPOSIT, Market
+from tests.channels.opening_attacks import COMMON, PAYLOADS, SPONSORED, UNSPONSORED
+from tests.channels.top_up_attacks import TOP_UPS, top_up
 
 OPENINGS = [
     *((attack, True) for attack in (*PAYLOADS, *COMMON, *SPONSORED)),

@@ -43,6 +43,7 @@ from tests.client.shop import (
 from tests.sandbox.channels import commitment, instance_key
 
 if TYPE_CHECKING:
+    from mpp_asgi.client import HeldChannel, PaymentAuth
     from mpp_asgi.sandbox import Sandbox
 
 __all__ = ["PRICE", "URL", "Account", "SessionShop"]
@@ -394,3 +395,9 @@ def request_channel(request: httpx.Request) -> str:
         ),
         "",
     )
+
+
+async def closing(auth: PaymentAuth, shop: SessionShop) -> tuple[HeldChannel, ...]:
+    """Close every channel that the payer has at the shop."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(shop), auth=auth) as client:
+        return await auth.aclose_sessions(client)

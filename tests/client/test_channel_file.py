@@ -39,9 +39,8 @@ from mpp_asgi.client.held_channel import (
 )
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
 from mpp_asgi.sandbox import Sandbox
-from tests.client.session_shop import SessionShop
+from tests.client.session_shop import SessionShop, closing
 from tests.client.shop import PAYER, PRICE, URL, USDC, Clock
-from tests.client.test_sessions import closing
 
 Payers = Callable[..., PaymentAuth]
 

@@ -20,9 +20,8 @@ from mpp_asgi.client import (
 )
 from mpp_asgi.protocol import Credential, ProblemType, problems
 from mpp_asgi.sandbox import Sandbox
-from tests.client.session_shop import SessionShop
+from tests.client.session_shop import SessionShop, closing
 from tests.client.shop import PAYER, PRICE, XLM, Clock
-from tests.client.test_sessions import closing
 
 Payers = Callable[..., PaymentAuth]
 

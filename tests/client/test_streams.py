@@ -22,9 +22,8 @@ from mpp_asgi.client import (
 from mpp_asgi.client.events import LONGEST_EVENT, EventError, EventReader, ServerEvent
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
-from tests.client.session_shop import SessionShop
+from tests.client.session_shop import SessionShop, closing
 from tests.client.shop import PRICE, URL, Clock
-from tests.client.test_sessions import closing
 
 Payers = Callable[..., PaymentAuth]
 UNIT = PRICE // 10

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mpp_asgi import house
 from mpp_asgi.heart import LIFE_SECONDS
+from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import pytest
 
     from mpp_asgi.house import House
-    from mpp_asgi.sandbox import Sandbox
     from mpp_asgi.stellar.rpc import RpcCall, T
     from mpp_asgi.stores.contract import Store
     from tests.shop import Shop
@@ -33,6 +33,7 @@ LONG = 900
 """Seconds in which everything has to come to its end: longer than any challenge is good, and than
 any lease lasts."""
 STEP = 20
+MOST_CALLS = 60
 
 
 class Life:
@@ -41,18 +42,18 @@ class Life:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.is_over = False
-        self._ends_at: int | None = None
+        self._ends_at: int | str | None = None
         self._moment: Moment = "before"
 
-    def end_at(self, call: int | None, moment: Moment = "after") -> None:
-        """Counted from here; ``None``: at none."""
+    def end_at(self, call: int | str | None, moment: Moment = "after") -> None:
+        """Counted from here, or the first of that name; ``None``: at none."""
         self.calls.clear()
         self._ends_at, self._moment = call, moment
 
     async def call(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         if self.is_over:
             raise KilledError
-        is_last = len(self.calls) == self._ends_at
+        is_last = self._ends_at in (len(self.calls), name)
         self.calls.append(name)
         if is_last and self._moment == "before":
             self._end()
@@ -161,3 +162,46 @@ class Seller:
     def transactions(self, shop: Shop) -> int:
         """How many the sponsor has had on the ledger, ever."""
         return Payer(shop, SPONSOR).sequence(SPONSOR) & 0xFFFFFFFF
+
+
+@dataclass
+class Attempt:
+    """A seller whose process ends at one of its calls, unless its work is done before that."""
+
+    seller: Seller
+    dying: Worker
+    call: int
+    moment: Moment
+    survived: bool = False
+
+    @property
+    def shop(self) -> Shop:
+        return self.dying.shop
+
+    @property
+    def where(self) -> str:
+        """The call that was its last."""
+        return f"{self.moment} {self.dying.life.calls[-1]}, call {self.call}"
+
+    async def dies(self, work: Coroutine[Any, Any, Any]) -> bool:
+        """Do the work whose calls are counted; whether the process died of it."""
+        self.dying.life.end_at(self.call, self.moment)
+        self.survived = not await self.dying.dies(work)
+        return not self.survived
+
+
+async def attempts(
+    patch: pytest.MonkeyPatch, moment: Moment, *, least: int
+) -> AsyncIterator[Attempt]:
+    """Sellers that die at one call after the other, each anew, until one of them survives its work,
+    which takes ``least`` calls or more."""
+    for call in range(MOST_CALLS):
+        time = Time()
+        seller = Seller(patch, Sandbox(clock=time, close_interval=0.1), time)
+        async with seller.worker() as dying:
+            attempt = Attempt(seller, dying, call, moment)
+            yield attempt
+        if attempt.survived:
+            assert call >= least
+            return
+    raise AssertionError("it takes more calls than were tried")

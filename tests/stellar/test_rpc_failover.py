@@ -52,11 +52,6 @@ class Silent:
         pass
 
 
-@pytest.fixture
-def chain() -> Chain:
-    return Chain()
-
-
 def over(chain: Chain, *nodes: Any, **bounds: float) -> FailoverRpc:
     return FailoverRpc(
         [Endpoint(f"node {number}", node) for number, node in enumerate(nodes, 1)],

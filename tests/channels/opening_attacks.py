@@ -1,144 +1,22 @@
-"""Openings and top-ups that no honest payer would send."""
+"""Openings that no honest payer would send."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from stellar_sdk import Network, xdr
+from stellar_sdk import Network
 
-from mpp_asgi.intents import Quote
-from mpp_asgi.protocol import problems
-from mpp_asgi.stellar.channel_calls import Opening, TopUp, close_start_call
+from mpp_asgi.stellar.channel_calls import TopUp, close_start_call
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT
-from mpp_asgi.stellar.invocation import (
-    contract_call,
-    leave_of_source,
-    signed_leave,
-    sponsored_call,
-)
+from mpp_asgi.stellar.invocation import leave_of_source
 from mpp_asgi.stellar.network import LEDGER_SECONDS, TESTNET
 from mpp_asgi.stellar.policy import DRIFT_LEDGERS, LEAST_LEDGERS
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
-from tests.channels.market import (
-    CHALLENGE_SECONDS,
-    DEPOSIT,
-    FUNDER,
-    LEAST,
-    WAITING_PERIOD,
-    Market,
-)
+from tests.channels.deposit_case import MALFORMED, Attack, Case, Payload, lapsed
+from tests.channels.market import CHALLENGE_SECONDS, DEPOSIT, FUNDER, LEAST, WAITING_PERIOD
 from tests.charge import forgery
-from tests.charge.forgery import THIEF, TransactionChange, changed
+from tests.charge.forgery import THIEF
 from tests.shop import RECIPIENT, SPONSOR
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mpp_asgi.stellar.invocation import Call
-
-FAILED = "verification-failed"
-MALFORMED = "invalid-payload"
-
-Payload = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Attack:
-    name: str
-    forge: Callable[[Case], Payload]
-    says: str
-    """Part of the problem's detail: the reason is this check's and no other's."""
-    slug: str = FAILED
-    terms: Callable[[Case], dict[str, Any]] = lambda case: {}
-    """What is changed on the server's side."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-@dataclass
-class Case:
-    """A market with an opening that would be good, and the address of a channel that is open."""
-
-    market: Market
-    opening: Opening = field(init=False)
-    channel: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.opening = self.market.opening()
-        self.channel = self.market.open()
-
-    @property
-    def call(self) -> Call:
-        return self.opening.call(TESTNET.passphrase)
-
-    def good(self, **changes: Any) -> Payload:
-        return self.market.open_payload(self.opening, **changes)
-
-    def on_terms(self, *, amount: int = 100, **terms: Any) -> Payload:
-        """An opening on other terms, for which everything else is as it has to be."""
-        return self.market.open_payload(replace(self.opening, **terms), amount=amount)
-
-    def calling(self, call: Call) -> Payload:
-        return self.good(transaction=self.market.funding_envelope(call))
-
-    def changed(self, *changes: TransactionChange) -> Payload:
-        signer = None if self.market.sponsored else FUNDER
-        payload = self.good()
-        return {**payload, "transaction": changed(payload["transaction"], *changes, signer=signer)}
-
-    def allowed(self, *entries: xdr.SorobanAuthorizationEntry) -> Payload:
-        """With other authorization entries than the funder's one."""
-        return self.changed(forgery.authorized_by(*entries))
-
-    def allowed_top_up(self, *entries: xdr.SorobanAuthorizationEntry) -> str:
-        """A top-up with other authorization entries than the funder's one."""
-        signer = None if self.market.sponsored else FUNDER
-        honest = self.market.top_up_payload(self.channel, 5_000)["transaction"]
-        return changed(honest, forgery.authorized_by(*entries), signer=signer)
-
-    def leave(self, call: Call | None = None, **changes: Any) -> xdr.SorobanAuthorizationEntry:
-        values: dict[str, Any] = {
-            "address": FUNDER.public_key,
-            "nonce": 77,
-            "expiration_ledger": self.market.sandbox.sequence + 50,
-            "signer": FUNDER,
-            "passphrase": TESTNET.passphrase,
-        }
-        return signed_leave(call or self.call, **{**values, **changes})
-
-    def sent(self, **changes: Any) -> Payload:
-        """A sponsored opening with another nonce, signer, network or end."""
-        values: dict[str, Any] = {
-            "address": FUNDER.public_key,
-            "nonce": 77,
-            "expiration_ledger": self.market.sandbox.sequence + 50,
-            "max_time": int(self.market.time()) + CHALLENGE_SECONDS,
-            "signer": FUNDER,
-            "passphrase": TESTNET.passphrase,
-        }
-        return self.good(transaction=sponsored_call(self.call, **{**values, **changes}))
-
-    def greedy(self) -> Call:
-        """The opening, and leave for another transfer to come from within it."""
-        call = self.call
-        (constructor,) = call.sub_invocations
-        more = Transfer(self.opening.token, FUNDER.public_key, self.channel, 10**6)
-        constructor.sub_invocations.append(transfer_call(more))
-        return call
-
-    def modest(self) -> Call:
-        """The opening, without leave for what it takes."""
-        call = self.call
-        call.sub_invocations = []
-        return call
-
-    def elsewhere(self) -> Call:
-        """The same call, of a contract that is not the factory."""
-        called = self.call.function.contract_fn
-        assert called is not None
-        return contract_call(self.channel, "open", called.args)
 
 
 def of_another(case: Case) -> Payload:
@@ -148,12 +26,6 @@ def of_another(case: Case) -> Payload:
 
 def latest_expiration(case: Case) -> int:
     return case.market.sandbox.sequence + -(-CHALLENGE_SECONDS // LEDGER_SECONDS) + DRIFT_LEDGERS
-
-
-def lapsed(case: Case) -> dict[str, Any]:
-    problem = problems.PAYMENT_EXPIRED.because("This challenge has expired.")
-    expires = int(case.market.time()) + CHALLENGE_SECONDS
-    return {"quote": Quote("challenge", {}, expires=expires, lapsed=problem)}
 
 
 def unsigned(case: Case) -> Payload:
@@ -452,67 +324,4 @@ UNSPONSORED = [
         ),
         "must be good now",
     ),
-]
-
-
-# Top-ups
-
-
-def topping_up(case: Case, *, amount: int = 5_000, channel: str | None = None) -> Call:
-    return TopUp(channel=channel or case.channel, amount=amount).call(
-        token=case.market.sandbox.usdc, funder=FUNDER.public_key
-    )
-
-
-def top_up(case: Case, call: Call | None = None, **changes: Any) -> Payload:
-    payload = case.market.top_up_payload(case.channel, 5_000)
-    if call is not None:
-        payload["transaction"] = case.market.funding_envelope(call)
-    return {**payload, **changes}
-
-
-TOP_UPS = [
-    Attack(
-        "no amount", lambda c: top_up(c, additionalDeposit=None), "additionalDeposit", MALFORMED
-    ),
-    Attack(
-        "a number", lambda c: top_up(c, additionalDeposit=5_000), "additionalDeposit", MALFORMED
-    ),
-    Attack(
-        "a fraction", lambda c: top_up(c, additionalDeposit="5e3"), "additionalDeposit", MALFORMED
-    ),
-    Attack(
-        "another script",
-        lambda c: top_up(c, additionalDeposit="\u0665"),
-        "additionalDeposit",
-        MALFORMED,
-    ),
-    Attack("no type", lambda c: top_up(c, type="cash"), "type", MALFORMED),
-    Attack("another amount", lambda c: top_up(c, additionalDeposit="5001"), "another amount"),
-    Attack(
-        "too little",
-        lambda c: c.market.top_up_payload(c.channel, LEAST - 1),
-        "must be 1000",
-    ),
-    Attack(
-        "another channel",
-        lambda c: top_up(c, topping_up(c, channel=c.market.open())),
-        "another contract",
-    ),
-    Attack("an opening", lambda c: top_up(c, c.call), "calls 'open'"),
-    Attack(
-        "a wish to close", lambda c: top_up(c, close_start_call(c.channel)), "calls 'close_start'"
-    ),
-    Attack(
-        "leave for another amount",
-        lambda c: top_up(c, transaction=c.allowed_top_up(c.leave(topping_up(c, amount=10**6)))),
-        "for the deposit and nothing else",
-    ),
-    Attack(
-        "another source",
-        top_up,
-        "not funded by the credential's source",
-        terms=lambda c: {"source": f"did:pkh:stellar:testnet:{THIEF.public_key}"},
-    ),
-    Attack("too late", top_up, "has expired", "payment-expired", terms=lapsed),
 ]
