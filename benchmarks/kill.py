@@ -28,7 +28,8 @@ def run() -> list[Row]:
     rows = [
         *machine.rows(),
         fact("for each store", f"{PLAN.seconds:g}", "seconds"),
-        fact("uvicorn workers", f"{PLAN.workers}"),
+        fact("uvicorn workers, at last killed all at once", f"{PLAN.workers}"),
+        fact("channel accounts of the sponsor", f"{PLAN.accounts}"),
         fact("customers who pay for each item", f"{PLAN.buyers}"),
         fact("customers with a channel", f"{PLAN.members}"),
         fact("seed", f"{PLAN.seed}"),

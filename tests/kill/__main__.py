@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--buyers", type=int, default=8, help="customers who pay each item")
     parser.add_argument("--members", type=int, default=4, help="customers with a channel")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--accounts", type=int, default=20, help="that lend sequence numbers")
     parser.add_argument("--seed", type=int, default=0)
     wanted = vars(parser.parse_args())
     with tempfile.TemporaryDirectory() as folder, running_network() as network:

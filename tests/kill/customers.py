@@ -67,6 +67,9 @@ class Customer:
                         continue
                     self.refused.append(item)
                     return
+                except httpx.ConnectError:  # nobody is there at the moment
+                    await asyncio.sleep(0.1)
+                    continue
                 except (PaymentError, httpx.TransportError):
                     self.broken += 1
                     await asyncio.sleep(0.1)

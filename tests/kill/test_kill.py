@@ -10,7 +10,7 @@ from tests.servers import running_network
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = Plan(seconds=6, every=1.5, buyers=3, members=2, workers=2, seed=1)
+PLAN = Plan(seconds=6, every=1.5, buyers=3, members=2, workers=2, accounts=4, seed=1)
 
 
 async def test_what_is_killed_loses_nothing_and_gives_nothing_away(
