@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.crowd import MOST_CALLS_A_LEDGER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from benchmarks.sponsor import Crowd
+    from benchmarks.crowd import Crowd
 
-MOST_CALLS_A_LEDGER: Final = 16
-"""However many payments are under way: a look at the chain every second, a look at the sponsor's
-balance and one at what others bid now and then, and one for each transaction if they are few."""
 
 _WIDTH: Final = 760
 _HEIGHT: Final = 330

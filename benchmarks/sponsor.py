@@ -7,15 +7,14 @@ waits: what is counted depends on no machine.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from stellar_sdk import Keypair
 
-from benchmarks.crowd_plot import MOST_CALLS_A_LEDGER, plot
+from benchmarks.crowd import MOST_CALLS_A_LEDGER, Crowd
+from benchmarks.crowd_plot import plot
 from benchmarks.results import Row, at_most, fact
 from benchmarks.virtual_time import START, VirtualTime
 from mpp_asgi.charges import ChargeBook
@@ -32,9 +31,6 @@ from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stellar.transfer import Transfer, sponsored_envelope
 from mpp_asgi.stores.memory.store import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 PAYERS: Final = 1_000
 ACCOUNTS: Final = (1, 2, 5, 10, 20, 50)
 WANTED: Final = frozenset({1, 10, 50})
@@ -44,37 +40,8 @@ POLL_SECONDS: Final = 1.0
 PLOT: Final = Path(__file__).parent.parent / "docs" / "sponsor.svg"
 
 _LONG: Final = 100_000
-_OF_A_CHARGE: Final = ("simulateTransaction", "sendTransaction")
 _RECIPIENT: Final = Keypair.from_raw_ed25519_seed(bytes(31) + b"r")
 _SPONSOR: Final = Keypair.from_raw_ed25519_seed(bytes(31) + b"s")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crowd:
-    """What it took to settle all payments of a crowd."""
-
-    accounts: int
-    payers: int
-    ledgers: int
-    calls: Mapping[str, int]
-    earned: int
-    """Base units."""
-
-    @property
-    def bound(self) -> int:
-        return math.ceil(self.payers / max(1, self.accounts)) + 2
-
-    @property
-    def calls_a_charge(self) -> float:
-        return sum(self.calls.get(each, 0) for each in _OF_A_CHARGE) / self.payers
-
-    @property
-    def calls_a_ledger(self) -> float:
-        """Those that are not of one charge, and not the first look at an account's number."""
-        of_ledgers = sum(self.calls.values()) - sum(
-            self.calls.get(each, 0) for each in _OF_A_CHARGE
-        )
-        return max(0, of_ledgers - self.accounts) / self.ledgers
 
 
 async def settle(payers: int, accounts: int) -> Crowd:

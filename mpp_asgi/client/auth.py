@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import anyio
 from stellar_sdk import Keypair
 
+from mpp_asgi.client.amounts import Amount, limits, readable, spendable
 from mpp_asgi.client.book import Book, Owed
-from mpp_asgi.client.budget import Amount, Budget, limits, readable, spendable
+from mpp_asgi.client.budget import Budget
 from mpp_asgi.client.channel_file import ChannelFile
 from mpp_asgi.client.channel_owner import ChannelOwner
 from mpp_asgi.client.channel_wallet import ChannelWallet
@@ -24,6 +25,7 @@ from mpp_asgi.client.hands import AsyncHands, SyncHands
 from mpp_asgi.client.node import Node
 from mpp_asgi.client.offers import Mode, Rules
 from mpp_asgi.client.payer import Payer
+from mpp_asgi.client.reconciliation import reconcile
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
 from mpp_asgi.client.sessions import Sessions
@@ -259,11 +261,11 @@ class PaymentAuth(ChannelOwner):
     def reconcile(self) -> None:
         """Ask the ledger about every payment and deposit in doubt, and give back what it declares
         void."""
-        carry_out(self._payer.reconcile(), self._hands())
+        carry_out(reconcile(self._payer), self._hands())
 
     async def areconcile(self) -> None:
         """`reconcile` in an event loop."""
-        await acarry_out(self._payer.reconcile(), self._async_hands())
+        await acarry_out(reconcile(self._payer), self._async_hands())
 
     # --- httpx ------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from mpp_asgi.client.streaming import AsyncEventStream, EventStream, StreamPayer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from mpp_asgi.client.budget import Amount
+    from mpp_asgi.client.amounts import Amount
     from mpp_asgi.client.hands import AsyncHands, SyncHands
     from mpp_asgi.client.held_channel import HeldChannel
     from mpp_asgi.client.payer import Payer

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Owed
-from mpp_asgi.client.budget import Reservation, price_tag
 from mpp_asgi.client.connection import CarryingHeaders, origin_text, require_safe
 from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
@@ -28,6 +28,7 @@ from mpp_asgi.client.held_channel import Place
 from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.offers import Asked, Offer, acceptable_offers
 from mpp_asgi.client.payments import PaidRequest, RequestKey, Target
+from mpp_asgi.client.reconciliation import reconcile
 from mpp_asgi.client.retries import failed_at_the_server, may_repeat
 from mpp_asgi.client.ride import Ride
 from mpp_asgi.client.session_offers import SESSION
@@ -35,6 +36,7 @@ from mpp_asgi.client.steps import RequestLostError, send, wait
 from mpp_asgi.protocol.headers import AUTHORIZATION
 
 if TYPE_CHECKING:
+    from mpp_asgi.client.budget import Reservation
     from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
     from mpp_asgi.client.steps import Chores, Steps
@@ -138,7 +140,7 @@ class Conversation:
         try:
             return self._reserve(offers)
         except BudgetExceededError:
-            yield from self._payer.reconcile()
+            yield from reconcile(self._payer)
             return self._reserve(offers)
 
     def _offers(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from mpp_asgi.client.budget import price_tag
+from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.errors import (
     BudgetExceededError,
     DepositInDoubtError,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from mpp_asgi.client.body import watch_body
+from mpp_asgi.client.purchase import purchase
 from mpp_asgi.client.steps import Run
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class SyncFlow:
     def _under_way(self) -> Run[Step, Owed | None]:
         if self._run is None:
             body = self._request.read()
-            self._run = Run(self._payer.converse(self._request, body))
+            self._run = Run(purchase(self._payer, self._request, body))
         return self._run
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class AsyncFlow:
     async def _under_way(self) -> Run[Step, Owed | None]:
         if self._run is None:
             body = await self._request.aread()
-            self._run = Run(self._payer.converse(self._request, body))
+            self._run = Run(purchase(self._payer, self._request, body))
         return self._run
 
     async def aclose(self) -> None:

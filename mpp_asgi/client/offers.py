@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stellar_sdk import StrKey
 
-from mpp_asgi.client.budget import price_tag
+from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.protocol import ProtocolError, digest_matches
 from mpp_asgi.protocol.headers import AUTHORIZATION, PAYMENT_AUTHORIZATION
 

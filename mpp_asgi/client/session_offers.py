@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_asgi.client.budget import price_tag
+from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.offers import (
     METHOD,
     Asked,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from mpp_asgi.client.budget import Amount
+    from mpp_asgi.client.amounts import Amount
 
 BREAK_EVEN: Final = 3
 """A channel costs two transactions, one to open it and one to close it; a charge costs one. So from

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in
-from mpp_asgi.client.budget import price_tag
 from mpp_asgi.client.connection import CarryingHeaders, require_safe
 from mpp_asgi.client.errors import PaymentRefusedError, UnacceptableOfferError
 from mpp_asgi.client.offers import Asked

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from mpp_asgi.client.amounts import base_units, price_tag
 from mpp_asgi.client.answers import payment_receipt
-from mpp_asgi.client.budget import base_units, price_tag
 from mpp_asgi.client.connection import origin_text
 from mpp_asgi.client.deposits import Deposits, NoRideError
 from mpp_asgi.client.errors import BudgetExceededError, ChannelDisputedError, UnacceptableOfferError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from typing import Any
 
-    from mpp_asgi.client.budget import Amount
+    from mpp_asgi.client.amounts import Amount
     from mpp_asgi.client.errand import AsyncErrands, Errands
     from mpp_asgi.client.held_channel import HeldChannel
     from mpp_asgi.client.payer import Payer

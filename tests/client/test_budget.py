@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from mpp_asgi.client import BudgetExceededError, PaymentError
-from mpp_asgi.client.budget import (
-    Budget,
-    Reservation,
-    State,
+from mpp_asgi.client.amounts import (
     base_units,
     limits,
     price_tag,
@@ -25,6 +22,7 @@ from mpp_asgi.client.budget import (
     spendable,
     whole_tokens,
 )
+from mpp_asgi.client.budget import Budget, Reservation, State
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Token
 from tests.client.mishaps import busy, losing, taking
 from tests.client.shop import Shop

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crowd_plot import MOST_CALLS_A_LEDGER, plot
+from benchmarks.crowd import MOST_CALLS_A_LEDGER
+from benchmarks.crowd_plot import plot
 from benchmarks.sponsor import settle
 
 
