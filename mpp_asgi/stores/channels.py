@@ -17,7 +17,7 @@ passed in.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -156,7 +156,7 @@ class Close(NamedTuple):
 
 
 class SpendTerms(TypedDict):
-    """What `ChannelStore.spend` is told, for backends that hand it on."""
+    """What `ChannelStore.spend` is told, for backends that hand it on; also see `in_order`."""
 
     amount: int
     signature: str
@@ -169,7 +169,7 @@ class SpendTerms(TypedDict):
 
 
 class Return(TypedDict):
-    """What `ChannelStore.give_back` is told, for backends that hand it on."""
+    """What `ChannelStore.give_back` is told, for backends that hand it on; also see `in_order`."""
 
     cost: int
     units: int
@@ -178,7 +178,7 @@ class Return(TypedDict):
 
 
 class LedgerFacts(TypedDict):
-    """What `ChannelStore.observe` is told, for backends that hand it on."""
+    """What `ChannelStore.observe` is told, for backends that hand it on; also see `in_order`."""
 
     ledger: int
     deposited: int
@@ -186,6 +186,18 @@ class LedgerFacts(TypedDict):
     closes_at: int | None
     closed: bool
     now: int
+
+
+_DEFAULTS: Final[dict[str, str | bool]] = {"shown": True, "entry": "", "certain": True}
+
+
+def in_order(
+    kind: type[SpendTerms | Return | LedgerFacts], told: SpendTerms | Return | LedgerFacts
+) -> list[str | int | bool | None]:
+    """What a store was told, all of it and in the order of its ``kind``, as backends pass it on to
+    a function of theirs."""
+    values: dict[str, Any] = {**_DEFAULTS, **told}
+    return [values[name] for name in kind.__annotations__]
 
 
 class ChannelStore(Protocol):

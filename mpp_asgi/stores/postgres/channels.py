@@ -6,7 +6,7 @@ turn comes, so it is atomic, and durable when it returns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
@@ -15,8 +15,12 @@ from mpp_asgi.stores.channels import (
     ChannelStatus,
     Close,
     CloseOutcome,
+    LedgerFacts,
+    Return,
     Spend,
     SpendOutcome,
+    SpendTerms,
+    in_order,
 )
 
 if TYPE_CHECKING:
@@ -140,23 +144,9 @@ async def find(connection: Connection, channel_id: str) -> Channel | None:
     return _found(await connection.fetchrow(_FIND, channel_id))
 
 
-async def spend(
-    connection: Connection,
-    channel_id: str,
-    *,
-    amount: int,
-    signature: str,
-    cost: int,
-    units: int,
-    min_delta: int,
-    now: int,
-    shown: bool = True,
-    entry: str = "",
-) -> Spend:
+async def spend(connection: Connection, channel_id: str, **terms: Unpack[SpendTerms]) -> Spend:
     """As `ChannelStore.spend`."""
-    row = await connection.fetchrow(
-        _SPEND, channel_id, amount, signature, cost, units, min_delta, now, shown, entry
-    )
+    row = await connection.fetchrow(_SPEND, channel_id, *in_order(SpendTerms, terms))
     assert row is not None  # noqa: S101 # the function returns one
     outcome, *found = row
     return Spend(_OUTCOMES[outcome], None if found[0] is None else _channel(found))
@@ -167,36 +157,18 @@ async def publish(connection: Connection, channel_id: str, amount: int) -> None:
     await connection.execute(_PUBLISH, channel_id, amount)
 
 
-async def give_back(
-    connection: Connection,
-    channel_id: str,
-    *,
-    cost: int,
-    units: int,
-    entry: str = "",
-    certain: bool = True,
-) -> None:
+async def give_back(connection: Connection, channel_id: str, **what: Unpack[Return]) -> None:
     """As `ChannelStore.give_back`."""
-    await connection.execute(_GIVE_BACK, channel_id, cost, units, entry, certain)
+    await connection.execute(_GIVE_BACK, channel_id, *in_order(Return, what))
 
 
 async def observe(
-    connection: Connection,
-    channel_id: str,
-    *,
-    ledger: int,
-    deposited: int,
-    settled: int,
-    closes_at: int | None,
-    closed: bool,
-    now: int,
+    connection: Connection, channel_id: str, **facts: Unpack[LedgerFacts]
 ) -> Channel | None:
     """As `ChannelStore.observe`."""
-    row = await connection.fetchrow(
-        _OBSERVE, channel_id, ledger, deposited, settled, closes_at, closed, now
-    )
+    row = await connection.fetchrow(_OBSERVE, channel_id, *in_order(LedgerFacts, facts))
     if row is None:
-        row = await connection.fetchrow(_FIND_NEWER, channel_id, ledger)
+        row = await connection.fetchrow(_FIND_NEWER, channel_id, facts["ledger"])
     return _found(row)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
@@ -19,13 +19,19 @@ from mpp_asgi.stores.channels import (
     ChannelStatus,
     Close,
     CloseOutcome,
+    LedgerFacts,
+    Return,
     Spend,
     SpendOutcome,
+    SpendTerms,
+    in_order,
 )
 from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
+
+    from mpp_asgi.stores.redis.scripts import Script
 
 _INDEXES = "channels_open channels_closing channels_closed channels_unused"
 
@@ -38,6 +44,13 @@ local function index(channel, before)
   if before then call('ZREM', ids_of[before], id) end
   call('ZADD', ids_of[channel.status], 0, id)
   if channel.status == 'closed' then call('ZADD', channels_unused, channel.used_at, id) end
+end
+"""
+_BEGIN = """
+local function begin()
+  call('HSET', channels, id, record)
+  index(cjson.decode(record))
+  return record
 end
 """
 _KEEP = """
@@ -59,6 +72,16 @@ local function remember(channel, mark)
   channel.recent = string.sub((channel.recent or '') .. mark .. entry, -{RECENT_LENGTH})
 end
 """
+_REFUSAL = """
+local function refusal(channel)
+  if channel.status == 'closed' then return 'closed' end
+  if channel.status == 'closing' or channel.closes_at then return 'closing' end
+  if less(amount, channel.accepted) then return 'lower' end
+  if amount == channel.accepted then return end
+  if less(amount, add(channel.accepted, min_delta)) then return 'delta-too-small' end
+  if less(channel.deposited, amount) then return 'exceeds-deposit' end
+end
+"""
 _OBSERVE = """
 local function observe(channel)
   if less(ledger, channel.seen_ledger) then return end
@@ -78,53 +101,50 @@ local function observe(channel)
 end
 """
 
-_ADD = script(
+
+def _on_channel(
+    body: str, *, arguments: str = "", needs: str = "", unknown: str = "", moves: bool = False
+) -> Script:
+    """A script on one channel: ``found`` is its record, ``channel`` what that says.
+
+    Args:
+        body: as of `script`; it can `keep` what it has made of the channel.
+        arguments: beyond ``id``.
+        needs: as of `script`.
+        unknown: what to return if there is no such channel.
+        moves: it may change the channel's status, which was ``before``, and calls `index` then.
     """
+    prelude = f"""
     local found = call('HGET', channels, id)
-    if not found then
-      call('HSET', channels, id, record)
-      index(cjson.decode(record))
-      return record
-    end
+    if not found then return {unknown} end
     local channel = cjson.decode(found)
     local before = channel.status
+    """
+    return script(
+        prelude + body,
+        keys=f"channels {_INDEXES}" if moves else "channels",
+        arguments=f"id {arguments}",
+        needs=_KEEP + (_INDEX if moves else "") + needs,
+    )
+
+
+_FACTS = " ".join(LedgerFacts.__annotations__)
+_TAKE_FACTS = """
     observe(channel)
     index(channel, before)
     return keep(channel)
-    """,
-    keys=f"channels {_INDEXES}",
-    arguments="id ledger deposited settled closes_at closed now record",
-    needs=DECIMALS + _INDEX + _KEEP + _OBSERVE,
-)
-_OBSERVED = script(
-    """
-    local found = call('HGET', channels, id)
-    if not found then return end
-    local channel = cjson.decode(found)
-    local before = channel.status
-    observe(channel)
-    index(channel, before)
-    return keep(channel)
-    """,
-    keys=f"channels {_INDEXES}",
-    arguments="id ledger deposited settled closes_at closed now",
-    needs=DECIMALS + _INDEX + _KEEP + _OBSERVE,
+"""
+_OBSERVED = _on_channel(_TAKE_FACTS, arguments=_FACTS, needs=DECIMALS + _OBSERVE, moves=True)
+_ADD = _on_channel(
+    _TAKE_FACTS,
+    arguments=f"{_FACTS} record",
+    needs=DECIMALS + _OBSERVE + _BEGIN,
+    unknown="begin()",
+    moves=True,
 )
 _FIND = script("return call('HGET', channels, id)", keys="channels", arguments="id")
-_SPEND = script(
+_SPEND = _on_channel(
     """
-    local function refusal(channel)
-      if channel.status == 'closed' then return 'closed' end
-      if channel.status == 'closing' or channel.closes_at then return 'closing' end
-      if less(amount, channel.accepted) then return 'lower' end
-      if amount == channel.accepted then return end
-      if less(amount, add(channel.accepted, min_delta)) then return 'delta-too-small' end
-      if less(channel.deposited, amount) then return 'exceeds-deposit' end
-    end
-
-    local found = call('HGET', channels, id)
-    if not found then return {'unknown'} end
-    local channel = cjson.decode(found)
     local mark = mark_of_entry(channel)
     if mark then return {mark == '+' and 'spent' or 'void', found} end
     local outcome = refusal(channel)
@@ -147,29 +167,22 @@ _SPEND = script(
     if is_higher or outcome == 'spent' then found = keep(channel) end
     return {outcome, found}
     """,
-    keys="channels",
-    arguments="id amount signature cost units min_delta now shown entry",
-    needs=DECIMALS + _KEEP + _ENTRIES,
+    arguments=" ".join(SpendTerms.__annotations__),
+    needs=DECIMALS + _ENTRIES + _REFUSAL,
+    unknown="{'unknown'}",
 )
-_PUBLISH = script(
+_PUBLISH = _on_channel(
     """
-    local found = call('HGET', channels, id)
-    if not found then return end
-    local channel = cjson.decode(found)
     if less(channel.published, amount) then
       channel.published = amount
       keep(channel)
     end
     """,
-    keys="channels",
-    arguments="id amount",
-    needs=DECIMALS + _KEEP,
+    arguments="amount",
+    needs=DECIMALS,
 )
-_GIVE_BACK = script(
+_GIVE_BACK = _on_channel(
     """
-    local found = call('HGET', channels, id)
-    if not found then return end
-    local channel = cjson.decode(found)
     local mark = mark_of_entry(channel)
     if mark == '-' then return end
     if mark then
@@ -182,40 +195,30 @@ _GIVE_BACK = script(
     end
     keep(channel)
     """,
-    keys="channels",
-    arguments="id cost units entry certain",
-    needs=DECIMALS + _KEEP + _ENTRIES,
+    arguments=" ".join(Return.__annotations__),
+    needs=DECIMALS + _ENTRIES,
 )
-_BEGIN_CLOSE = script(
+_BEGIN_CLOSE = _on_channel(
     """
-    local found = call('HGET', channels, id)
-    if not found then return {'unknown'} end
-    local channel = cjson.decode(found)
     if channel.status == 'closed' then return {'closed', found} end
     if amount ~= channel.spent then return {'not-spent', found} end
-    local before = channel.status
     channel.status, channel.used_at = 'closing', now
     channel.closing_amount, channel.closing_signature = amount, signature
     index(channel, before)
     return {'begun', keep(channel)}
     """,
-    keys=f"channels {_INDEXES}",
-    arguments="id amount signature now",
-    needs=_INDEX + _KEEP,
+    arguments="amount signature now",
+    unknown="{'unknown'}",
+    moves=True,
 )
-_CANCEL_CLOSE = script(
+_CANCEL_CLOSE = _on_channel(
     """
-    local found = call('HGET', channels, id)
-    if not found then return end
-    local channel = cjson.decode(found)
     if channel.status ~= 'closing' then return end
     channel.status, channel.closing_amount, channel.closing_signature = 'open', nil, ''
-    index(channel, 'closing')
+    index(channel, before)
     keep(channel)
     """,
-    keys=f"channels {_INDEXES}",
-    arguments="id",
-    needs=_INDEX + _KEEP,
+    moves=True,
 )
 _PAGE = script(
     """
@@ -247,15 +250,16 @@ _FORGET = script(
 
 def add(channel: Channel) -> Call[Channel]:
     """As `ChannelStore.add_channel`."""
-    arguments = _facts(
-        channel.seen_ledger,
-        channel.deposited,
-        channel.settled,
-        channel.closes_at,
-        closed=channel.status is ChannelStatus.CLOSED,
-        now=channel.opened_at,
-    )
-    return Call(_ADD, (channel.id, *arguments, _record(channel_ruling.added(channel))), _channel)
+    facts: LedgerFacts = {
+        "ledger": channel.seen_ledger,
+        "deposited": channel.deposited,
+        "settled": channel.settled,
+        "closes_at": channel.closes_at,
+        "closed": channel.status is ChannelStatus.CLOSED,
+        "now": channel.opened_at,
+    }
+    record = _record(channel_ruling.added(channel))
+    return Call(_ADD, (channel.id, *_said(LedgerFacts, facts), record), _channel)
 
 
 def find(channel_id: str) -> Call[Channel | None]:
@@ -263,21 +267,9 @@ def find(channel_id: str) -> Call[Channel | None]:
     return Call(_FIND, (channel_id,), _found)
 
 
-def spend(
-    channel_id: str,
-    *,
-    amount: int,
-    signature: str,
-    cost: int,
-    units: int,
-    min_delta: int,
-    now: int,
-    shown: bool = True,
-    entry: str = "",
-) -> Call[Spend]:
+def spend(channel_id: str, **terms: Unpack[SpendTerms]) -> Call[Spend]:
     """As `ChannelStore.spend`."""
-    arguments = (amount, signature, cost, units, min_delta, now, int(shown), entry)
-    return Call(_SPEND, (channel_id, *arguments), _spend)
+    return Call(_SPEND, (channel_id, *_said(SpendTerms, terms)), _spend)
 
 
 def publish(channel_id: str, amount: int) -> Call[None]:
@@ -285,26 +277,14 @@ def publish(channel_id: str, amount: int) -> Call[None]:
     return Call(_PUBLISH, (channel_id, amount), nothing)
 
 
-def give_back(
-    channel_id: str, *, cost: int, units: int, entry: str = "", certain: bool = True
-) -> Call[None]:
+def give_back(channel_id: str, **what: Unpack[Return]) -> Call[None]:
     """As `ChannelStore.give_back`."""
-    return Call(_GIVE_BACK, (channel_id, cost, units, entry, int(certain)), nothing)
+    return Call(_GIVE_BACK, (channel_id, *_said(Return, what)), nothing)
 
 
-def observe(
-    channel_id: str,
-    *,
-    ledger: int,
-    deposited: int,
-    settled: int,
-    closes_at: int | None,
-    closed: bool,
-    now: int,
-) -> Call[Channel | None]:
+def observe(channel_id: str, **facts: Unpack[LedgerFacts]) -> Call[Channel | None]:
     """As `ChannelStore.observe`."""
-    arguments = _facts(ledger, deposited, settled, closes_at, closed=closed, now=now)
-    return Call(_OBSERVED, (channel_id, *arguments), _found)
+    return Call(_OBSERVED, (channel_id, *_said(LedgerFacts, facts)), _found)
 
 
 def begin_close(channel_id: str, amount: int, signature: str, now: int) -> Call[Close]:
@@ -331,10 +311,12 @@ def forget(used_before: int, limit: int) -> Call[int]:
     return Call(_FORGET, (used_before, limit), int)
 
 
-def _facts(
-    ledger: int, deposited: int, settled: int, closes_at: int | None, *, closed: bool, now: int
-) -> tuple[int | str, ...]:
-    return (ledger, deposited, settled, "" if closes_at is None else closes_at, int(closed), now)
+def _said(
+    kind: type[SpendTerms | Return | LedgerFacts], told: SpendTerms | Return | LedgerFacts
+) -> Iterator[str | int]:
+    """In words of a script: nothing is empty, and what is true is 1."""
+    for value in in_order(kind, told):
+        yield "" if value is None else int(value) if isinstance(value, bool) else value
 
 
 def _spend(answer: list[bytes]) -> Spend:
