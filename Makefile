@@ -5,6 +5,7 @@ export PYTHON
 VENV := .venv
 LOWEST := .cache/venv-lowest
 FUZZ := .cache/venv-fuzz
+PEERS := .cache/venv-peers
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE_FLOOR := 90
 WORKERS := --numprocesses=auto --maxprocesses=8
@@ -16,7 +17,7 @@ SECONDS ?= 3600
 ORACLE_BUILD ?= .cache/oracle
 WASM ?=
 
-.PHONY: help demo test check bench attacks test-lowest oracle clean fuzz
+.PHONY: help demo test check bench attacks peers test-lowest oracle clean fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +41,9 @@ bench: $(VENV)/installed ## every figure the README quotes, into benchmarks/resu
 
 attacks: $(VENV)/installed ## attack a running shop in every way we know, and count what it loses
 	$(VENV)/bin/python -m tests.attacks --write
+
+peers: $(PEERS)/installed ## attack our shop beside those that might be picked instead, and count what each loses
+	$(PEERS)/bin/python -m benchmarks.peers --write
 
 test-lowest: $(LOWEST)/installed ## every test, on the lowest versions we declare
 	$(LOWEST)/bin/python -m pytest $(WORKERS)
@@ -72,4 +76,10 @@ $(FUZZ)/installed: pyproject.toml
 	@.ci/venv $(FUZZ)
 	@echo "Installing into $(FUZZ) ..."
 	@$(FUZZ)/bin/python $(PIP_INSTALL) --editable '.[dev,fuzz]'
+	@touch $@
+
+$(PEERS)/installed: pyproject.toml requirements/peers.txt
+	@.ci/venv $(PEERS)
+	@echo "Installing into $(PEERS) ..."
+	@$(PEERS)/bin/python $(PIP_INSTALL) --editable '.[dev]' --requirement requirements/peers.txt
 	@touch $@

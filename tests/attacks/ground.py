@@ -35,16 +35,13 @@ CHANNEL_FACTORY = "CCVIRHCRCFG3MFNDLFM5RJEKMD65AV2MCO3ALPX6VUQLOOMWFZ4LIWSG"
 START_SECONDS = 120.0
 
 
-class Ground:
-    """A shop, its network, and what is known of both."""
+class Premises:
+    """A shop, by the processes that run it."""
 
-    def __init__(self, node: Node, folder: Path, settings: dict[str, str], app: str) -> None:
-        self.node = node
-        self.crooked: CrookedNode | None = None
+    def __init__(self, folder: Path, settings: dict[str, str], app: str) -> None:
         self.wires: list[Wire] = []
         self.servers: list[Server] = []
         self.file = folder / "goods.txt"
-        self.store = folder / "store.db"
         self.settings = settings
         self._app = app
         self._folder = folder
@@ -71,21 +68,6 @@ class Ground:
         server.wait_for("Application startup complete", START_SECONDS)
         return Wire(url.hostname or "", url.port or 0)
 
-    @asynccontextmanager
-    async def another(self, *arguments: str, **settings: str) -> AsyncIterator[Server]:
-        """Attack another shop for a while, with records of its own: what is done to its clock or
-        its settings is over when it ends."""
-        own = {"MPP_STORE": f"sqlite:///{self._folder}/another-{next(self._numbers)}.db"}
-        wire = await asyncio.to_thread(self.start, *arguments, **{**own, **settings})
-        server = self.servers.pop()
-        self.wires.insert(0, wire)
-        try:
-            yield server
-        finally:
-            self.wires.pop(0)
-            await wire.close()
-            await asyncio.to_thread(server.stop)
-
     async def hang_up(self) -> None:
         """Close every connection."""
         for wire in self.wires:
@@ -101,17 +83,6 @@ class Ground:
         port = self.wires[0].port
         self.wires[0] = await asyncio.to_thread(self.start, port=port)
 
-    async def set_clock(self, seconds: float) -> None:
-        """Put the shop's clock so much ahead of everybody's."""
-        url = f"{self.url}/control/clock"
-        await asyncio.to_thread(httpx.post, url, params={"seconds": seconds}, timeout=60)
-
-    async def weaken(self, check: str) -> None:
-        """Remove a check from a shop that can be weakened, and put back the last one."""
-        url = f"{self.url}/control/weaken"
-        answer = await asyncio.to_thread(httpx.post, url, params={"check": check}, timeout=60)
-        answer.raise_for_status()
-
     def release(self) -> None:
         """Let go on what hangs, from now on."""
         self.file.with_suffix(".release").touch()
@@ -124,6 +95,55 @@ class Ground:
     @property
     def is_hanging(self) -> bool:
         return self.file.with_suffix(".hanging").exists()
+
+    def memory(self) -> int:
+        """Resident bytes of the shop."""
+        text = Path(f"/proc/{self.servers[0].process.pid}/statm").read_text()
+        return int(text.split()[1]) * resource.getpagesize()
+
+    def close(self) -> None:
+        """End all that runs."""
+        self.release()
+        for server in self.servers:
+            server.process.terminate()
+        for server in self.servers:
+            server.stop()
+
+
+class Ground(Premises):
+    """A shop of ours, its network, and what is known of both."""
+
+    def __init__(self, node: Node, folder: Path, settings: dict[str, str], app: str) -> None:
+        super().__init__(folder, settings, app)
+        self.node = node
+        self.crooked: CrookedNode | None = None
+        self.store = folder / "store.db"
+
+    @asynccontextmanager
+    async def another(self, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+        """Attack another shop for a while, with records of its own: what is done to its clock or
+        its settings is over when it ends."""
+        own = {"MPP_STORE": f"sqlite:///{self._folder}/another-{next(self._numbers)}.db"}
+        wire = await asyncio.to_thread(self.start, *arguments, **{**own, **settings})
+        server = self.servers.pop()
+        self.wires.insert(0, wire)
+        try:
+            yield server
+        finally:
+            self.wires.pop(0)
+            await wire.close()
+            await asyncio.to_thread(server.stop)
+
+    async def set_clock(self, seconds: float) -> None:
+        """Put the shop's clock so much ahead of everybody's."""
+        url = f"{self.url}/control/clock"
+        await asyncio.to_thread(httpx.post, url, params={"seconds": seconds}, timeout=60)
+
+    async def weaken(self, check: str) -> None:
+        """Remove a check from a shop that can be weakened, and put back the last one."""
+        url = f"{self.url}/control/weaken"
+        answer = await asyncio.to_thread(httpx.post, url, params={"check": check}, timeout=60)
+        answer.raise_for_status()
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -146,11 +166,6 @@ class Ground:
             yield
         finally:
             connection.close()
-
-    def memory(self) -> int:
-        """Resident bytes of the shop."""
-        text = Path(f"/proc/{self.servers[0].process.pid}/statm").read_text()
-        return int(text.split()[1]) * resource.getpagesize()
 
     def disk(self) -> int:
         """Bytes of the store."""
@@ -190,7 +205,7 @@ def open_ground(
         node = Node(url, settings)
         stack.callback(node.close)
         ground = Ground(node, folder, settings, app)
-        stack.callback(_stop, ground)
+        stack.callback(ground.close)
         if place is Place.TROUBLED:
             ground.crooked = stack.enter_context(served_node(url))
             settings["MPP_RPC_URL"] = ground.crooked.url
@@ -205,11 +220,3 @@ def _channel_code() -> str:
     from mpp_asgi.sandbox.contracts.registry import CHANNEL_WASM_HASH
 
     return CHANNEL_WASM_HASH.hex()
-
-
-def _stop(ground: Ground) -> None:
-    ground.release()
-    for server in ground.servers:
-        server.process.terminate()
-    for server in ground.servers:
-        server.stop()

@@ -1,0 +1,1 @@
+"""The attacks, where they apply, on the middleware that a user might pick instead."""

@@ -1,0 +1,1 @@
+"""The attacks, written once for all sellers."""

@@ -1,0 +1,1 @@
+"""The shops as those know them who attack them: how to ask, how to pay, what was paid."""
