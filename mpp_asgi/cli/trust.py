@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from stellar_sdk import Account as SourceAccount
-from stellar_sdk import Asset, Keypair, StrKey, TransactionBuilder, xdr
+from stellar_sdk import Asset, Keypair, StrKey
 from stellar_sdk.exceptions import AssetCodeInvalidError
 
 from mpp_asgi.cli.chain import Chain
+from mpp_asgi.cli.classic import perform
 from mpp_asgi.cli.signer import signer
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.stellar.accounts import get_account, get_asset, get_trustline
-from mpp_asgi.stellar.inspection import XDR_ERRORS
-from mpp_asgi.stellar.rpc import get_transaction, send_transaction
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from mpp_asgi.cli.terminal import Terminal
     from mpp_asgi.stellar.rpc_drivers import SyncRpc
-
-FEE = 10_000
-"""Stroops bid; in quiet times the network takes 100 of them."""
-VALID_SECONDS = 60
-POLL_SECONDS = 0.5
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -70,48 +62,14 @@ def _trust(chain: Chain, rpc: SyncRpc, key: Keypair, asset: Asset) -> str:
             f"There is no account {key.public_key} on {chain.network.name} yet: create it with "
             "`mpp-asgi fund`, or send XLM to it."
         )
-    source = SourceAccount(key.public_key, account.sequence)
-    envelope = (
-        TransactionBuilder(source, chain.network.passphrase, FEE)
-        .append_change_trust_op(asset)
-        .set_timeout(VALID_SECONDS)
-        .build()
-    )
-    envelope.sign(key)
-    sent = chain.ask(rpc, send_transaction(envelope.to_xdr()))
-    if sent.status == "ERROR":
-        raise _refusal(sent.error_result_xdr)
-    if sent.status == "TRY_AGAIN_LATER":
-        raise CommandError("The network is busy: try again in a few seconds.")
-    _wait(chain, rpc, sent.hash)
-    return sent.hash
-
-
-def _wait(chain: Chain, rpc: SyncRpc, tx_hash: str) -> None:
-    give_up = time.monotonic() + VALID_SECONDS
-    while True:
-        found = chain.ask(rpc, get_transaction(tx_hash))
-        if found.status == "SUCCESS":
-            return
-        if found.status == "FAILED":
-            raise _refusal(found.result_xdr)
-        if time.monotonic() >= give_up:
-            raise CommandError(
-                f"The ledger has not decided on transaction {tx_hash} yet: run this again."
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _refusal(result: str | None) -> CommandError:
-    """From the TransactionResult (base64 XDR)."""
-    try:
-        read = xdr.TransactionResult.from_xdr(result or "").result
-        name = read.code.name
-        if read.results and read.results[0].tr and read.results[0].tr.change_trust_result:
-            name = read.results[0].tr.change_trust_result.code.name
-    except XDR_ERRORS:
-        name = "no reason given"
-    return CommandError(
-        f"The network refused the trustline ({name}): see that the account has 0.5 XLM to spare "
-        "for it, and that the token's issuer exists."
+    return perform(
+        chain,
+        rpc,
+        key,
+        lambda builder: builder.append_change_trust_op(asset),
+        sequence=account.sequence,
+        refusal=(
+            "trustline",
+            "the account has 0.5 XLM to spare for it, and that the token's issuer exists",
+        ),
     )

@@ -18,6 +18,7 @@ from mpp_asgi.stellar.channel_facts import (
     get_channels,
 )
 from mpp_asgi.stellar.commitment import is_commitment_key
+from mpp_asgi.stores.channels import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,6 +31,7 @@ __all__ = [
     "NotAChannelError",
     "read_channel",
     "read_channels",
+    "record_of",
     "require_acceptable",
     "require_terms",
 ]
@@ -53,6 +55,24 @@ async def read_channel(ledger: Ledger, channel: str, tokens: Collection[str]) ->
     if isinstance(found, NotAChannelError):
         raise found
     return found
+
+
+def record_of(facts: ChannelFacts, *, now: int) -> Channel:
+    """The record of a channel that is taken from now on (Unix seconds)."""
+    return Channel(
+        id=facts.id,
+        key=facts.key,
+        funder=facts.funder,
+        recipient=facts.recipient,
+        token=facts.token,
+        waiting_period=facts.waiting_period,
+        deposited=facts.deposited,
+        settled=facts.withdrawn,
+        seen_ledger=facts.ledger,
+        opened_at=now,
+        closes_at=facts.closes_at,
+        used_at=now,
+    )
 
 
 async def read_channels(

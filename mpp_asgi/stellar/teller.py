@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.cashier import is_over
-from mpp_asgi.stellar.channel import NotAChannelError, read_channel
+from mpp_asgi.stellar.channel import NotAChannelError, read_channel, record_of
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.envelope import network_id
 from mpp_asgi.stellar.spending import Spending
@@ -195,21 +195,7 @@ class Teller:
 
     async def admit(self, facts: ChannelFacts) -> None:
         """Take vouchers of this channel, which was found acceptable, from now on."""
-        now = int(self._counter.clock())
-        channel = Channel(
-            id=facts.id,
-            key=facts.key,
-            funder=facts.funder,
-            recipient=facts.recipient,
-            token=facts.token,
-            waiting_period=facts.waiting_period,
-            deposited=facts.deposited,
-            settled=facts.withdrawn,
-            seen_ledger=facts.ledger,
-            opened_at=now,
-            closes_at=facts.closes_at,
-            used_at=now,
-        )
+        channel = record_of(facts, now=int(self._counter.clock()))
         self._remember(await self._store.add_channel(channel))
 
     async def observe(self, channel: Channel) -> Channel | None:

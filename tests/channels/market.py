@@ -14,7 +14,7 @@ from mpp_asgi.intents import Quote
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.admissions import Counter
 from mpp_asgi.stellar.cashier import Cashier
-from mpp_asgi.stellar.channel import ChannelFacts, read_channel
+from mpp_asgi.stellar.channel import ChannelFacts, read_channel, record_of
 from mpp_asgi.stellar.channel_calls import Opening, TopUp, close_start_call, refund_call
 from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import network_id, signed_envelope, unsigned_envelope
@@ -335,21 +335,7 @@ class Process:
         """Have the record of a channel with a voucher for an amount, all of it spent or less."""
         facts = await self.facts(channel)
         now = int(self.market.time())
-        await self.counter.book.store.add_channel(
-            Channel(
-                id=facts.id,
-                key=facts.key,
-                funder=facts.funder,
-                recipient=facts.recipient,
-                token=facts.token,
-                waiting_period=facts.waiting_period,
-                deposited=facts.deposited,
-                settled=facts.withdrawn,
-                seen_ledger=facts.ledger,
-                opened_at=now,
-                closes_at=facts.closes_at,
-            )
-        )
+        await self.counter.book.store.add_channel(record_of(facts, now=now))
         await self.counter.book.store.spend(
             channel,
             amount=amount,

@@ -14,7 +14,7 @@ from stellar_sdk import xdr as sdk
 from mpp_asgi.charges import ChargeBook
 from mpp_asgi.stellar.admissions import Counter
 from mpp_asgi.stellar.cashier import Cashier
-from mpp_asgi.stellar.channel import read_channels
+from mpp_asgi.stellar.channel import read_channels, record_of
 from mpp_asgi.stellar.guardian import Guardian
 from mpp_asgi.stellar.ledger import Ledger
 from mpp_asgi.stellar.network import TESTNET
@@ -187,20 +187,7 @@ class Harbour:
         found = await read_channels(ledger, channels, [token or self.stage.usdc])
         for facts in found.values():
             assert facts is not None
-            await store.add_channel(
-                Channel(
-                    id=facts.id,
-                    key=facts.key,
-                    funder=facts.funder,
-                    recipient=facts.recipient,
-                    token=facts.token,
-                    waiting_period=facts.waiting_period,
-                    deposited=facts.deposited,
-                    settled=facts.withdrawn,
-                    seen_ledger=facts.ledger,
-                    opened_at=int(self.now()),
-                )
-            )
+            await store.add_channel(record_of(facts, now=int(self.now())))
 
     def open_empty(self, count: int) -> list[str]:
         """Open channels with nothing in them, quicker than by `open`: nobody has to sign that."""
