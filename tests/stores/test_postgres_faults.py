@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -83,6 +84,46 @@ async def test_a_connection_that_is_lost_in_the_midst_of_a_claim_fails_it_whole(
         )
     assert await store.get("challenge") is None
     assert (await store.claim(new_charge("b"), ["tx:1"], now=0)).outcome is Outcome.NEW
+
+
+async def test_spends_that_lose_their_connection_count_once_if_they_are_asked_for_again(
+    store, url, new_channel
+):
+    voucher = {"amount": 10**9, "signature": "s", "cost": 1, "units": 1, "min_delta": 0, "now": 1}
+    granted: set[str] = set()
+    unanswered: list[str] = []
+    enough = asyncio.Event()
+    over = False
+
+    async def client(number: int) -> None:
+        for count in itertools.count():
+            if over:
+                return
+            entry = f"{number:05x}{count:010x}"
+            try:
+                await store.spend("channel", **voucher, entry=entry)
+            except StoreUnavailableError:
+                unanswered.append(entry)
+                return
+            granted.add(entry)
+            if len(granted) == 50:
+                enough.set()
+
+    await store.add_channel(new_channel(deposited=10**9))
+    clients = [asyncio.create_task(client(number)) for number in range(8)]
+    await enough.wait()
+    for _ in range(3):
+        await end(url)
+    over = True
+    await asyncio.gather(*clients)
+    again = unanswered[:4]
+    for entry in again:
+        await heals(lambda entry=entry: store.spend("channel", **voucher, entry=entry))
+    for entry in unanswered[4:]:
+        back = {"cost": 1, "units": 1, "entry": entry, "certain": False}
+        await heals(lambda back=back: store.give_back("channel", **back))
+    found = await store.channel("channel")
+    assert found.spent == found.units == len(granted) + len(again)
 
 
 async def test_idle_connections_that_are_lost_are_made_anew(store, url, new_charge):

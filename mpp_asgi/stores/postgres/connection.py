@@ -24,7 +24,9 @@ APPLICATION = "mpp-asgi"
 TIMEOUT = 5.0
 """Seconds for one call, with all its waiting."""
 
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The last of the driver's own is for whoever asks when the server has just said farewell.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+FAILURES = (asyncpg.PostgresError, *_LOST, OSError, TimeoutError)
 """What the driver raises when the server, the network or the statement fails."""
 
 _OPTIONS = ("schema", "connections", "timeout", "application_name")
@@ -180,7 +182,7 @@ def reason(error: Exception) -> str:
         return f"PostgreSQL answered {state or 'with an error'}"
     if isinstance(error, ValueError):
         return "a value cannot be kept"
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, _LOST):
         return "the connection was lost"
     return "it cannot be reached"
 
