@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.responses import StreamingResponse
@@ -39,6 +39,21 @@ def place_of(city: str) -> Place:
 City = Annotated[Place, Depends(place_of)]
 
 
+class Detail(BaseModel):
+    """What FastAPI answers with when something is wrong."""
+
+    detail: str
+
+
+# For the OpenAPI at /openapi.json. What costs something, and the answers about that, are in it
+# without a word here.
+NO_SUCH_CITY: dict[int | str, dict[str, Any]] = {404: {"model": Detail}}
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+READINGS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}, "text/plain": {}}}
+}
+
+
 # 1. Free: no price, no payment, as if the middleware were not there.
 
 
@@ -59,7 +74,7 @@ async def menu() -> dict[str, str]:
 # 2. A fixed price.
 
 
-@app.get("/sun/{city}")
+@app.get("/sun/{city}", responses=NO_SUCH_CITY)
 @price("0.01")
 async def sun_today(place: City, on: date | None = None) -> Day:
     """Sunrise and sunset, today or on another day."""
@@ -77,7 +92,7 @@ def calendar_price(request: Request) -> str | Price:
     return amount or Price.free()
 
 
-@app.get("/calendars/{span}/{city}")
+@app.get("/calendars/{span}/{city}", responses=NO_SUCH_CITY)
 @price(calendar_price)
 def calendar(span: Literal["week", "month", "year"], place: City) -> list[Day]:
     """The coming days. An endpoint may as well be a plain function."""
@@ -118,7 +133,7 @@ async def journeys(journey: Journey, payment: CurrentPayment) -> dict[str, objec
 # 5. A paid stream: nothing of it leaves before the payment is final.
 
 
-@app.get("/live/{city}")
+@app.get("/live/{city}", response_class=StreamingResponse, responses=NO_SUCH_CITY | EVENTS)
 @price("0.02")
 async def live(place: City) -> StreamingResponse:
     """The sun's height, ten times a second for a second, as server-sent events."""
@@ -134,7 +149,7 @@ async def live(place: City) -> StreamingResponse:
 # 6. Paid only if there is something to sell: the answer is held until it succeeded and is paid.
 
 
-@app.get("/white-nights/{city}")
+@app.get("/white-nights/{city}", responses=NO_SUCH_CITY)
 @price("0.03", settle="after")
 async def white_nights(place: City) -> dict[str, object]:
     """The nights of this year on which it does not get dark."""
@@ -149,7 +164,7 @@ async def white_nights(place: City) -> dict[str, object]:
 awake: set[Place] = set()
 
 
-@app.get("/sky/{city}")
+@app.get("/sky/{city}", responses=NO_SUCH_CITY | {503: {"model": Detail}})
 @price("0.005")
 async def sky(place: City) -> dict[str, object]:
     """Brightness by the sensor on the roof, which naps: its first reading fails."""
@@ -164,7 +179,7 @@ async def sky(place: City) -> dict[str, object]:
 # 8. By the unit, as it is delivered: the payer of a session signs for more while it listens.
 
 
-@app.get("/watch/{city}")
+@app.get("/watch/{city}", response_class=StreamingResponse, responses=NO_SUCH_CITY | READINGS)
 @price("0.001")
 async def watch(
     place: City, payment: CurrentPayment, readings: Annotated[int, Query(ge=1, le=3600)] = 10

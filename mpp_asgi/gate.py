@@ -182,6 +182,14 @@ class Gate:
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
         self._recognition = Recognition(intents, secrets)
 
+    def kinds(self, tariff: Tariff) -> list[tuple[str, str]]:
+        """Method and intent of every way to pay by this tariff, whatever the price."""
+        return [
+            (intent.method, intent.name)
+            for intent in self._intents
+            if tariff.intents is None or intent.name in tariff.intents
+        ]
+
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
     ) -> Offers:

@@ -14,6 +14,7 @@ from mpp_asgi.endpoints import current_visit, is_priced_by_name
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
+from mpp_asgi.openapi import tell_prices
 from mpp_asgi.passage import Passage
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.pricing import PriceError, Tariff, tariff
@@ -185,6 +186,7 @@ class PaymentMiddleware:
                 except ConfigError:
                     await house.close()
                     raise
+                tell_prices(scope.get("app"), self._routes.operations(), house.gate)
                 self._house = house
         return self._house
 

@@ -133,6 +133,21 @@ class RouteTable:
                 yield self._describe(described, tariff)
         yield from self._priced_by_path.values()
 
+    def operations(self) -> Iterator[tuple[str, str, Tariff]]:
+        """Path, method and tariff of every priced operation of the application itself, as its
+        OpenAPI calls them."""
+        for route in self._routes:
+            if isinstance(route, (Mount, Host)):
+                continue  # what is mounted describes itself
+            for endpoint, _, described in _leaves(route):
+                path = str(getattr(described, "path_format", ""))
+                for method in getattr(described, "methods", None) or ():
+                    tariff = tariff_of(endpoint, method)
+                    by_path = self._path_prices.find(method, path) if tariff is None else None
+                    tariff = tariff or (by_path and by_path[0].tariff)
+                    if tariff is not None:
+                        yield path, method, tariff
+
     def unpriced_twins(self) -> Iterator[tuple[str, object]]:
         """Paths and endpoints that have no price though the same function has one elsewhere: as if
         the price were written above the route."""
