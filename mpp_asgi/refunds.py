@@ -9,6 +9,7 @@ here: its payer would be told that the balance does not suffice.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import secrets
@@ -42,7 +43,7 @@ class Book(Protocol):
     @property
     def heart(self) -> Heart: ...
 
-    def spawn(self, work: Coroutine[Any, Any, None], /) -> object:
+    def spawn(self, work: Coroutine[Any, Any, None], /) -> asyncio.Task[None]:
         """Run work that outlives the request it comes from."""
         ...
 
@@ -82,6 +83,10 @@ class Refunds:
         self._numbers = itertools.count()
         self.owed: dict[str, dict[str, Refund]] = {}
         """By channel and entry; no channel without any."""
+        self._giving: dict[str, asyncio.Task[None]] = {}
+        """By channel, what is on its way."""
+        self._tried: set[str] = set()
+        """Channels that something is given back to soon."""
 
     def __len__(self) -> int:
         return sum(map(len, self.owed.values()))
@@ -96,7 +101,7 @@ class Refunds:
     def owe(self, refund: Refund) -> None:
         """Have it given back, soon if the store lets us."""
         self._add(refund)
-        self._book.spawn(self._give_soon(refund.channel_id))
+        self._try_soon(refund.channel_id)
 
     async def give(self, refund: Refund) -> None:
         """Give it back at once; if the store does not let us, as soon as it does."""
@@ -104,30 +109,44 @@ class Refunds:
         try:
             await self.settle(refund.channel_id)
         except StoreUnavailableError:
-            self._book.spawn(self._give_soon(refund.channel_id))
+            self._try_soon(refund.channel_id)
 
     def _add(self, refund: Refund) -> None:
         self.owed.setdefault(refund.channel_id, {})[refund.entry] = refund
 
     async def settle(self, channel_id: str) -> None:
-        """Give back what is owed to a channel.
+        """Give back what is owed to a channel; whoever wants that at the same time waits together.
 
         Raises:
             StoreUnavailableError: what is left has to wait.
         """
-        for refund in tuple(self.owed.get(channel_id, {}).values()):
-            await self._book.store.give_back(
-                channel_id,
-                cost=refund.cost,
-                units=refund.units,
-                entry=refund.entry,
-                certain=refund.certain,
-            )
-            self._strike(refund)
+        while channel_id in self.owed:
+            giving = self._giving.get(channel_id)
+            if giving is None or not _is_under_way(giving):
+                giving = self._giving[channel_id] = self._book.spawn(self._give_all(channel_id))
+                giving.add_done_callback(_look_at)
+            await asyncio.shield(giving)
 
-    def _strike(self, refund: Refund) -> None:
+    async def _give_all(self, channel_id: str) -> None:
+        try:
+            owed = self.owed.get(channel_id, {}).values()
+            ends = await asyncio.gather(*map(self._give, owed), return_exceptions=True)
+        finally:
+            self._giving.pop(channel_id, None)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def _give(self, refund: Refund) -> None:
+        await self._book.store.give_back(
+            refund.channel_id,
+            cost=refund.cost,
+            units=refund.units,
+            entry=refund.entry,
+            certain=refund.certain,
+        )
         owed = self.owed.get(refund.channel_id, {})
-        owed.pop(refund.entry, None)  # others may have been at it
+        owed.pop(refund.entry, None)
         if not owed:
             self.owed.pop(refund.channel_id, None)
 
@@ -151,7 +170,18 @@ class Refunds:
         for channel_id in tuple(self.owed):
             await self.settle(channel_id)
 
+    def _try_soon(self, channel_id: str) -> None:
+        if channel_id not in self._tried:
+            self._tried.add(channel_id)
+            self._book.spawn(self._give_soon(channel_id))
+
     async def _give_soon(self, channel_id: str) -> None:
+        try:
+            await self._give_at_last(channel_id)
+        finally:
+            self._tried.discard(channel_id)
+
+    async def _give_at_last(self, channel_id: str) -> None:
         for attempt in range(ATTEMPTS):
             try:
                 await self.settle(channel_id)
@@ -173,3 +203,13 @@ class Refunds:
             if not self.owed:
                 return
             await self._sleep(1)
+
+
+def _is_under_way(task: asyncio.Task[None]) -> bool:
+    return not task.done() and task.get_loop() is asyncio.get_running_loop()
+
+
+def _look_at(giving: asyncio.Task[None]) -> None:
+    """Whoever waited for it may have left."""
+    if not giving.cancelled():
+        giving.exception()

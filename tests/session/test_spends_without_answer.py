@@ -15,7 +15,7 @@ from mpp_asgi.stores.channels import RETURNED, SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stores import StoreAround
-from tests.session.drawer import CALL, Drawer, open_session_shop
+from tests.session.drawer import CALL, DEPOSIT, Drawer, open_session_shop
 from tests.shop import Time, payment_middleware
 
 if TYPE_CHECKING:
@@ -206,6 +206,21 @@ async def test_what_an_endpoint_fails_to_deliver_is_given_back_once(monkeypatch,
         assert customer.store.calls.count("give_back") == 4
         assert await customer.call(path="/flaky") == 200
         assert await customer.spent() == (CALL, 1)
+
+
+async def test_of_many_that_fail_at_once_each_is_given_back_once(monkeypatch, time):
+    """And asked for once, where the store answers; whoever spends meanwhile waits for it."""
+    async with serving(monkeypatch, time) as customer:
+        owed = customer.book.refunds
+        voucher = {"amount": DEPOSIT, "signature": "s", "min_delta": 0, "now": 0}
+        await customer.store.spend(customer.channel, **voucher, cost=9 * CALL, units=9)
+        refunded = [
+            refunds.Refund(customer.channel, owed.new_entry(), CALL, 1, certain=True)
+            for _ in range(5)
+        ]
+        await asyncio.gather(*map(owed.give, refunded), *(customer.call(DEPOSIT) for _ in "ab"))
+        assert await customer.spent() == (6 * CALL, 6)
+        assert customer.store.calls.count("give_back") == 5
 
 
 @pytest.mark.parametrize("whim", ["right", "before", "after"])
