@@ -62,7 +62,7 @@ async def test_two_hundred_requests_at_once_are_granted_once(target: str) -> Non
     selling = Selling(step=give_way, keep=SlowStore)
     visitor = Visitor(selling.to(shop(runs)))
     headers = payment(await visitor.challenge("GET", target))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(*(visitor.get(target, headers=headers) for _ in range(200)))
     statuses = Counter(answer.status for answer in answers)
     assert statuses[200] == 1
@@ -90,7 +90,7 @@ async def test_requests_that_wait_for_money_leave_the_threads_to_others() -> Non
     visitor = Visitor(Selling(step=wait).to(app))
     headers = [payment(await visitor.challenge("GET", "/thread")) for _ in range(60)]
     paying = [asyncio.create_task(visitor.get("/thread", headers=each)) for each in headers]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for _ in range(100):
             await asyncio.sleep(0)
         assert (await visitor.get("/free")).json() == "free"

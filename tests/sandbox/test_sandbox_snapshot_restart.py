@@ -77,7 +77,7 @@ def test_a_stop_saves_everything(tmp_path: Path, payer: Keypair, number: signal.
         pay(server, payment(source, payer))
         last = server.get_latest_ledger().sequence
         run.process.send_signal(number)
-        assert run.process.wait(10) == 0
+        assert run.process.wait(60) == 0
 
     with command("--state", str(path)) as run, SorobanServer(url_of(run)) as server:
         run.wait_for(rf"state    {path}, from ledger [\d,]+ on")
@@ -87,7 +87,7 @@ def test_a_stop_saves_everything(tmp_path: Path, payer: Keypair, number: signal.
         assert len(page.transactions) == 2
         recipient = run.wait_for(r"export MPP_RECIPIENT=(\S+)")[1]
         run.process.send_signal(number)
-        assert run.process.wait(10) == 0
+        assert run.process.wait(60) == 0
     kept = Sandbox(state=path)
     assert kept.balance(recipient, kept.xlm) == 10_000 * 10**7  # it was not given it once more
     assert kept.balance(payer.public_key, kept.usdc) == 5 * 10**7
@@ -101,7 +101,7 @@ def test_killed_it_goes_on_from_the_last_save(tmp_path: Path, payer: Keypair) ->
         for _ in until_saved(path, payer.public_key):
             server.get_health()
         run.process.kill()
-        run.process.wait(10)
+        run.process.wait(60)
 
     with command("--state", str(path)) as run, SorobanServer(url_of(run)) as server:
         pay(server, payment(source, payer))

@@ -279,7 +279,7 @@ async def test_a_guardian_at_work_outlives_a_store_that_is_down(harbour: Harbour
         process.guardian.start()
         await until(lambda: len(failing[0].calls) > asked)
         failing[0].fail_at = range(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while harbour.earned() == 0:
                 await harbour.sleep(1)
         await process.guardian.aclose()

@@ -51,7 +51,7 @@ __all__ = [
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let others work until something is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 # what it waits for cannot tell
             await asyncio.sleep(0)
 

@@ -1,5 +1,5 @@
-"""A process of its own with channels in a store, run by test_channel_processes.py as
-``python -m tests.stores.channel_process TASK URL OWNER``.
+"""A process of its own with channels in a store, run by test_channel_processes.py.
+Its tasks, which come before the store's URL and the owner:
 
     race   spend from one channel with many clients' vouchers
     lease  take the same leases as others do
@@ -21,7 +21,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.channels import Channel, SpendOutcome
-from tests.stores.racer import take_part
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
@@ -145,5 +144,4 @@ async def die(store: Store, owner: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    take_part({"race": race, "lease": lease, "work": work, "hold": hold, "die": die})
+TASKS = {"race": race, "lease": lease, "work": work, "hold": hold, "die": die}

@@ -1,5 +1,5 @@
 """A process of its own that shares accounts, budgets and answers with others, run by
-test_resource_processes.py as ``python -m tests.stores.resource_process TASK URL OWNER``.
+test_resource_processes.py. Its tasks, which come before the store's URL and the owner:
 
     send      borrow accounts and use up their sequence numbers
     draw      draw on two budgets until they give nothing more
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.kept_answers import KeptAnswer
-from tests.stores.racer import take_part
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
@@ -82,5 +81,4 @@ async def die(store: Store, owner: str, step: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    take_part({"send": send, "draw": draw, "answer": answer, "die": die})
+TASKS = {"send": send, "draw": draw, "answer": answer, "die": die}

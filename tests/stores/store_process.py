@@ -1,5 +1,5 @@
-"""A process of its own with charges in a store, run by test_store_processes.py as
-``python -m tests.stores.store_process TASK URL OWNER``.
+"""A process of its own with charges in a store, run by test_store_processes.py.
+Its tasks, which come before the store's URL and the owner:
 
     race      claim the same challenges and proofs as others do
     work      submit charges for ever, naming each when it is kept
@@ -17,7 +17,6 @@ import signal
 from typing import TYPE_CHECKING
 
 from mpp_asgi.stores.contract import Charge, Outcome, State
-from tests.stores.racer import take_part
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
@@ -71,5 +70,4 @@ async def die(store: Store, owner: str, step: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    take_part({"race": race, "work": work, "die": die})
+TASKS = {"race": race, "work": work, "die": die}
