@@ -162,7 +162,28 @@ class Visit(Protocol):
         ...
 
 
-current_visit: ContextVar[Visit | None] = ContextVar("mpp_asgi_visit", default=None)
+class Presence:
+    """A visit, for as long as it lasts.
+
+    Contexts are copied by what outlives a request (a server's keep-alive timer, a task), so a
+    context holds this and not the visit: else every idle connection would keep the last request it
+    carried with all that came of it, and the garbage collector would go over it again and again.
+    """
+
+    __slots__ = ("visit",)
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit: Visit | None = visit
+
+
+present: ContextVar[Presence | None] = ContextVar("mpp_asgi_visit", default=None)
+"""Who is being served where this is asked."""
+
+
+def current_visit() -> Visit | None:
+    """The visit in which this is called; ``None`` outside of a request."""
+    presence = present.get()
+    return None if presence is None else presence.visit
 
 
 class PaymentDue:
@@ -176,7 +197,7 @@ class PaymentDue:
         return bool(self._made())
 
     def _made(self) -> Payment:
-        visit = current_visit.get()
+        visit = current_visit()
         if visit is None or visit.payment is None:
             raise RuntimeError(
                 "the payment is made after dependencies and validation ran, right before the "
@@ -189,14 +210,14 @@ PAYMENT_DUE = PaymentDue()
 
 
 async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
-    visit = current_visit.get()
+    visit = current_visit()
     if visit is not None:
         await visit.insist(mark)
         _hand_over(visit, kwargs)
 
 
 def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> None:
-    visit = current_visit.get()
+    visit = current_visit()
     if visit is not None:
         if not visit.enter(mark):
             from_thread.run(visit.insist, mark)
@@ -305,7 +326,7 @@ def _guarded_generator(endpoint: Any, mark: Tariff) -> Any:
 
 
 def _expect(mark: Tariff) -> None:
-    visit = current_visit.get()
+    visit = current_visit()
     if visit is not None:
         visit.expect(mark)
 

@@ -18,7 +18,7 @@ async def current_payment(connection: HTTPConnection) -> Payment | None:
     until then this stands for the payment, and the endpoint gets the payment itself. A dependency
     that reads it earlier is told so.
     """
-    visit = current_visit.get()
+    visit = current_visit()
     if visit is None:
         return None
     mark = tariff_of(connection.scope.get("endpoint"), connection.scope.get("method", "GET"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.asked import Asked, is_local, read_fields
 from mpp_asgi.body import announces_body, may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
-from mpp_asgi.endpoints import current_visit, is_priced_by_name
+from mpp_asgi.endpoints import Presence, is_priced_by_name, present
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
@@ -134,11 +134,13 @@ class PaymentMiddleware:
         asked = Asked(scope, receive, fields or read_fields(scope))
         kind_of_visit = Visit if kind == "http" else Handshake
         visit = kind_of_visit(house.gate, house.rules, asked, send)
-        entered = current_visit.set(visit)
+        presence = Presence(visit)
+        entered = present.set(presence)
         try:
             await visit.serve(self.app, foreseen)
         finally:
-            current_visit.reset(entered)
+            presence.visit = None
+            present.reset(entered)
 
     def _to_manage(self, scope: Scope) -> Foreseen | None:
         fields = read_fields(scope)
@@ -150,7 +152,8 @@ class PaymentMiddleware:
         """Let a request pass for which no price is foreseen. ``False``: there is one all the same,
         and the request has to begin again; then no other one passes like that."""
         passage = Passage(send)
-        entered = current_visit.set(passage)
+        presence = Presence(passage)
+        entered = present.set(presence)
         try:
             await self.app(scope, receive, passage.send)
         except BaseException:
@@ -158,7 +161,8 @@ class PaymentMiddleware:
                 raise
             return passage.has_answered  # what turns up later is nobody's to pay any more
         finally:
-            current_visit.reset(entered)
+            presence.visit = None
+            present.reset(entered)
             if passage.is_blocked:
                 self._routes.sees_all = False
         return True
