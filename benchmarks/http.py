@@ -83,7 +83,7 @@ def paid_requests(count: int) -> Iterator[bytes]:
     )
     cost = tariff(apps.PRICE)
     offers = gate.offers(cost, cost.prices, realm="localhost", header=None)
-    resource = Resource("localhost", "GET", apps.PAID, b"", None)
+    resource = Resource("localhost", "GET", apps.PAID, b"")
     rendered = []
     for _ in range(count):
         (issued,) = gate.challenge(offers.ways, resource, accept=None)

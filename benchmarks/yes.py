@@ -36,7 +36,8 @@ class YesIntent(SingleUse):
         """See `Intent.verify`: good if the challenge is, and claimed."""
         if quote.lapsed is not None:
             raise RefusalError(quote.lapsed)
-        turn = await self._book.turn(quote.challenge_id)
+        book, charge_id = self._book, quote.challenge_id
+        turn = book.free_turn(charge_id) or await book.turn(charge_id)
         try:
             await turn.claim(str(credential.payload["type"]), (), keep_until=quote.expires)
         except BaseException:
@@ -54,14 +55,9 @@ class YesAdmission:
         self.is_held = turn.is_held
         self.hold = turn.hold
         self.delivered = turn.delivered
+        amount = int(quote.request["amount"])
         self.payment = Payment(
-            method="yes",
-            intent="charge",
-            payer="anyone",
-            amount=int(quote.request["amount"]),
-            currency="yes",
-            decimals=DECIMALS,
-            challenge_id=quote.challenge_id,
+            "yes", "charge", "anyone", amount, "yes", DECIMALS, quote.challenge_id
         )
         self._keep_until = quote.expires
 
@@ -73,7 +69,7 @@ class YesAdmission:
         await self._turn.settled(
             receipt=receipt, payer="anyone", reference=reference, keep_until=self._keep_until
         )
-        self.payment = self.payment._replace(reference=reference, receipt_value=receipt)
+        self.payment = self.payment.settled(reference, receipt)
         return self.payment
 
     async def undelivered(self, *, begun: bool) -> None:

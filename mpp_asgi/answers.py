@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from starlette.types import Message, Send
 
@@ -23,6 +23,8 @@ _SHARING = frozenset({b"public", b"s-maxage", b"must-understand"})
 """What lets a shared cache keep a response though it says that none shall (RFC 9111, 5.2.2)."""
 _ABOVE_CACHE_CONTROL = frozenset({b"x-accel-expires", b"surrogate-control", b"edge-control"})
 """Fields that some caches believe rather than ``Cache-Control``: nginx, Varnish and others."""
+_SILENT = frozenset({b"content-type", b"content-length"})
+"""Fields that say nothing of caches, and all that most responses have."""
 _TARGETED = b"-cache-control"
 """How others end: ``CDN-Cache-Control`` and those of one cache each (RFC 9213)."""
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
@@ -107,15 +109,20 @@ class OwedError(BaseException):
         self.answer = answer
 
 
-def paid_headers(headers: Iterable[Field], receipt: str) -> list[Field]:
+def paid_headers(headers: Collection[Field], receipt: str) -> list[Field]:
     """With the receipt, and never for a shared cache (core draft, Payment-Receipt)."""
     paid = private_headers(headers)
     paid.append((b"payment-receipt", receipt.encode("ascii")))
     return paid
 
 
-def private_headers(headers: Iterable[Field]) -> list[Field]:
+def private_headers(headers: Collection[Field]) -> list[Field]:
     """For nobody but who asked, whatever the application says of caches."""
+    for name, _ in headers:
+        if name not in _SILENT:
+            break
+    else:
+        return [*headers, _PRIVATE]
     private, said = [], []
     for field in headers:
         name = field[0].lower()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mpp_asgi.body import RequestBody, may_have_body
 from mpp_asgi.protocol import payment_credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import Receive, Scope
 
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -33,63 +35,54 @@ _TELLING = frozenset(
 """Every other field is passed over at one look."""
 
 
-class Fields(NamedTuple):
-    """The header fields that payment is about."""
-
-    host: bytes
-    accept: str | None
-    """``Accept-Payment``."""
-    credentials: list[str]
-    """Of the scheme Payment."""
-    session: str | None
-    """``Payment-Session``."""
-    may_have_body: bool
-    """See `body.may_have_body`."""
-    idempotency_key: str | None = None
-    """``Idempotency-Key``."""
-
-
-def read_fields(scope: Scope) -> Fields:
-    """The header fields that payment is about, of an HTTP request or a WebSocket's handshake."""
-    host, accept, session, announces_body, key = b"", None, None, False, None
-    credentials: list[str] = []
-    for name, value in scope["headers"]:
-        if name not in _TELLING:
-            continue
-        if name == b"host":
-            host = value
-        elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
-            credentials += payment_credentials([value.decode("latin-1")])
-        elif name == b"accept-payment":
-            text = value.decode("latin-1")
-            accept = text if accept is None else f"{accept}, {text}"
-        elif name == b"payment-session":
-            session = value.decode("latin-1")
-        elif name == b"idempotency-key":
-            key = value.decode("latin-1")
-        elif name != b"content-length" or value != b"0":
-            announces_body = True
-    return Fields(host, accept, credentials, session, may_have_body(scope, announces_body), key)
-
-
 class Asked:
-    """What a client asked for.
+    """What a client asked for, and the header fields that payment is about.
 
     Args:
         scope: of an HTTP request, or of a WebSocket's handshake.
-        receive: gives the body.
-        fields: of the scope's headers.
     """
 
-    __slots__ = ("body", "fields", "method", "path", "query", "scope")
+    body: RequestBody
+    """From `take_up` on."""
+    host = b""
+    accept: str | None = None
+    """``Accept-Payment``."""
+    credentials: Sequence[str] = ()
+    """Of the scheme Payment."""
+    session: str | None = None
+    """``Payment-Session``."""
+    idempotency_key: str | None = None
+    """``Idempotency-Key``."""
 
-    def __init__(self, scope: Scope, receive: Receive, fields: Fields) -> None:
+    def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.fields = fields
         self.method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
-        self.body = RequestBody(receive, fields.may_have_body)
+        announces_body = False
+        for name, value in scope["headers"]:
+            if name not in _TELLING:
+                continue
+            if name == b"host":
+                self.host = value
+            elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
+                shown = payment_credentials([value.decode("latin-1")])
+                self.credentials = [*self.credentials, *shown] if self.credentials else shown
+            elif name == b"accept-payment":
+                text = value.decode("latin-1")
+                self.accept = text if self.accept is None else f"{self.accept}, {text}"
+            elif name == b"payment-session":
+                self.session = value.decode("latin-1")
+            elif name == b"idempotency-key":
+                self.idempotency_key = value.decode("latin-1")
+            elif name != b"content-length" or value != b"0":
+                announces_body = True
+        self.may_have_body = may_have_body(scope, announces_body)
+        """See `body.may_have_body`."""
+
+    def take_up(self, receive: Receive) -> None:
+        """Be ready for the body, which this gives."""
+        self.body = RequestBody(receive, self.may_have_body)
 
 
 def realm_of(host: bytes) -> str:

@@ -89,24 +89,22 @@ class RequestBody:
                 raise BodyTooLargeError
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether the client is known to have gone."""
-        return self.disconnected or self._connection_says() is True
-
-    def _connection_says(self) -> bool | None:
-        """Whether it is closed; uvicorn's connection says so itself, for nothing."""
+    def is_abandoned(self) -> bool | None:
+        """Whether the client has gone, as far as that is known for nothing; else ``None``."""
+        if self.disconnected:
+            return True
+        # uvicorn's connection says so itself.
         known = getattr(getattr(self._receive, "__self__", None), "disconnected", None)
         return known if isinstance(known, bool) else None
 
     async def is_gone(self) -> bool:
         """Whether the client has gone, without waiting for it: servers drop what is sent to a
         closed connection in silence."""
-        if not self.disconnected and self.is_complete:
-            known = self._connection_says()
-            if known is None:
-                await self._look_for_disconnect()
-            else:
-                self.disconnected = known
+        known = self.is_abandoned
+        if known is not None:
+            return known
+        if self.is_complete:
+            await self._look_for_disconnect()
         return self.disconnected
 
     async def _look_for_disconnect(self) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OURS = frozenset({Outcome.NEW, Outcome.TAKEN})
+_CLAIMED = State.CLAIMED
+
 log = logging.getLogger("mpp_asgi.charges")
 
 PATIENCE_SECONDS = 20
@@ -72,7 +75,7 @@ class ChargeBook:
         self._sleep = sleep
         self._queues: dict[str, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._abandoned: set[str] = set()
+        self.abandoned: set[str] = set()
         """What the store still has under our name, though nobody here is at work on it."""
         self.unnoted = UnnotedDeliveries(self, sleep=sleep)
         self.refunds = Refunds(self, sleep=sleep)
@@ -125,7 +128,7 @@ class ChargeBook:
         await self.store.heartbeat(self.owner, alive_until=alive_until)
 
     def _is_at_work(self) -> bool:
-        return bool(self._queues or self.unnoted or self.refunds.owed or self._abandoned)
+        return bool(self._queues or self.unnoted.ids or self.refunds.owed or self.abandoned)
 
     async def tidy(self) -> None:
         """Make up for what the store did not take before, and delete what is old."""
@@ -139,10 +142,10 @@ class ChargeBook:
 
     async def _let_go_of_abandoned(self) -> None:
         """Other processes cannot take what is abandoned while we live."""
-        for charge_id in tuple(self._abandoned):
+        for charge_id in tuple(self.abandoned):
             if charge_id in self._queues:  # somebody came for it and will let go of it
                 continue
-            self._abandoned.discard(charge_id)
+            self.abandoned.discard(charge_id)
             turn = await self.turn(charge_id)
             turn.may_own = True
             await turn.end()
@@ -168,7 +171,7 @@ class ChargeBook:
                 await self.refunds.settle_last(attempts=DRAIN_SECONDS)
         except TimeoutError:
             log.warning("the store is too slow to wait for any longer")
-        for charge_id in self.unnoted:
+        for charge_id in self.unnoted.ids:
             log.critical("charge %s was delivered but could not be written down", charge_id)
         for refund in self.refunds:
             log.critical(
@@ -224,20 +227,20 @@ class Turn:
             PendingError: another process is at it, still after `PATIENCE_SECONDS`.
         """
         book = self._book
-        self._refuse_if_delivered()
-        if len(book.unnoted) + len(book._abandoned) >= MOST_UNFINISHED:  # noqa: SLF001
-            raise StoreUnavailableError("Too much waits to be written.")
+        if book.unnoted.ids or book.abandoned:
+            self._refuse_if_delivered()
+            if len(book.unnoted.ids) + len(book.abandoned) >= MOST_UNFINISHED:
+                raise StoreUnavailableError("Too much waits to be written.")
         heart = self._heart
-        if not (heart.is_sure() and heart.is_beating()):
+        if not heart.is_up():
             await heart.start()
-        fresh = Charge(self._id, credential, State.CLAIMED, keep_until, book.owner)
+        fresh = Charge(self._id, credential, _CLAIMED, keep_until, book.owner)
         self._silences = heart.silences
         self.may_own = True
         waited = 0.0
         while True:
-            claim = await book.store.claim(fresh, proofs, now=int(book.clock()))
-            outcome, charge = claim.outcome, claim.charge
-            if charge is not None and (outcome is Outcome.NEW or outcome is Outcome.TAKEN):
+            outcome, charge = await book.store.claim(fresh, proofs, now=int(book.clock()))
+            if charge is not None and outcome in _OURS:
                 self.charge = charge
                 return charge
             if outcome is not Outcome.BUSY:
@@ -261,7 +264,7 @@ class Turn:
             As it stands now; ``None`` if it is somebody's, over, or gone.
         """
         book, heart = self._book, self._heart
-        if not (heart.is_sure() and heart.is_beating()):
+        if not heart.is_up():
             await heart.start()
         self._silences = heart.silences
         self.may_own = True
@@ -274,7 +277,7 @@ class Turn:
 
     def is_held(self) -> bool:
         """Whether it is certain that the charge is still ours. Costs a look at the clock."""
-        return self._silences == self._heart.silences and self._heart.is_sure()
+        return self._heart.was_sure_since(self._silences)
 
     async def hold(self) -> None:
         """Make certain that the charge is still ours, after a silence in which we may have been
@@ -330,11 +333,9 @@ class Turn:
 
     async def settled(self, *, receipt: str, payer: str, reference: str, keep_until: int) -> None:
         """Write down that the money moved."""
-        await self._write(
-            self._record().settled(
-                receipt=receipt, payer=payer, reference=reference, keep_until=keep_until
-            )
-        )
+        settled = self._record().settled(receipt, payer, reference, keep_until)
+        await self._book.store.write(settled, owner=self._book.owner)
+        self.charge = settled
 
     async def failed(self, slug: str) -> None:
         """Write down that no money moved and none will; ends the turn."""
@@ -346,7 +347,9 @@ class Turn:
         later, and known here until then. Survives cancellation."""
         book = self._book
         try:
-            await self._write(self._record().delivered())
+            delivered = self._record().delivered()
+            await book.store.write(delivered, owner=book.owner)
+            self.charge = delivered
         except StoreUnavailableError as error:
             log.error("store unavailable, delivery not written yet: %s", error)
             book.unnoted.add(self._record())
@@ -380,7 +383,7 @@ class Turn:
                 await store.write(charge._replace(owner=None), owner=owner)
         except StoreUnavailableError as error:
             log.warning("charge %s could not be let go of yet: %s", self._id, error)
-            self._book._abandoned.add(self._id)  # noqa: SLF001
+            self._book.abandoned.add(self._id)
         except OwnershipLostError:
             log.warning("charge %s was taken over before it was let go of", self._id)
         finally:
@@ -392,7 +395,7 @@ class Turn:
             self._book._next(self._id)  # noqa: SLF001
 
     def _refuse_if_delivered(self) -> None:
-        if self._id in self._book.unnoted:
+        if self._id in self._book.unnoted.ids:
             raise _delivered_before()
 
     def _record(self) -> Charge:

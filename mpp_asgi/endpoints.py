@@ -264,7 +264,10 @@ def _guard_for(plain: Any) -> Callable[[Any, Tariff], Any]:
 
 def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        await _insist(mark, kwargs)
+        visit = current_visit()
+        if visit is not None:
+            await visit.insist(mark)
+            _hand_over(visit, kwargs)
         return await endpoint(*args, **kwargs)
 
     return call

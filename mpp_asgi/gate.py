@@ -44,6 +44,7 @@ Trouble = RefusalError | PendingError | FaultError | StoreUnavailableError | Own
 
 MOST_CACHED_OFFERS = 1024
 """Static offers kept ready; the realm may come from the request, so there could be many."""
+MOST_LISTINGS = 4096
 LONGEST_CACHED_RESOURCE = 256
 """Characters of path and query; longer ones come from few honest clients, and could fill memory."""
 NONCE_BYTES = 12
@@ -56,35 +57,36 @@ _PREFIX_CHARACTERS = 15
 digits after them they end where groups of base64 do, so that each part is encoded once."""
 
 
-class Resource(NamedTuple):
-    """What a challenge is good for: one request, told apart from every other."""
+class Resource:
+    """What a challenge is good for: one request, told apart from every other.
 
-    realm: str
-    method: str
-    path: str
-    query: bytes
-    digest: str | None
-    """RFC 9530 digest of the body; ``None`` for a request without one."""
-    vary: tuple[tuple[str, str], ...] = ()
-    """The request headers that the price depends on, name and value."""
+    Args:
+        digest: RFC 9530 digest of the body; ``None`` for a request without one.
+        vary: the request headers that the price depends on, name and value.
+    """
 
-    def seal(self) -> str:
+    __slots__ = ("digest", "method", "realm", "seal")
+
+    def __init__(
+        self,
+        realm: str,
+        method: str,
+        path: str,
+        query: bytes,
+        *,
+        digest: str | None = None,
+        vary: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.realm = realm
+        self.method = method
+        self.digest = digest
+        binding = resource_binding(method, path, query, vary)
+        self.seal = b64url_encode(f'","r":"{binding}"}}'.encode())
         """How the ``opaque`` of each of its challenges ends: base64url of what follows the
         nonce."""
-        _, method, path, query, _, vary = self
-        if vary or len(path) + len(query) > LONGEST_CACHED_RESOURCE:
-            return _seal(method, path, query, vary)
-        return _remembered_seal(method, path, query)
 
 
-_ANY_RESOURCE = Resource("", "", "", b"", None)
-
-
-def _seal(method: str, path: str, query: bytes, vary: tuple[tuple[str, str], ...] = ()) -> str:
-    return b64url_encode(f'","r":"{resource_binding(method, path, query, vary)}"}}'.encode())
-
-
-_remembered_seal = functools.lru_cache(maxsize=4096)(_seal)
+_ANY_RESOURCE = Resource("", "", "", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +133,22 @@ class Offers:
         return next((w for w in self.ways if w.intent is intent and w.request == request), None)
 
 
+class Listing(NamedTuple):
+    """What is sold at one address for the same to everybody."""
+
+    resource: Resource
+    offers: Offers
+
+
 class Presented(NamedTuple):
     """A credential that answers to an authentic challenge for this resource."""
 
     credential: Credential
     intent: Intent
     quote: Quote
-
-    @property
-    def is_reusable(self) -> bool:
-        """Whether the challenge is good for requests of other costs, so that what this one costs
-        has to be asked."""
-        return self.intent.reusable_seconds is not None
+    is_reusable: bool
+    """Whether the challenge is good for requests of other costs, so that what this one costs has to
+    be asked."""
 
 
 class Gate:
@@ -180,6 +186,7 @@ class Gate:
         self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
         self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
+        self._listings: dict[tuple[Tariff, str | None, str, str, str, bytes], Listing] = {}
         self._recognition = Recognition(intents, secrets)
 
     def kinds(self, tariff: Tariff) -> list[tuple[str, str]]:
@@ -189,6 +196,37 @@ class Gate:
             for intent in self._intents
             if tariff.intents is None or intent.name in tariff.intents
         ]
+
+    def listing(
+        self,
+        tariff: Tariff,
+        header: str | None,
+        realm: str,
+        *,
+        method: str,
+        path: str,
+        query: bytes,
+    ) -> Listing:
+        """What a request without a body buys, where the price is fixed and bound to no header.
+
+        Args:
+            header: as `offers`.
+
+        Raises:
+            PriceError: as `offers`.
+        """
+        key = (tariff, header, realm, method, path, query)
+        listing = self._listings.get(key)
+        if listing is None:
+            resource = Resource(realm, method, path, query)
+            listing = Listing(
+                resource, self.offers(tariff, tariff.prices, realm=realm, header=header)
+            )
+            if len(path) + len(query) <= LONGEST_CACHED_RESOURCE:
+                if len(self._listings) >= MOST_LISTINGS:
+                    self._listings.clear()
+                self._listings[key] = listing
+        return listing
 
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
@@ -260,7 +298,7 @@ class Gate:
         now = int(self._clock())
         number = b64url_encode(b"%015x" % next(self._nonces))
         # {"n":"<nonce>","r":"<binding>"}, which is JCS as it stands.
-        bound = f"{self._opaque_head}{number}{resource.seal()}"
+        bound = f"{self._opaque_head}{number}{resource.seal}"
         expires = format_timestamp(now + self._challenge_seconds)
         return [
             offer.template.issue(
@@ -309,25 +347,25 @@ class Gate:
         Raises:
             RefusalError: the credential is none, or of another challenge, server or resource.
         """
-        credential, intent = self._recognition.of(value)
+        credential, intent, is_reusable = self._recognition.of(value)
         challenge = credential.challenge
         if challenge.realm != resource.realm:
             raise not_ours("This challenge is for another realm.", challenge)
-        if intent.reusable_seconds is None and not _is_bound(challenge, resource):
+        if not (is_reusable or _is_bound(challenge, resource)):
             raise not_ours(
                 "This challenge was issued for another request: "
                 "method, path, query and body must be the same.",
                 challenge,
             )
         manages = intent.manages(credential, resource.method)
-        return Presented(credential, intent, self._quote(challenge, intent, offers, manages))
+        quote = self._quote(challenge, intent, offers, manages)
+        return Presented(credential, intent, quote, is_reusable)
 
     def requote(self, presented: Presented, offers: Offers) -> Presented:
         """The same credential by what the resource costs now."""
-        challenge, quote = presented.credential.challenge, presented.quote
-        return presented._replace(
-            quote=self._quote(challenge, presented.intent, offers, quote.manages)
-        )
+        challenge, manages = presented.credential.challenge, presented.quote.manages
+        quote = self._quote(challenge, presented.intent, offers, manages)
+        return presented._replace(quote=quote)
 
     def _quote(
         self, challenge: Challenge, intent: Intent, offers: Offers | None, manages: bool
@@ -335,14 +373,13 @@ class Gate:
         if challenge.expires is None:
             raise not_ours("This challenge has no expiry.", challenge)
         expires = parse_seconds(challenge.expires)
-        request: Mapping[str, Any] | None = None
         lapsed: Problem | None = None
-        if offers is not None:
-            request = offers.requests.get(challenge.request)
-            if request is None:
-                way = offers.way(intent, intent.offered(_request_object(challenge)))
-                request = None if way is None else way.request
-            if request is None:
+        request = None if offers is None else offers.requests.get(challenge.request)
+        if request is None and offers is not None:
+            way = offers.way(intent, intent.offered(_request_object(challenge)))
+            if way is not None:
+                request = way.request
+            else:
                 lapsed = problems.INVALID_CHALLENGE.because(
                     "The price has changed since this challenge.", challenge_id=challenge.id
                 )
@@ -390,7 +427,7 @@ def _remembered_request(encoded: str) -> Mapping[str, Any]:
 
 def _is_bound(challenge: Challenge, resource: Resource) -> bool:
     # The opaque is authentic, so it was put together here.
-    if challenge.opaque is None or not challenge.opaque.endswith(resource.seal()):
+    if challenge.opaque is None or not challenge.opaque.endswith(resource.seal):
         return False
     try:
         if challenge.digest is None or resource.digest is None:

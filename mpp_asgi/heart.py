@@ -78,9 +78,21 @@ class Heart:
         makes it unsure too: what was said before is in the future now."""
         return 0 <= self._clock() - self._beat_at < SURE_SECONDS
 
+    def was_sure_since(self, silences: int) -> bool:
+        """Whether it is sure, and has been since it had been silent so often."""
+        return silences == self.silences and 0 <= self._clock() - self._beat_at < SURE_SECONDS
+
     def is_beating(self) -> bool:
         """Whether it beats, where this is called."""
         return self._timer is not None and self._loop is asyncio.get_running_loop()
+
+    def is_up(self) -> bool:
+        """Whether it beats here, and is sure."""
+        return (
+            0 <= self._clock() - self._beat_at < SURE_SECONDS
+            and self._timer is not None
+            and self._loop is asyncio.get_running_loop()
+        )
 
     async def beat(self) -> None:
         """Say that this process lives.

@@ -99,7 +99,7 @@ class Repetition:
             OwedError: so it is.
             StoreUnavailableError: the records are out of reach.
         """
-        credentials = asked.fields.credentials
+        credentials = asked.credentials
         if not _is_keyed(asked) or len(credentials) != 1:
             return
         try:
@@ -206,12 +206,12 @@ class Errand:
 
 
 def _is_keyed(asked: Asked) -> bool:
-    return asked.fields.idempotency_key is not None and asked.method not in IDEMPOTENT
+    return asked.idempotency_key is not None and asked.method not in IDEMPOTENT
 
 
 def _key(asked: Asked, credential: Credential) -> str:
     challenge, payload, source = credential.challenge, credential.payload, credential.source
-    return _hash([asked.fields.idempotency_key, challenge.id, dict(payload), source])
+    return _hash([asked.idempotency_key, challenge.id, dict(payload), source])
 
 
 def _request(asked: Asked) -> str:

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from mpp_asgi.asked import Asked, is_local, read_fields
+from mpp_asgi.asked import Asked, is_local
 from mpp_asgi.body import announces_body, may_have_body
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
 from mpp_asgi.endpoints import Presence, is_priced_by_name, present
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi")
 
-_PRICEABLE = frozenset({"http", "websocket"})
+_VISITS = {"http": Visit, "websocket": Handshake}
 _REPEATABLE = frozenset({"GET", "HEAD"})
 
 SANDBOX_PATH = "/.mpp/sandbox"
@@ -104,36 +104,37 @@ class PaymentMiddleware:
         if kind == "lifespan":
             await self._live(scope, receive, send)
             return
-        if kind not in _PRICEABLE:
+        if kind not in _VISITS:
             await self.app(scope, receive, send)
             return
         house = self._house or await self._open(scope)
         if house.sandbox is not None and _is_for_sandbox(scope):
             await house.sandbox.app(_mounted(scope, SANDBOX_PATH), receive, send)
             return
-        foreseen, fields = None, None
-        if scope.get("method") != "OPTIONS" or not _is_preflight(scope):
+        method = scope.get("method")
+        foreseen, asked = None, None
+        if method != "OPTIONS" or not _is_preflight(scope):
             foreseen = self._routes.find(scope)
-        if foreseen is None and scope.get("method") == "HEAD":
+        if foreseen is None and method == "HEAD":
             foreseen = self._to_manage(scope)
         if foreseen is not None:
-            fields = read_fields(scope)
-            answer = quick_demand(house.gate, house.rules, foreseen.route, scope, fields)
+            asked = Asked(scope)
+            answer = quick_demand(house.gate, house.rules, foreseen.route, asked)
             if answer is not None:
                 await answer.send(send)
                 return
         elif (
             self._routes.sees_all
-            and scope.get("method") in _REPEATABLE
+            and method in _REPEATABLE
             and not may_have_body(scope, announces_body(scope["headers"]))
         ):
             as_sent = dict(scope)  # what stands further in may rewrite it
             if await self._passes(scope, receive, send):
                 return
             scope = as_sent
-        asked = Asked(scope, receive, fields or read_fields(scope))
-        kind_of_visit = Visit if kind == "http" else Handshake
-        visit = kind_of_visit(house.gate, house.rules, asked, send)
+        asked = asked or Asked(scope)
+        asked.take_up(receive)
+        visit = _VISITS[kind](house.gate, house.rules, asked, send)
         presence = Presence(visit)
         entered = present.set(presence)
         try:
@@ -143,8 +144,8 @@ class PaymentMiddleware:
             present.reset(entered)
 
     def _to_manage(self, scope: Scope) -> Foreseen | None:
-        fields = read_fields(scope)
-        if not fields.credentials and fields.session is None:
+        asked = Asked(scope)
+        if not asked.credentials and asked.session is None:
             return None
         return self._routes.find_neighbour(scope)
 

@@ -30,6 +30,22 @@ class Payment(NamedTuple):
     tab: Tab | None = None
     """What is drawn beyond ``amount``, where there is something to draw from."""
 
+    def settled(self, reference: str | None, receipt_value: str | None) -> Payment:
+        """It, once the money moved."""
+        method, intent, payer, amount, currency, decimals, challenge_id, _, _, tab = self
+        return Payment(
+            method,
+            intent,
+            payer,
+            amount,
+            currency,
+            decimals,
+            challenge_id,
+            reference,
+            receipt_value,
+            tab,
+        )
+
     @property
     def receipt(self) -> Receipt | None:
         """The receipt, read."""

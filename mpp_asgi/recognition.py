@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mpp_asgi.intents import Intent
     from mpp_asgi.protocol import Challenge, Secrets
 
+Recognized = tuple["Credential", "Intent", bool]
+"""A credential, whose it is, and whether its challenge is good for any number of requests."""
+
 MOST_REMEMBERED = 1024
 LONGEST_REMEMBERED = 4096
 """Characters; a session's voucher takes some 1,500."""
@@ -30,9 +33,9 @@ class Recognition:
         self._by_name = {(intent.method, intent.name): intent for intent in intents}
         self._secrets = secrets
         self._shown_once: set[int] = set()
-        self._shown_often: dict[str, tuple[Credential, Intent]] = {}
+        self._shown_often: dict[str, Recognized] = {}
 
-    def of(self, value: str) -> tuple[Credential, Intent]:
+    def of(self, value: str) -> Recognized:
         """What is in a credential header's value, scheme included.
 
         Raises:
@@ -40,7 +43,7 @@ class Recognition:
         """
         return self._shown_often.get(value) or self._read(value)
 
-    def _read(self, value: str) -> tuple[Credential, Intent]:
+    def _read(self, value: str) -> Recognized:
         try:
             credential = Credential.of_unproven(value)
             challenge = credential.challenge
@@ -58,17 +61,19 @@ class Recognition:
                     "This way to pay is not taken here.", challenge_id=challenge.id
                 )
             )
-        if intent.reusable_seconds is not None:
-            self._remember(value, credential, intent)
-        return credential, intent
+        if intent.reusable_seconds is None:
+            return credential, intent, False
+        recognized = (credential, intent, True)
+        self._remember(value, recognized)
+        return recognized
 
-    def _remember(self, value: str, credential: Credential, intent: Intent) -> None:
+    def _remember(self, value: str, recognized: Recognized) -> None:
         """What comes a second time will come often: then it need not be read again."""
         mark = hash(value)
         if mark in self._shown_once and len(value) <= LONGEST_REMEMBERED:
             if len(self._shown_often) >= MOST_REMEMBERED:
                 self._shown_often.clear()
-            self._shown_often[value] = credential, intent
+            self._shown_often[value] = recognized
         elif len(self._shown_once) >= MOST_REMEMBERED:
             self._shown_once.clear()
         self._shown_once.add(mark)

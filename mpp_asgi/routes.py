@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from mpp_asgi.path_prices import PathPrices
     from mpp_asgi.pricing import Tariff
 
+_Key = tuple[str, str | None, str]
+"""Type, method and path of a request."""
+
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
 _NEIGHBOURS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MOST_NESTING = 32
@@ -88,7 +91,7 @@ class RouteTable:
         self._seen = 0
         self._may_cost: re.Pattern[str] | None = None
         self._described: dict[tuple[int, Tariff], PricedRoute] = {}
-        self._remembered: dict[tuple[str, str | None, str], Foreseen | None] = {}
+        self._remembered: dict[_Key, Foreseen | None] = {}
         self._by_path_alone = False
         self.sees_all = False
         """Whether every endpoint is among the routes, so far as is known: then what is not foreseen
@@ -106,15 +109,15 @@ class RouteTable:
             self._router.routes is not self._routes or len(self._routes) != self._seen
         ):
             self._read()
-        if self._may_cost is not None:
-            path = route_path(scope) if scope.get("root_path") else scope["path"]
-            if self._may_cost.match(path):
-                found = self._foreseen(scope, path)
-                if found is not None:
-                    return found
-        if self._path_prices:
+        path = route_path(scope) if scope.get("root_path") else scope["path"]
+        key = (scope["type"], scope.get("method"), path)
+        try:
+            found = self._remembered[key]
+        except KeyError:
+            found = self._foreseen(key, scope)
+        if found is None and self._path_prices:
             return self._by_path(scope)
-        return None
+        return found
 
     def find_neighbour(self, scope: Scope) -> Foreseen | None:
         """For a HEAD request that no priced route takes: one that takes another method of the same
@@ -195,18 +198,18 @@ class RouteTable:
             for endpoint, pattern, described in _leaves(route):
                 yield prefix + _bare(pattern), endpoint, described
 
-    def _foreseen(self, scope: Scope, path: str) -> Foreseen | None:
-        """What `_foresee` found for this path before, or finds now."""
-        if not self._by_path_alone or len(path) > _LONGEST_REMEMBERED:
-            return self._foresee(self._routes, dict(scope), 0)
-        key = (scope["type"], scope.get("method"), path)
-        try:
-            return self._remembered[key]
-        except KeyError:
+    def _foreseen(self, key: _Key, scope: Scope) -> Foreseen | None:
+        """What `_foresee` finds, kept for the next time if it depends on the key alone."""
+        path = key[2]
+        if self._may_cost is None or not self._may_cost.match(path):
+            found = None
+        else:
+            found = self._foresee(self._routes, dict(scope), 0)
+        if self._by_path_alone and len(path) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            found = self._remembered[key] = self._foresee(self._routes, dict(scope), 0)
-            return found
+            self._remembered[key] = found
+        return found
 
     def _foresee(
         self, routes: Iterable[BaseRoute], scope: dict[str, Any], depth: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from starlette.requests import Request
 
 from mpp_asgi.answers import Acknowledgement, Answer, OwedError, Replay
-from mpp_asgi.asked import Asked, Fields, is_insecure, realm_of
+from mpp_asgi.asked import is_insecure, realm_of
 from mpp_asgi.body import BodyTooLargeError
 from mpp_asgi.bound_request import ask_price, bound_values
 from mpp_asgi.gate import Resource, fault
@@ -22,9 +22,8 @@ from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from starlette.types import Scope
-
-    from mpp_asgi.gate import Gate, Offer, Offers, Presented, Trouble
+    from mpp_asgi.asked import Asked
+    from mpp_asgi.gate import Gate, Listing, Offer, Offers, Presented, Trouble
     from mpp_asgi.idempotency import Errand, Repetition
     from mpp_asgi.intents import Admission
     from mpp_asgi.payment import Payment
@@ -64,28 +63,33 @@ class HouseRules:
     """Carries out once what has an ``Idempotency-Key``."""
 
 
-def quick_demand(
-    gate: Gate, rules: HouseRules, route: PricedRoute, scope: Scope, fields: Fields
-) -> Answer | None:
+def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked) -> Answer | None:
     """The 402 for a request that shows no credential, where it takes no more than a look at the
     headers: the price is fixed and there is no body. ``None`` where it takes a `Toll`.
 
     Most of what a server of agents answers is this, so it comes without the rest.
     """
-    if fields.credentials or fields.session or route.authenticates or scope["type"] != "http":
+    if asked.credentials or asked.session or route.authenticates or asked.scope["type"] != "http":
         return None
-    tariff = route.tariff
-    if tariff.is_bound_to_headers or fields.may_have_body:
+    if not rules.allow_http and is_insecure(asked.scope):
         return None
-    if not rules.allow_http and is_insecure(scope):
+    listing = _listing(gate, rules, route, asked)
+    if listing is None or listing.offers.is_personal:
         return None
-    realm = rules.realm or realm_of(fields.host)
-    resource = Resource(realm, scope["method"], scope["path"], scope["query_string"], None)
-    offers = gate.offers(tariff, tariff.prices, realm=realm, header=route.header)
-    if offers.is_personal:
-        return None
-    challenges = gate.challenge(offers.ways, resource, accept=fields.accept)
+    resource, offers = listing
+    challenges = gate.challenge(offers.ways, resource, accept=asked.accept)
     return Answer(offers.required, challenges, None, offers.required_body)
+
+
+def _listing(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked) -> Listing | None:
+    """What the request buys, if nothing has to be read or asked to know that."""
+    tariff = route.tariff
+    if asked.may_have_body or tariff.vary or tariff.quote is not None:
+        return None
+    realm = rules.realm or realm_of(asked.host)
+    return gate.listing(
+        tariff, route.header, realm, method=asked.method, path=asked.path, query=asked.query
+    )
 
 
 class Toll:
@@ -114,7 +118,15 @@ class Toll:
 
     @property
     def has_credential(self) -> bool:
-        return bool(self._asked.fields.credentials)
+        return bool(self._asked.credentials)
+
+    def is_listed(self) -> bool:
+        """Find out what the resource costs, if that takes no more than a look at the headers."""
+        listing = _listing(self._gate, self._rules, self.route, self._asked)
+        if listing is None:
+            return False
+        self._resource, self._offers = listing
+        return True
 
     async def quote(self, path_params: Mapping[str, Any]) -> bool:
         """Find out what the resource costs; ``False`` if nothing this time."""
@@ -122,14 +134,14 @@ class Toll:
         asked, tariff = self._asked, self.tariff
         if not asked.body.is_complete:
             await self._read_body()
-        realm = self._rules.realm or realm_of(asked.fields.host)
+        realm = self._rules.realm or realm_of(asked.host)
         self._resource = resource = Resource(
             realm,
             asked.method,
             asked.path,
             asked.query,
-            asked.body.digest(),
-            bound_values(tariff, asked.scope) if tariff.is_bound_to_headers else (),
+            digest=asked.body.digest(),
+            vary=bound_values(tariff, asked.scope) if tariff.is_bound_to_headers else (),
         )
         if tariff.quote is None:
             self._offers = self._gate.offers(
@@ -161,7 +173,10 @@ class Toll:
     async def examine(self) -> None:
         """Read the credential, so far as that takes neither store nor ledger."""
         try:
-            await self._present()
+            if self.tariff.quote is None:
+                self._read()
+            else:
+                await self._present()
         except RefusalError as refusal:
             await self.fail(refusal)
 
@@ -178,21 +193,23 @@ class Toll:
         return self._presented is not None and self._presented.quote.manages
 
     async def _present(self) -> Presented:
-        credentials, resource = self._asked.fields.credentials, self._resource
+        presented = self._read()
+        if presented.is_reusable and self.tariff.quote is not None:
+            # Its quote is for requests of other costs, too.
+            self._offers = await self._current_offers(self._quoted_resource())
+            presented = self._presented = self._gate.requote(presented, self._offers)
+        return presented
+
+    def _read(self) -> Presented:
+        credentials, resource = self._asked.credentials, self._resource
         if resource is None:
             raise _not_quoted()
         if len(credentials) > 1:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("A request carries one Payment credential."))
             )
-        if self.tariff.quote is None:
-            presented = self._gate.examine(credentials[0], resource, self._offers)
-        else:
-            presented = self._gate.examine(credentials[0], resource, None)
-            if presented.is_reusable:  # its quote is for requests of other costs, too
-                self._offers = await self._current_offers(resource)
-                presented = self._gate.requote(presented, self._offers)
-        self._presented = presented
+        offers = self._offers if self.tariff.quote is None else None
+        presented = self._presented = self._gate.examine(credentials[0], resource, offers)
         return presented
 
     async def demand(self) -> NoReturn:
@@ -233,9 +250,11 @@ class Toll:
     async def pay(self) -> None:
         """Admit the credential, and settle it if that comes first."""
         try:
-            if not self.has_credential:
-                await self.demand()
-            presented = self._presented or await self._present()
+            presented = self._presented
+            if presented is None:
+                if not self.has_credential:
+                    await self.demand()
+                presented = await self._present()
             admission = self.admission
             if admission is None:
                 admission = await presented.intent.verify(presented.credential, presented.quote)
@@ -268,7 +287,7 @@ class Toll:
     def renewal(self) -> bytes | None:
         """The field value of a fresh challenge, for a payer whose reusable one ends soon."""
         presented = self._presented
-        if presented is None or self._offers is None or not presented.is_reusable:
+        if presented is None or not presented.is_reusable or self._offers is None:
             return None
         issued = self._gate.renewal(presented, self._offers)
         return None if issued is None else issued.header_value.encode("latin-1")
@@ -279,7 +298,7 @@ class Toll:
             raise OwedError(await self._answer(trouble.problem, None)) from trouble
         error = fault(trouble)
         if isinstance(error, RefusalError):
-            if self._asked.fields.idempotency_key is not None:
+            if self._asked.idempotency_key is not None:
                 await self._recall()
             if await self._is_free_now(error.problem):
                 return
@@ -315,19 +334,19 @@ class Toll:
         resource = self._quoted_resource()
         offers = self._offers = await self._current_offers(resource)
         ways: Sequence[Offer] = offers.ways
-        if offers.is_personal or self._asked.fields.session is not None:
+        if offers.is_personal or self._asked.session is not None:
             ways = await self._resumed(offers)
         challenges = self._gate.challenge(
             ways,
             resource,
-            accept=self._asked.fields.accept,
+            accept=self._asked.accept,
             sponsored=problem.slug != problems.SPONSORSHIP_EXHAUSTED.slug,
         )
         return Answer(problem, challenges, retry_after, body)
 
     async def _resumed(self, offers: Offers) -> Sequence[Offer]:
         """The offers for whoever asks."""
-        session = self._asked.fields.session
+        session = self._asked.session
         try:
             if session is None and self._rules.channel_of is not None:
                 session = await self._rules.channel_of(Request(self._asked.scope))

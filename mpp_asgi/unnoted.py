@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mpp_asgi.stores.contract import Outcome, OwnershipLostError, State, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from mpp_asgi.stores.contract import Charge, Store
 
@@ -46,26 +46,17 @@ class UnnotedDeliveries:
     def __init__(self, book: Book, *, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._book = book
         self._sleep = sleep
-        self._ids: set[str] = set()
-
-    def __contains__(self, charge_id: str) -> bool:
-        return charge_id in self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        self.ids: set[str] = set()
 
     def add(self, charge: Charge) -> None:
         """A response left whole, and it is not certain that the store knows."""
-        self._ids.add(charge.id)
+        self.ids.add(charge.id)
         self._book.spawn(self._note_soon(charge))
 
     async def _note_soon(self, charge: Charge) -> None:
         with suppress(StoreUnavailableError, OwnershipLostError):
             await self._book.store.write(charge.delivered(), owner=self._book.owner)
-            self._ids.discard(charge.id)
+            self.ids.discard(charge.id)
             return
         for attempt in range(ATTEMPTS):
             try:
@@ -81,9 +72,9 @@ class UnnotedDeliveries:
         Raises:
             StoreUnavailableError: what is left has to wait.
         """
-        for charge_id in tuple(self._ids):
+        for charge_id in tuple(self.ids):
             if await self._note(charge_id):
-                self._ids.discard(charge_id)
+                self.ids.discard(charge_id)
 
     async def _note(self, charge_id: str) -> bool:
         """Write down that a charge was delivered; ``False`` while another process is at it."""
@@ -107,6 +98,6 @@ class UnnotedDeliveries:
                 await self.note()
             except StoreUnavailableError as error:
                 log.warning("store unavailable, delivery not written yet: %s", error)
-            if not self._ids:
+            if not self.ids:
                 return
             await self._sleep(1)

@@ -22,7 +22,7 @@ from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.toll import Toll
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from starlette.types import ASGIApp, Message, Send
 
@@ -55,10 +55,15 @@ class Stage(enum.Enum):
     ANSWERED = "we answer in the application's stead"
 
 
+_OPEN, _PRICED, _ADMITTED = Stage.OPEN, Stage.PRICED, Stage.ADMITTED
+_WAIVED, _ANSWERED = Stage.WAIVED, Stage.ANSWERED
+# At hand, because looking a member up in its enumeration takes as long as a call.
+
+
 class Visit:
     """Carries a request through the application and its response back."""
 
-    stage = Stage.OPEN
+    stage = _OPEN
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
@@ -124,37 +129,45 @@ class Visit:
     async def _approach(self, foreseen: Foreseen) -> None:
         """Do what can be done before the application runs."""
         route = foreseen.route
-        toll = await self._meet(route, foreseen.path_params)
-        if self.stage is Stage.WAIVED or route.authenticates:
+        toll = Toll(self._gate, self._rules, route, self._asked)
+        if toll.is_listed():
+            self._owe(toll, _PRICED)
+        else:
+            await self._meet(toll, foreseen.path_params)
+        if self.stage is _WAIVED or route.authenticates:
             return  # it authenticates first, whatever is shown
         if not toll.has_credential:
             await toll.demand()
         if foreseen.stands_in:
             if await toll.is_managed():
                 await self._pay(toll)
-            self.stage = Stage.WAIVED
+            self.stage = _WAIVED
             return
         await toll.examine()
         if not route.insists or toll.is_managing:
             await self._pay(toll)
 
-    async def _meet(self, route: PricedRoute, path_params: Mapping[str, Any]) -> Toll:
+    async def _meet(self, toll: Toll, path_params: Mapping[str, Any]) -> None:
         """A price turned up, which may be nothing this time."""
-        toll = Toll(self._gate, self._rules, route, self._asked)
         costs_something = await toll.quote(path_params)
-        self.scope.setdefault("state", {})["payment"] = None
+        self._owe(toll, _PRICED if costs_something else _WAIVED)
+
+    def _owe(self, toll: Toll, stage: Stage) -> None:
         self._toll = toll
-        self.stage = Stage.PRICED if costs_something else Stage.WAIVED
-        return toll
+        self.stage = stage
+        self.scope.setdefault("state", {})["payment"] = None
 
     async def _pay(self, toll: Toll) -> None:
-        if self._asked.fields.idempotency_key is not None and self._errand is None:
-            self._errand = await toll.begin()
-            if self._errand is not None:
-                self._send = self._errand.around(self._send, self._counts)
+        if self._asked.idempotency_key is not None and self._errand is None:
+            await self._begin_errand(toll)
         await toll.pay()
-        self.stage = Stage.ADMITTED
+        self.stage = _ADMITTED
         self.scope["state"]["payment"] = toll.payment
+
+    async def _begin_errand(self, toll: Toll) -> None:
+        self._errand = await toll.begin()
+        if self._errand is not None:
+            self._send = self._errand.around(self._send, self._counts)
 
     # The endpoint
 
@@ -164,7 +177,7 @@ class Visit:
         toll = self._toll
         if toll is None or (toll.tariff is not tariff and toll.route.insists):
             return False
-        return self.stage is Stage.ADMITTED or self.stage is Stage.WAIVED
+        return self.stage is _ADMITTED or self.stage is _WAIVED
 
     def enter(self, tariff: Tariff) -> bool:
         """Let the endpoint with this tariff run, if it may. What it calls itself from then on is
@@ -182,7 +195,12 @@ class Visit:
         """The endpoint with this tariff was reached: have it paid, or unwind the application."""
         try:
             if self._expected is None:
-                await self._let_in(tariff)
+                toll = self._toll
+                if self.stage is _PRICED and toll is not None and toll.tariff is tariff:
+                    await self._pay(toll)  # as it was foreseen
+                    self._entered = True
+                else:
+                    await self._let_in(tariff)
                 return
             if self._insisting is None:
                 self._insisting = asyncio.Lock()
@@ -198,10 +216,11 @@ class Visit:
         toll = self._toll
         if toll is None:
             route = PricedRoute(tariff, self._asked.path, insists=True)
-            toll = await self._meet(route, self.scope.get("path_params", {}))
+            toll = Toll(self._gate, self._rules, route, self._asked)
+            await self._meet(toll, self.scope.get("path_params", {}))
         elif not self._entered and toll.tariff is not tariff and toll.route.insists:
             self._refuse_misrouted()
-        if self.stage is Stage.PRICED:
+        if self.stage is _PRICED:
             await self._pay(toll)
         self._entered = True
 
@@ -215,39 +234,45 @@ class Visit:
 
     # The way out
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """What the application calls."""
         stage, toll = self.stage, self._toll
-        if self._started and stage is Stage.ADMITTED and toll is not None:
-            await self._send_rest(message, toll)
-        elif (stage is Stage.OPEN or stage is Stage.WAIVED) and self._expected is None:
-            if message["type"] == "http.response.start":
+        begins = message["type"] == "http.response.start"
+        if stage is _ADMITTED and toll is not None:
+            if self._started:
+                return self._send_rest(message, toll)
+            if begins:
+                return self._send_start(message, toll)
+        elif (stage is _OPEN or stage is _WAIVED) and self._expected is None:
+            if begins:
                 self._started = True
                 message = self._unshared(message)
-            await self._send(message)
-        elif stage is Stage.ANSWERED:
-            return  # the application is being unwound; what it says about it is not heard
-        elif message["type"] == "http.response.start":
-            await self._send_start(message)
-        elif self._held is not None:
-            await self._hold(self._held, message)
-        # else: nothing goes ahead of a response that is not paid for yet
+            return self._send(message)
+        elif stage is not _ANSWERED and begins:
+            return self._send_unpaid(message)
+        if self._held is not None:
+            return self._hold(self._held, message)
+        # Nothing goes ahead of a response that is not paid for yet; and while the application is
+        # unwound, what it says about that is not heard.
+        return _nothing()
 
-    async def _send_start(self, message: Message) -> None:
+    async def _send_unpaid(self, message: Message) -> None:
+        """A response begins, and nothing was paid."""
         self._status = message["status"]
-        if self.stage is not Stage.ADMITTED:
-            if self._status >= 400:
-                self.stage = Stage.WAIVED
-            else:
-                await self._let_in_late()
-        self._expected = None
-        toll = self._toll
-        if self.stage is Stage.WAIVED or toll is None:
-            await self.send(message)
-        elif toll.tariff.settle == "after" and self._status < 400:
-            self._held = [message]
+        if self._status >= 400:
+            self.stage = _WAIVED
         else:
+            await self._let_in_late()
+        self._expected = None
+        await self.send(message)
+
+    async def _send_start(self, message: Message, toll: Toll) -> None:
+        self._status = message["status"]
+        self._expected = None
+        if toll.tariff.settle == "before" or self._status >= 400:
             await self._start(message, toll)
+        else:
+            self._held = [message]
 
     async def _let_in_late(self) -> None:
         """A response begins and the endpoint has not insisted: it is a stream, which insists when
@@ -259,10 +284,10 @@ class Visit:
             await self.insist(tariff)
 
     async def _start(self, message: Message, toll: Toll) -> None:
-        if self._is_in_doubt(toll):
+        admission, payment = toll.admission, toll.payment
+        if admission is not None and not admission.is_held():
             await self._end_doubt(toll)
         self._started = True
-        payment = toll.payment
         if payment is not None and payment.receipt_value is not None and self._status < 400:
             receipt, tab = payment.receipt_value, payment.tab
             if tab is not None and tab.drawn is not None:
@@ -309,10 +334,12 @@ class Visit:
             await self._send_rest(rest, toll)
 
     async def _send_rest(self, message: Message, toll: Toll) -> None:
-        is_last = _is_last(message)
-        # Afterwards is too late: once all is sent, servers call every connection closed.
-        was_there = is_last and not await self._asked.body.is_gone()
-        if self._is_in_doubt(toll):
+        admission, is_last, was_there = toll.admission, _is_last(message), False
+        if is_last:  # afterwards is too late: then servers call every connection closed
+            body = self._asked.body
+            is_gone = body.is_abandoned
+            was_there = not (await body.is_gone() if is_gone is None else is_gone)
+        if admission is not None and not admission.is_held():
             await self._end_doubt(toll)
         tab = None if is_last or toll.payment is None else toll.payment.tab
         if tab is None or tab.drawn is None:
@@ -325,7 +352,7 @@ class Visit:
     async def _hand_over(self, message: Message, tab: Tab) -> None:
         """Pass on what costs by the piece. It is handed over once it is given to a connection that
         is open, however long that takes to carry it."""
-        is_gone = self._asked.body.is_abandoned
+        is_gone = self._asked.body.is_abandoned or False
         try:
             await self._send(message)
         except OSError:
@@ -337,15 +364,11 @@ class Visit:
             else:
                 tab.handed_over(message.get("body", b""))
 
-    def _is_in_doubt(self, toll: Toll) -> bool:
-        """Whether another process may be answering for this payment by now; our errors may go."""
-        admission = toll.admission
-        if admission is None or admission.is_held():
-            return False
-        return self._status < 500 and not self._delivered
-
     async def _end_doubt(self, toll: Toll) -> None:
-        """Let nothing out that another process may be sending as well."""
+        """Another process may be answering for this payment by now: let nothing out that it may be
+        sending as well. Our errors may go."""
+        if self._status >= 500 or self._delivered:
+            return
         try:
             await toll.hold()
         except OwedError as owed:
@@ -354,9 +377,10 @@ class Visit:
 
     async def _conclude(self, toll: Toll) -> None:
         """The response left whole: if it was one, the credential is used up."""
-        if toll.admission is not None and self._counts(self._status):
+        admission = toll.admission
+        if admission is not None and self._counts(self._status):
             self._delivered = True
-            await toll.admission.delivered()
+            await admission.delivered()
 
     def _counts(self, status: int) -> bool:
         """Whether such a response uses the payment up."""
@@ -373,11 +397,15 @@ class Visit:
         self._held = None
         if self._errand is not None:
             self._errand.leave()
-        self.stage = Stage.ANSWERED
+        self.stage = _ANSWERED
 
     async def _give_answer(self, answer: Answer | Acknowledgement | Replay) -> None:
         if not self._started:
             await answer.send(self._send)
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _is_last(message: Message) -> bool:

@@ -24,7 +24,7 @@ _INTENT = re.compile(r"[A-Za-z0-9-]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Challenge:
     """One way to pay, bound by its `id`.
 

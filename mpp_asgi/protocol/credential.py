@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PARAMETERS = tuple(each.name for each in fields(Challenge))
+_REQUIRED = len(REQUIRED)
 _TEXTS = frozenset({str, type(None)})
+_new = object.__new__
 
 MAX_CREDENTIAL_BYTES = MAX_OBJECT_BYTES
 """The largest credential read unless a reader asks for another limit: bytes of its JSON."""
@@ -68,17 +70,17 @@ class Credential:
             raise ProtocolError("The credential does not begin with 'Payment '.", "credential")
         body = decode_object(text.strip(" \t"), limit=limit, name="credential", part="credential")
         echo, payload, source = body.get("challenge"), body.get("payload"), body.get("source")
-        if not isinstance(echo, dict):
+        if type(echo) is not dict:
             raise ProtocolError(
                 "The credential needs a member 'challenge', the challenge paid, as an object.",
                 "credential",
             )
-        if not isinstance(payload, dict):
+        if type(payload) is not dict:
             raise ProtocolError(
                 "The credential needs a member 'payload', the proof of payment, as an object.",
                 "credential",
             )
-        if source is not None and not isinstance(source, str):
+        if type(source) not in _TEXTS:
             raise ProtocolError("The credential's 'source' is not a text.", "credential")
         return cls(_echoed(echo), payload, source)
 
@@ -118,11 +120,14 @@ def _echoed(echo: dict[str, Any]) -> Challenge:
         raise ProtocolError(
             f"The credential's challenge has a '{name}' that is not a text.", "credential"
         )
-    if not all(given[: len(REQUIRED)]):
+    if not all(given[:_REQUIRED]):
         _check_complete(echo)
     if "" in given:  # the id cannot tell it from an absent parameter, so nobody after it should
         given = tuple(text or None for text in given)
-    return Challenge(*given)
+    # As `Challenge(*given)`, which has a call for each field, being frozen.
+    challenge = _new(Challenge)
+    challenge.__dict__.update(zip(_PARAMETERS, given))  # noqa: B905 # no time to count what is ours
+    return challenge
 
 
 def _check_complete(echo: Mapping[str, Any]) -> None:

@@ -60,31 +60,36 @@ class Charge(NamedTuple):
     problem: str | None = None
     """Why it failed: the problem's slug."""
 
-    def settled(self, *, receipt: str, payer: str, reference: str, keep_until: int) -> Charge:
+    def settled(self, receipt: str, payer: str, reference: str, keep_until: int) -> Charge:
         """It, once the money moved."""
+        charge_id, credential, _, _, owner, _, envelope, valid_until, *_ = self
         return Charge(
-            self.id,
-            self.credential,
+            charge_id,
+            credential,
             State.SETTLED,
             keep_until,
-            self.owner,
+            owner,
             reference,
-            self.envelope,
-            self.valid_until,
+            envelope,
+            valid_until,
             payer,
             receipt,
         )
 
     def delivered(self) -> Charge:
         """It, once its response left: nobody's, and with nothing that could be submitted again."""
+        charge_id, credential, _, keep_until, _, reference, _, _, payer, receipt, _ = self
         return Charge(
-            self.id,
-            self.credential,
+            charge_id,
+            credential,
             State.DELIVERED,
-            self.keep_until,
-            reference=self.reference,
-            payer=self.payer,
-            receipt=self.receipt,
+            keep_until,
+            None,
+            reference,
+            None,
+            None,
+            payer,
+            receipt,
         )
 
 

@@ -53,29 +53,42 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
 
     async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
         """As `Store.claim`."""
-        if self._conflicts(charge.id, proofs):
+        charge_id = charge.id
+        if proofs and self._conflicts(charge_id, proofs):
             return Claim(Outcome.CONFLICT, None)
-        found = self._find(charge.id)
+        found = self._find(charge_id)
         if found is None:
-            self._expiry.add(charge.id, charge.keep_until)
-            self._put(charge, proofs)
+            self._expiry.add(charge_id, charge.keep_until)
+            self._open[charge_id] = charge
+            if proofs:
+                self._add_proofs(charge_id, proofs)
             return Claim(Outcome.NEW, charge)
         outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
         if outcome is Outcome.TAKEN:
             if found.owner != charge.owner:
                 found = found._replace(owner=charge.owner)
-            self._put(found, proofs)
+            self._open[charge_id] = found
+            if proofs:
+                self._add_proofs(charge_id, proofs)
         return Claim(outcome, found)
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        found = self._open.get(charge.id) or self._find(charge.id)
-        if found is None or found.owner != owner or (proofs and self._conflicts(charge.id, proofs)):
-            raise OwnershipLostError(charge.id)
+        charge_id = charge.id
+        found = self._open.get(charge_id) or self._find(charge_id)
+        if found is None or found.owner != owner or (proofs and self._conflicts(charge_id, proofs)):
+            raise OwnershipLostError(charge_id)
         if found.keep_until != charge.keep_until:
-            self._expiry.discard(found.id, found.keep_until)
-            self._expiry.add(charge.id, charge.keep_until)
-        self._put(charge, proofs)
+            self._expiry.discard(charge_id, found.keep_until)
+            self._expiry.add(charge_id, charge.keep_until)
+        if charge.state in OVER:
+            self._open.pop(charge_id, None)
+            self._over[charge_id] = _as_row(charge)
+        else:
+            self._open[charge_id] = charge
+            self._over.pop(charge_id, None)
+        if proofs:
+            self._add_proofs(charge_id, proofs)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
@@ -119,24 +132,14 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
         return False
 
     def _find(self, charge_id: str) -> Charge | None:
-        found = self._open.get(charge_id)
-        if found is None and (row := self._over.get(charge_id)) is not None:
-            found = _from_row(row)
-        return found
+        row = self._over.get(charge_id)
+        return self._open.get(charge_id) if row is None else _from_row(row)
 
-    def _put(self, charge: Charge, proofs: Sequence[str]) -> None:
-        charge_id = charge.id
-        if charge.state in OVER:
-            self._open.pop(charge_id, None)
-            self._over[charge_id] = _as_row(charge)
-        else:
-            self._open[charge_id] = charge
-            self._over.pop(charge_id, None)
-        if proofs:
-            known = self._proofs.get(charge_id, ())
-            self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
-            for proof in proofs:
-                self._challenge_of[proof] = charge_id
+    def _add_proofs(self, charge_id: str, proofs: Sequence[str]) -> None:
+        known = self._proofs.get(charge_id, ())
+        self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
+        for proof in proofs:
+            self._challenge_of[proof] = charge_id
 
     def _forget(self, charge_id: str) -> None:
         if self._open.pop(charge_id, None) is None:
@@ -151,7 +154,8 @@ million of them, and each of its full rounds would stop the event loop for as lo
 
 
 def _as_row(charge: Charge) -> _Row:
-    return (*charge[:_STATE], charge.state.value, *charge[_STATE + 1 :])
+    charge_id, credential, state, *rest = charge
+    return (charge_id, credential, _WORDS[state], *rest)
 
 
 def _from_row(row: _Row) -> Charge:
@@ -159,4 +163,4 @@ def _from_row(row: _Row) -> Charge:
     return charge._replace(state=State(charge.state))
 
 
-_STATE = Charge._fields.index("state")
+_WORDS = {state: state.value for state in State}
