@@ -111,18 +111,21 @@ class ChargeAdmission(ABC):
         Raises:
             RefusalError, PendingError, FaultError: as `Intent.verify`.
         """
-        found = await self._turn.find()
-        # What somebody has begun is first waited for: it may be paid for all that we know, and then
-        # it must not be refused, whatever has lapsed since.
-        charge = await (self._begin() if found is None else self._claim(()))
-        if charge.state is State.CLAIMED and found is not None:
-            charge = await self._begin()
-        if charge.state is State.CLAIMED:  # else another process has brought it further
+        try:
+            self._require_open()
+            proofs = self._read()
+        except RefusalError:
+            # What somebody has begun is waited for: it may be paid for all that we know, and then
+            # it must not be refused, whatever has lapsed since.
+            if await self._turn.find() is None or await self._is_only_claimed():
+                raise
+            return
+        charge = await self._claim(proofs)
+        if charge.state is State.CLAIMED:  # else another request has brought it further
             await self._check()
 
-    async def _begin(self) -> Charge:
-        self._require_open()
-        return await self._claim(self._read())
+    async def _is_only_claimed(self) -> bool:
+        return (await self._claim(())).state is State.CLAIMED
 
     def _require_open(self) -> None:
         if self._quote.lapsed is not None:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _T = TypeVar("_T")
 
@@ -84,13 +84,22 @@ class SharedCommits:
         if not jobs:
             return
         try:
-            outcomes = self._transact(lambda db: [_do(db, job) for job in jobs])
+            outcomes = self._transact(_alone(*jobs) if len(jobs) == 1 else _together(jobs))
         except Exception as error:  # noqa: BLE001 # whatever it is, those who wait have to be told
             outcomes = [_Outcome(job, None, error) for job in jobs]
         for loop in {outcome.job.loop for outcome in outcomes}:
             theirs = [outcome for outcome in outcomes if outcome.job.loop is loop]
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_tell, theirs)
+
+
+def _alone(job: _Job) -> Callable[[sqlite3.Connection], list[_Outcome]]:
+    """A transaction of its own needs no savepoint."""
+    return lambda db: [_Outcome(job, job.work(db), None)]
+
+
+def _together(jobs: Sequence[_Job]) -> Callable[[sqlite3.Connection], list[_Outcome]]:
+    return lambda db: [_do(db, job) for job in jobs]
 
 
 def _do(db: sqlite3.Connection, job: _Job) -> _Outcome:

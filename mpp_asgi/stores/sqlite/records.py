@@ -83,8 +83,7 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
         return Claim(Outcome.CONFLICT, None)
     found = find(connection, charge.id)
     if found is None:
-        connection.execute(_INSERT, _row(charge))
-        _keep_envelope(connection, charge)
+        connection.execute(_INSERT, _row(charge))  # nothing was submitted: there is no envelope
         _add_proofs(connection, charge.id, proofs)
         return Claim(Outcome.NEW, charge)
     owner_lives = connection.execute(_LIVES, (found.owner, now)).fetchone() is not None
@@ -141,7 +140,8 @@ def _conflicts(connection: Connection, charge_id: str, proofs: Sequence[str]) ->
 
 
 def _add_proofs(connection: Connection, charge_id: str, proofs: Sequence[str]) -> None:
-    connection.executemany(_ADD_PROOF, [(proof, charge_id) for proof in proofs])
+    if proofs:
+        connection.executemany(_ADD_PROOF, [(proof, charge_id) for proof in proofs])
 
 
 def _keep_envelope(connection: Connection, charge: Charge) -> None:
