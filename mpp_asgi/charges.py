@@ -191,15 +191,16 @@ class ChargeBook:
 class Turn:
     """One request's hold on one challenge."""
 
+    charge: Charge | None = None
+    """The record, once it was found or claimed."""
+    may_own = False
+    _ended = False
+    _silences = -1
+
     def __init__(self, book: ChargeBook, charge_id: str) -> None:
         self._book = book
         self._heart = book.heart
         self._id = charge_id
-        self._ended = False
-        self._silences = -1
-        self.may_own = False
-        self.charge: Charge | None = None
-        """The record, once it was found or claimed."""
 
     async def find(self) -> Charge | None:
         """The record as it stands, if the challenge was used before.

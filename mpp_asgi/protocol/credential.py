@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PARAMETERS = tuple(each.name for each in fields(Challenge))
-_REQUIRED = len(REQUIRED)
-_TEXTS = frozenset({str, type(None)})
+_KNOWN = frozenset(_PARAMETERS)
+_REQUIRED = frozenset(REQUIRED)
+_STR = frozenset({str})
 _new = object.__new__
 
 MAX_CREDENTIAL_BYTES = MAX_OBJECT_BYTES
@@ -65,10 +66,11 @@ class Credential:
         Raises:
             ProtocolError: as `from_header`.
         """
-        scheme, _, text = value.strip(" \t").partition(" ")
-        if scheme.lower() != "payment":
+        value = value.strip(" \t")
+        if value[:8].lower().rstrip(" ") != "payment":
             raise ProtocolError("The credential does not begin with 'Payment '.", "credential")
-        body = decode_object(text.strip(" \t"), limit=limit, name="credential", part="credential")
+        text = value[8:].lstrip(" \t")
+        body = decode_object(text, limit=limit, name="credential", part="credential")
         echo, payload, source = body.get("challenge"), body.get("payload"), body.get("source")
         if type(echo) is not dict:
             raise ProtocolError(
@@ -80,7 +82,7 @@ class Credential:
                 "The credential needs a member 'payload', the proof of payment, as an object.",
                 "credential",
             )
-        if type(source) not in _TEXTS:
+        if source is not None and type(source) is not str:
             raise ProtocolError("The credential's 'source' is not a text.", "credential")
         return cls(_echoed(echo), payload, source)
 
@@ -114,20 +116,27 @@ class Credential:
 
 
 def _echoed(echo: dict[str, Any]) -> Challenge:
-    given: tuple[Any, ...] = tuple(map(echo.get, _PARAMETERS))
-    if not _TEXTS.issuperset(map(type, given)):
-        name = next(n for n in _PARAMETERS if type(echo.get(n)) not in _TEXTS)
-        raise ProtocolError(
-            f"The credential's challenge has a '{name}' that is not a text.", "credential"
-        )
-    if not all(given[:_REQUIRED]):
+    if not (echo.keys() <= _KNOWN and _STR.issuperset(map(type, echo.values()))):
+        echo = _known(echo)
+    if not (echo.keys() >= _REQUIRED and all(echo.values())):
         _check_complete(echo)
-    if "" in given:  # the id cannot tell it from an absent parameter, so nobody after it should
-        given = tuple(text or None for text in given)
-    # As `Challenge(*given)`, which has a call for each field, being frozen.
+        # The id cannot tell an empty one from an absent one, so nobody after it should.
+        echo = {name: text for name, text in echo.items() if text}
+    # As `Challenge(**echo)`, which has a call for each field, being frozen.
     challenge = _new(Challenge)
-    challenge.__dict__.update(zip(_PARAMETERS, given))  # noqa: B905 # no time to count what is ours
+    challenge.__dict__.update(echo)
     return challenge
+
+
+def _known(echo: dict[str, Any]) -> dict[str, str]:
+    """What there is of a challenge's parameters; ``null`` is none."""
+    known = {name: text for name in _PARAMETERS if (text := echo.get(name)) is not None}
+    for name, text in known.items():
+        if type(text) is not str:
+            raise ProtocolError(
+                f"The credential's challenge has a '{name}' that is not a text.", "credential"
+            )
+    return known
 
 
 def _check_complete(echo: Mapping[str, Any]) -> None:

@@ -157,7 +157,7 @@ def _parsed(data: bytes, name: str, part: str) -> dict[str, Any]:
         value, end = _scan(text, 0)
         if end != len(text):
             _refuse_more(text, end)
-        if "\\u" in text:  # only an escape can smuggle in a lone surrogate
+        if "\\" in text:  # only an escape can smuggle in a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise ProtocolError(f"The {name} is not valid UTF-8.", part) from None

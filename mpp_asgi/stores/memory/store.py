@@ -59,17 +59,13 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
         found = self._find(charge_id)
         if found is None:
             self._expiry.add(charge_id, charge.keep_until)
-            self._open[charge_id] = charge
-            if proofs:
-                self._add_proofs(charge_id, proofs)
+            self._put(charge, proofs)
             return Claim(Outcome.NEW, charge)
         outcome = rule(found, charge, owner_lives=self._lives(found.owner, now))
         if outcome is Outcome.TAKEN:
             if found.owner != charge.owner:
                 found = found._replace(owner=charge.owner)
-            self._open[charge_id] = found
-            if proofs:
-                self._add_proofs(charge_id, proofs)
+            self._put(found, proofs)
         return Claim(outcome, found)
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
@@ -81,14 +77,7 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
         if found.keep_until != charge.keep_until:
             self._expiry.discard(charge_id, found.keep_until)
             self._expiry.add(charge_id, charge.keep_until)
-        if charge.state in OVER:
-            self._open.pop(charge_id, None)
-            self._over[charge_id] = _as_row(charge)
-        else:
-            self._open[charge_id] = charge
-            self._over.pop(charge_id, None)
-        if proofs:
-            self._add_proofs(charge_id, proofs)
+        self._put(charge, proofs)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
@@ -135,11 +124,19 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
         row = self._over.get(charge_id)
         return self._open.get(charge_id) if row is None else _from_row(row)
 
-    def _add_proofs(self, charge_id: str, proofs: Sequence[str]) -> None:
-        known = self._proofs.get(charge_id, ())
-        self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
-        for proof in proofs:
-            self._challenge_of[proof] = charge_id
+    def _put(self, charge: Charge, proofs: Sequence[str]) -> None:
+        charge_id = charge.id
+        if charge.state in OVER:
+            self._open.pop(charge_id, None)
+            self._over[charge_id] = _as_row(charge)
+        else:
+            self._open[charge_id] = charge
+            self._over.pop(charge_id, None)
+        if proofs:
+            known = self._proofs.get(charge_id, ())
+            self._proofs[charge_id] = tuple(dict.fromkeys((*known, *proofs)))
+            for proof in proofs:
+                self._challenge_of[proof] = charge_id
 
     def _forget(self, charge_id: str) -> None:
         if self._open.pop(charge_id, None) is None:
