@@ -67,19 +67,26 @@ class Spending:
             "shown": shown,
             "entry": book.refunds.new_entry() if cost else "",
         }
-        spending = book.spawn(self._store.spend(voucher.channel, **terms))
         try:
-            try:
-                spend = await asyncio.shield(spending)
-            except StoreUnavailableError as error:
-                spending = book.spawn(self._spend_again(voucher.channel, terms, error, since=now))
-                spend = await asyncio.shield(spending)
+            spend = await self._store.spend(voucher.channel, **terms)
         except asyncio.CancelledError:
-            book.spawn(self._undo(spending, voucher.channel, terms))
+            self._doubt(voucher.channel, terms)
             raise
+        except StoreUnavailableError as error:
+            spend = await self._ask_again(voucher.channel, terms, error, since=now)
         if self._tell is not None and spend.outcome is SpendOutcome.SPENT and spend.channel:
             self._tell(spend.channel)
         return spend
+
+    async def _ask_again(
+        self, channel_id: str, terms: SpendTerms, error: StoreUnavailableError, *, since: float
+    ) -> Spend:
+        spending = self._book.spawn(self._spend_again(channel_id, terms, error, since=since))
+        try:
+            return await asyncio.shield(spending)
+        except asyncio.CancelledError:
+            self._book.spawn(self._undo(spending, channel_id, terms))
+            raise
 
     async def _spend_again(
         self, channel_id: str, terms: SpendTerms, error: StoreUnavailableError, *, since: float
