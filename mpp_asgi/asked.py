@@ -51,7 +51,7 @@ class Asked:
     """Of the scheme Payment."""
     session: str | None = None
     """``Payment-Session``."""
-    idempotency_key: str | None = None
+    idempotency_key: str | None
     """``Idempotency-Key``."""
 
     def __init__(self, scope: Scope) -> None:
@@ -59,6 +59,7 @@ class Asked:
         self.method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
+        self.idempotency_key = None
         announces_body = False
         for name, value in scope["headers"]:
             if name not in _TELLING:

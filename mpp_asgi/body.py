@@ -34,7 +34,6 @@ class RequestBody:
     then gets the very same messages.
     """
 
-    disconnected = False
     _digest: hashlib._Hash | None = None
     _size = 0
     _ahead: list[Message] | None = None
@@ -43,6 +42,7 @@ class RequestBody:
 
     def __init__(self, receive: Receive, may_exist: bool) -> None:
         self._receive = receive
+        self.disconnected = False
         self.is_complete = not may_exist
         """Whether all of it has passed, or there is none."""
 

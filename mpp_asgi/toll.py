@@ -255,11 +255,12 @@ class Toll:
                 if not self.has_credential:
                     await self.demand()
                 presented = await self._present()
+            credential, intent, quote, _ = presented
             admission = self.admission
             if admission is None:
-                admission = await presented.intent.verify(presented.credential, presented.quote)
+                admission = await intent.verify(credential, quote)
                 self.admission, self.payment = admission, admission.payment
-            if presented.quote.manages:
+            if quote.manages:
                 self.payment = await admission.settle()
                 raise OwedError(Acknowledgement(self.payment.receipt_value or ""))
             if self.tariff.settle == "before":

@@ -63,13 +63,13 @@ _WAIVED, _ANSWERED = Stage.WAIVED, Stage.ANSWERED
 class Visit:
     """Carries a request through the application and its response back."""
 
-    stage = _OPEN
+    stage: Stage
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
     _entered = False
-    _answer: Answer | Acknowledgement | Replay | None = None
-    _errand: Errand | None = None
+    _answer: Answer | Acknowledgement | Replay | None
+    _errand: Errand | None
     _held: list[Message] | None = None
     _held_size = 0
     _status = 0
@@ -81,6 +81,10 @@ class Visit:
         self._rules = rules
         self._asked = asked
         self._send = send
+        # What every request asks for and few set: found here, not in the class, it is found fast.
+        self.stage = _OPEN
+        self._errand = None
+        self._answer = None
         self.scope = asked.scope
         self.receive = asked.body.receive
         """What the application calls."""
@@ -136,7 +140,7 @@ class Visit:
             await self._meet(toll, foreseen.path_params)
         if self.stage is _WAIVED or route.authenticates:
             return  # it authenticates first, whatever is shown
-        if not toll.has_credential:
+        if not self._asked.credentials:
             await toll.demand()
         if foreseen.stands_in:
             if await toll.is_managed():

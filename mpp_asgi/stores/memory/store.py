@@ -70,13 +70,14 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        charge_id = charge.id
+        charge_id, keep_until = charge.id, charge.keep_until
         found = self._open.get(charge_id) or self._find(charge_id)
         if found is None or found.owner != owner or (proofs and self._conflicts(charge_id, proofs)):
             raise OwnershipLostError(charge_id)
-        if found.keep_until != charge.keep_until:
-            self._expiry.discard(charge_id, found.keep_until)
-            self._expiry.add(charge_id, charge.keep_until)
+        known_until = found.keep_until
+        if known_until != keep_until:
+            self._expiry.discard(charge_id, known_until)
+            self._expiry.add(charge_id, keep_until)
         self._put(charge, proofs)
 
     async def release(self, charge_id: str, *, owner: str) -> None:
