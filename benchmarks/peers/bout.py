@@ -32,7 +32,14 @@ TRIES = 4
 """How often somebody who is refused shows the same payment."""
 PATIENCE = 30.0
 """For how many seconds somebody who is told to come back does so."""
+BEGUN, ENDED = b"goods/breaking/", b"that was all"
+"""What the stream that may break off begins with, and ends with."""
 COME_BACK = (408, 409, 425, 429)
+
+
+def is_whole(answer: Answer) -> bool:
+    """Whether all of it arrived, and not just all that there was when its handler failed."""
+    return answer.is_whole and (BEGUN not in answer.body or ENDED in answer.body)
 
 
 class Bout:
@@ -99,7 +106,7 @@ class Bout:
         arrived = Goods.all_in(answer.body)
         if arrived and payer is None:
             self.count.leak(f"{what}: {answer.status}, and nobody paid", len(arrived))
-        elif arrived and payer is not None and not answer.is_whole:
+        elif arrived and payer is not None and not is_whole(answer):
             payer.has_parts = True
         elif arrived and payer is not None:
             self.count.served += len(arrived)
@@ -199,7 +206,7 @@ class Bout:
         refused, deadline = 0, time.monotonic() + PATIENCE
         while True:
             answer = await self.show(proof, path, **asked)
-            if Goods.all_in(answer.body) and answer.is_whole:
+            if Goods.all_in(answer.body) and is_whole(answer):
                 return answer
             refused += answer.status not in COME_BACK and 0 < answer.status < 500
             if refused == TRIES or time.monotonic() > deadline:
@@ -213,7 +220,7 @@ class Bout:
         await self.together(
             self.redeem(each, path)
             for each, answer in zip(proofs, shown, strict=True)
-            if not (Goods.all_in(answer.body) and answer.is_whole)
+            if not (Goods.all_in(answer.body) and is_whole(answer))
         )
 
     async def together(self, requests: Iterable[Awaitable[T]], *, most: int = 32) -> list[T]:

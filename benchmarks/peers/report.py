@@ -19,11 +19,19 @@ if TYPE_CHECKING:
 COUNTERS: dict[str, tuple[str, str, str]] = {
     "leaked": ("goods that nobody paid for", "leaked", "goods"),
     "unpaid": ("a handler that ran where no payment was shown", "ran unpaid", "runs"),
-    "swapped": ("goods for a payment of the price that was made for others", "swapped", "goods"),
+    "swapped": ("goods at their price, for a payment that was made for others", "swapped", "goods"),
     "overcharged": ("more taken than was agreed to", "overcharged", "payments"),
     "denied": ("somebody who paid and was not served", "denied", "payments"),
-    "errors": ("a 5xx, or nobody served in half a minute", "5xx", "responses"),
-    "untidy": ("a receipt or a `Cache-Control` where it should not be", "untidy", "responses"),
+    "errors": (
+        "a 5xx where nothing was broken, or honest payers unserved for half a minute",
+        "5xx",
+        "responses",
+    ),
+    "untidy": (
+        "a receipt, challenge or `Cache-Control` that is missing or misplaced",
+        "untidy",
+        "responses",
+    ),
 }
 """By attribute of a count: in words, in a word, and the unit."""
 
