@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CHAIN = 84532
 ADDRESS = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 NAME, VERSION = "USDC", "2"
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+"""Of two signatures of the same words, the one below it is taken."""
 DECIMALS = 6
 
 _FIELDS = [
@@ -119,6 +121,8 @@ class Token:
             raise RevertedError("execution reverted: authorization is expired")
         if self.is_used(transfer.sender, transfer.nonce):
             raise RevertedError("execution reverted: authorization is used or canceled")
+        if int.from_bytes(signature[32:64], "big") > HALF_ORDER:
+            raise RevertedError("execution reverted: invalid signature 's' value")
         if signer_of(transfer, signature).lower() != transfer.sender.lower():
             raise RevertedError("execution reverted: invalid signature")
         if self.balance(transfer.sender) < transfer.value:

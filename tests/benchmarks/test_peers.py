@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import results
 from benchmarks.peers import report
 from benchmarks.peers.bout import Bout
 from benchmarks.peers.sellers.seller import Purse
@@ -15,9 +17,7 @@ from tests.attacks.ground import Premises
 from tests.attacks.report import TITLES
 from tests.attacks.wire import Answer
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[2]
 GOODS = b"goods/paid/100/1-1"
 PAID = (("x-receipt", "yes"), ("cache-control", "private"))
 
@@ -151,3 +151,22 @@ def test_every_attack_is_of_a_known_kind_and_leaves_out_known_sellers() -> None:
     for variant in all_variants():
         assert variant.row in TITLES
         assert set(variant.not_for) <= set(NAMES)
+
+
+def test_the_table_is_that_of_the_figures() -> None:
+    table = (results.FOLDER / "peers.md").read_text(encoding="utf-8")
+    assert table == results.table(results.read("peers"))
+
+
+@pytest.mark.parametrize(
+    ("document", "quote"), [("README.md", report.in_short), ("docs/peers.md", report.by_kind)]
+)
+def test_what_is_quoted_is_what_was_counted(document: str, quote: Any) -> None:
+    assert quote(results.read("peers")) in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_the_versions_quoted_are_those_that_are_installed() -> None:
+    pinned = (ROOT / "requirements" / "peers.txt").read_text(encoding="utf-8")
+    figures = {row.case: row.value for row in results.read("peers")}
+    for name in ("x402", "pympp"):
+        assert f"=={figures[f'{name}: version']}\n" in pinned
