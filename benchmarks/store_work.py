@@ -12,7 +12,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.channels import Channel, SpendOutcome
+from mpp_asgi.stores.channels import ENTRY_LENGTH, Channel, SpendOutcome
 from mpp_asgi.stores.contract import Charge, Outcome, State
 from mpp_asgi.stores.url import store_from_url
 
@@ -50,7 +50,14 @@ async def vouchers(store: Store, worker: str, lane: int, is_over: Callable[[], b
         if is_over():
             return number - 1
         spend = await store.spend(
-            channel.id, amount=number, signature="ab" * 64, cost=1, units=1, min_delta=0, now=now
+            channel.id,
+            amount=number,
+            signature="ab" * 64,
+            cost=1,
+            units=1,
+            min_delta=0,
+            now=now,
+            entry=f"{number:0{ENTRY_LENGTH}x}",
         )
         if spend.outcome is not SpendOutcome.SPENT:
             raise AssertionError(spend)

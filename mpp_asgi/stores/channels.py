@@ -8,6 +8,7 @@ For any interleaving of calls, by any number of processes:
 - ``spent ≤ accepted``, ``settled ≤ accepted``; ``accepted`` never shrinks;
 - a voucher is accepted only up to what was ``deposited`` by then;
 - a voucher that was ``published`` buys nothing, as everybody can show it;
+- what was spent, or given back, under an *entry* counts once while the channel remembers that;
 - facts from the ledger are never replaced by those of an older ledger.
 
 All amounts are base units and as wide as the ledger's (128 bits). Times are Unix seconds and always
