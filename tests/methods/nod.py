@@ -7,6 +7,7 @@ and the middleware promise can be tried without a network. A test may do as it l
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DECIMALS = 7
 CURRENCIES = {None: "USDC", "USDC": "USDC", "XLM": "XLM"}
 KEEP_SECONDS = 86_400
+_envelopes = itertools.count()
 
 Step = Callable[[str], Awaitable[None]]
 """Called with the name of each step just before it: ``verify``, ``claim``, ``submit``, ``move``
@@ -41,6 +43,14 @@ class Till:
     """The money: what moved for which charge, as a ledger would know it."""
 
     moves: Counter[str] = field(default_factory=Counter)
+    envelopes: set[str] = field(default_factory=set)
+    """What moved it: each does so once, however often it is sent."""
+
+    def move(self, charge_id: str, envelope: str) -> None:
+        """Move the money of a charge, if this envelope has not done so."""
+        if envelope not in self.envelopes:
+            self.envelopes.add(envelope)
+            self.moves[charge_id] += 1
 
     @property
     def takings(self) -> int:
@@ -133,20 +143,18 @@ class NodAdmission:
 
     async def settle(self) -> Payment:
         """See `Admission.settle`."""
-        is_new = self._charge.state is State.CLAIMED
-        if is_new:
+        if self._charge.state is State.CLAIMED:
             await self._step("submit")
             await self._turn.submitted(
                 reference=self.payment.challenge_id,
-                envelope="a nod",
+                envelope=f"nod {next(_envelopes)}",
                 valid_until=int(self._book.clock()) + 60,
                 payer="somebody",
                 proofs=(),
             )
         if self._charge.state is State.SUBMITTED:
             await self._step("move")
-            if is_new or not self._till.moves[self.payment.challenge_id]:
-                self._till.moves[self.payment.challenge_id] += 1
+            self._till.move(self.payment.challenge_id, self._charge.envelope or "")
             await self._step("settle")
             await self._write_down()
         self.payment = self.payment._replace(
