@@ -125,11 +125,14 @@ def field_of(bout: Bout, body: Any) -> str:
     return bout.seller.encode(raw)
 
 
-async def shown(bout: Bout, proofs: list[tuple[Any, str | bytes]]) -> None:
+async def shown(
+    bout: Bout, proofs: list[tuple[Any, str | bytes]], *, is_fresh: bool = False
+) -> None:
     """Show what may or may not be somebody's payment."""
     carrier = bout.seller.carrier
     await bout.together(
-        bout.request("GET", "/paid", [(carrier, value)], payer=purse) for purse, value in proofs
+        bout.request("GET", "/paid", [(carrier, value)], payer=purse, is_fresh=is_fresh)
+        for purse, value in proofs
     )
 
 
@@ -180,7 +183,8 @@ async def raw_fields(bout: Bout) -> None:
         "Payment " + "A" * 9_000, ", " * 2_000, "Payment a, Payment b", '"', "\\",
         "Payment id=x", "eyJ4NDAyVmVyc2lvbiI6MX0=", "eyJ4NDAyVmVyc2lvbiI6IjIifQ==",
     ]  # fmt: skip
-    await shown(bout, [(None, value) for value in texts * bout.times])
+    # Over connections of their own: servers hang up after a 500, and that is no second one.
+    await shown(bout, [(None, value) for value in texts * bout.times], is_fresh=True)
     for number in (10, 50, 90):
         many = [(bout.seller.carrier, f"{bout.seller.prefix}{'A' * 400}")] * number
         await bout.request("GET", "/paid", many, is_fresh=True)
