@@ -202,16 +202,16 @@ class SessionAdmission:
         self._receipt = receipt
         self._tab = Tab(ChannelPurse(teller, channel, receipt))
         self.payment = Payment(
-            method="stellar",
-            intent=receipt.intent,
-            payer=channel.funder,
-            amount=receipt.cost,
-            currency=channel.token,
-            decimals=receipt.token.decimals,
-            challenge_id=receipt.challenge_id,
-            reference=channel.id,
-            receipt_value=receipt.to_header(channel, teller.counter.clock()),
-            tab=self._tab,
+            "stellar",
+            receipt.intent,
+            channel.funder,
+            receipt.cost,
+            channel.token,
+            receipt.token.decimals,
+            receipt.challenge_id,
+            channel.id,
+            receipt.to_header(channel, teller.counter.clock()),
+            self._tab,
         )
 
     async def settle(self) -> Payment:

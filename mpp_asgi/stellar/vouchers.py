@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     from mpp_asgi.protocol import Credential
 
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{128}")
 _CONTRACT: Final = re.compile(r"C[A-Z2-7]{55}")
 _MOST_DIGITS: Final = 39
 """Of an i128."""
-_SIGNATURE_DIGITS: Final = 128
 
 
 class Action(StrEnum):
@@ -110,12 +109,8 @@ def read_signature(payload: Mapping[str, Any]) -> str:
         RefusalError: it is none.
     """
     signature = payload.get("signature")
-    if (
-        not isinstance(signature, str)
-        or len(signature) != _SIGNATURE_DIGITS
-        or not _HEX.issuperset(signature)
-    ):
-        raise malformed(f"signature must be {_SIGNATURE_DIGITS} hex digits.")
+    if not isinstance(signature, str) or not _SIGNATURE.fullmatch(signature):
+        raise malformed("signature must be 128 hex digits.")
     return signature.lower()
 
 
