@@ -34,36 +34,37 @@ class YesIntent(SingleUse):
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
         """See `Intent.verify`: good if the challenge is, and claimed."""
-        if quote.lapsed is not None:
-            raise RefusalError(quote.lapsed)
-        book, charge_id = self._book, quote.challenge_id
+        charge_id, request, expires, _, lapsed = quote
+        if lapsed is not None:
+            raise RefusalError(lapsed)
+        book = self._book
         turn = book.free_turn(charge_id) or await book.turn(charge_id)
         try:
-            await turn.claim(str(credential.payload["type"]), (), keep_until=quote.expires)
+            await turn.claim(str(credential.payload["type"]), (), keep_until=expires)
         except BaseException:
             await turn.end()
             raise
-        return YesAdmission(self._book, turn, quote)
+        return YesAdmission(book, turn, int(request["amount"]), charge_id, expires)
 
 
 class YesAdmission:
     """A claimed credential."""
 
-    def __init__(self, book: ChargeBook, turn: Turn, quote: Quote) -> None:
+    def __init__(
+        self, book: ChargeBook, turn: Turn, amount: int, charge_id: str, keep_until: int
+    ) -> None:
         self._book = book
         self._turn = turn
         self.is_held = turn.is_held
         self.hold = turn.hold
         self.delivered = turn.delivered
-        amount = int(quote.request["amount"])
-        self.payment = Payment(
-            "yes", "charge", "anyone", amount, "yes", DECIMALS, quote.challenge_id
-        )
-        self._keep_until = quote.expires
+        self.payment = Payment("yes", "charge", "anyone", amount, "yes", DECIMALS, charge_id)
+        self._charge_id = charge_id
+        self._keep_until = keep_until
 
     async def settle(self) -> Payment:
         """See `Admission.settle`."""
-        reference = self.payment.challenge_id
+        reference = self._charge_id
         now = format_timestamp(int(self._book.clock()))
         receipt = receipt_header("yes", reference, now)
         await self._turn.settled(
