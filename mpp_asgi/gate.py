@@ -133,6 +133,10 @@ class Offers:
         return next((w for w in self.ways if w.intent is intent and w.request == request), None)
 
 
+Address = tuple[str, str, bytes]
+"""Method, path and query of a request."""
+
+
 class Listing(NamedTuple):
     """What is sold at one address for the same to everybody."""
 
@@ -186,7 +190,7 @@ class Gate:
         self._opaque_head = b64url_encode(f'{{"n":"{prefix}'.encode())
         self._nonces = itertools.count()
         self._static: dict[tuple[Tariff, str, str | None], Offers] = {}
-        self._listings: dict[tuple[Tariff, str | None, str, str, str, bytes], Listing] = {}
+        self._listings: dict[tuple[Tariff, str | None, str, Address], Listing] = {}
         self._recognition = Recognition(intents, secrets)
 
     def kinds(self, tariff: Tariff) -> list[tuple[str, str]]:
@@ -202,10 +206,7 @@ class Gate:
         tariff: Tariff,
         header: str | None,
         realm: str,
-        *,
-        method: str,
-        path: str,
-        query: bytes,
+        address: Address,
     ) -> Listing:
         """What a request without a body buys, where the price is fixed and bound to no header.
 
@@ -215,9 +216,10 @@ class Gate:
         Raises:
             PriceError: as `offers`.
         """
-        key = (tariff, header, realm, method, path, query)
+        key = (tariff, header, realm, address)
         listing = self._listings.get(key)
         if listing is None:
+            method, path, query = address
             resource = Resource(realm, method, path, query)
             listing = Listing(
                 resource, self.offers(tariff, tariff.prices, realm=realm, header=header)

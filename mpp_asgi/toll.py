@@ -87,9 +87,7 @@ def _listing(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked) ->
     if asked.may_have_body or tariff.vary or tariff.quote is not None:
         return None
     realm = rules.realm or realm_of(asked.host)
-    return gate.listing(
-        tariff, route.header, realm, method=asked.method, path=asked.path, query=asked.query
-    )
+    return gate.listing(tariff, route.header, realm, (asked.method, asked.path, asked.query))
 
 
 class Toll:

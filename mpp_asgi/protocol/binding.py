@@ -81,15 +81,15 @@ class Secrets:
     def authentic(self, challenge: Challenge) -> bool:
         """Whether one of the secrets made this challenge, in time that does not tell which."""
         try:
-            message = bound_slots(
-                realm=challenge.realm,
-                method=challenge.method,
-                intent=challenge.intent,
-                request=challenge.request,
-                expires=challenge.expires,
-                digest=challenge.digest,
-                opaque=challenge.opaque,
-                header=challenge.header,
+            message = _joined(
+                challenge.realm,
+                challenge.method,
+                challenge.intent,
+                challenge.request,
+                challenge.expires,
+                challenge.digest,
+                challenge.opaque,
+                challenge.header,
             )
             given = challenge.id.encode("utf-8")
         except ValueError:
@@ -138,6 +138,19 @@ def bound_slots(
     Raises:
         ProtocolError: a slot holds ``|``, so that two different challenges could share one id.
     """
+    return _joined(realm, method, intent, request, expires, digest, opaque, header)
+
+
+def _joined(  # noqa: PLR0917 # names for them all would take as long as the rest
+    realm: str,
+    method: str,
+    intent: str,
+    request: str,
+    expires: str | None,
+    digest: str | None,
+    opaque: str | None,
+    header: str | None,
+) -> bytes:
     named, bars = "", 6
     if header is not None and not is_default_credential_header(header):
         named, bars = f"{header}|", 7

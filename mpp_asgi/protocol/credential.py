@@ -9,9 +9,9 @@ from mpp_asgi.protocol.challenge import REQUIRED, Challenge
 from mpp_asgi.protocol.encoding import (
     MAX_OBJECT_BYTES,
     b64url_encode,
-    decode_object,
     encode_json,
     is_b64url,
+    object_in,
 )
 from mpp_asgi.protocol.errors import ProtocolError
 from mpp_asgi.protocol.headers import SCHEME
@@ -70,7 +70,7 @@ class Credential:
         if value[:8].lower().rstrip(" ") != "payment":
             raise ProtocolError("The credential does not begin with 'Payment '.", "credential")
         text = value[8:].lstrip(" \t")
-        body = decode_object(text, limit=limit, name="credential", part="credential")
+        body = object_in(text, limit, "credential", "credential")
         echo, payload, source = body.get("challenge"), body.get("payload"), body.get("source")
         if type(echo) is not dict:
             raise ProtocolError(
