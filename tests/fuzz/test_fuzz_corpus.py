@@ -10,6 +10,7 @@ import pytest
 
 from tests.fuzz import journal, targets
 from tests.fuzz.corpus import inputs, mutations
+from tests.fuzz.distil import distilled
 from tests.fuzz.journal import Hunt
 from tests.fuzz.json_changes import changed
 from tests.fuzz.targets import TARGETS
@@ -59,3 +60,10 @@ def test_hunts_add_up(tmp_path: Path) -> None:
         "rpc: findings not mended",
         "envelopes: hunted",
     ]
+
+
+def test_what_gets_nowhere_new_is_not_taken() -> None:
+    known = inputs("preferences")
+    new = b"stellar/charge;q=2, a"
+    assert distilled("preferences", [*known, known[0] + b" "]) == []
+    assert distilled("preferences", [new, new + b" " * 9]) == [new]
