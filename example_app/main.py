@@ -9,7 +9,7 @@ Eight routes, one for each way to price one. Everything about money is in the li
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -76,7 +76,9 @@ async def menu() -> dict[str, str]:
 
 @app.get("/sun/{city}", responses=NO_SUCH_CITY)
 @price("0.01")
-async def sun_today(place: City, on: date | None = None) -> Day:
+async def sun_today(
+    place: City, on: Annotated[date | None, Query(ge=sun.FIRST, le=sun.LAST)] = None
+) -> Day:
     """Sunrise and sunset, today or on another day."""
     return sun.day(place, on or datetime.now(UTC).date())
 
@@ -107,7 +109,9 @@ def calendar(span: Literal["week", "month", "year"], place: City) -> list[Day]:
 class Stop(BaseModel):
     latitude: float = Field(ge=-90, le=90)
     longitude: float = Field(ge=-180, le=180)
-    at: AwareDatetime
+    at: AwareDatetime = Field(
+        ge=datetime.combine(sun.FIRST, time.min, UTC), le=datetime.combine(sun.LAST, time.min, UTC)
+    )
 
 
 class Journey(BaseModel):

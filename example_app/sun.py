@@ -10,6 +10,8 @@ J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
 OBLIQUITY = 23.4397
 HORIZON = -0.833
 """Degrees: the sun's upper edge touches the horizon, and the air bends its light."""
+FIRST, LAST = date(1900, 1, 1), date(2099, 12, 31)
+"""The days that the equation is good for."""
 TWILIGHT = -6.0
 """Degrees: below this the street lamps are lit."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +47,16 @@ def shop() -> Iterator[Shop]:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     app: FastAPI = module.app
-    time = Time()
-    sandbox = Sandbox(clock=time, close_interval=1.0)
+    clock = Time()
+    sandbox = Sandbox(clock=clock, close_interval=1.0)
     sandbox.fund(RECIPIENT.public_key)
     sandbox.fund(SPONSOR.public_key)
     (added,) = app.user_middleware
     own: dict[str, Any] = {
         **added.kwargs,
         "sandbox": sandbox,
-        "clock": time,
-        "sleep": time.sleep,
+        "clock": clock,
+        "sleep": clock.sleep,
         "secret": SECRET,
         "recipient": RECIPIENT.public_key,
         "sponsor": SPONSOR.secret,
@@ -63,7 +64,7 @@ def shop() -> Iterator[Shop]:
     app.user_middleware = [Middleware(PaymentMiddleware, **own)]
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://shop.test")
-    yield Shop(app, sandbox, time, http, [], [])
+    yield Shop(app, sandbox, clock, http, [], [])
     del sys.modules[spec.name]
 
 
@@ -80,6 +81,27 @@ def test_every_answer_is_as_the_openapi_says(shop: Shop) -> None:
     assert seen.pop("GET /") == {200}
     assert all(402 in each for each in seen.values()), seen
     assert set.union(*seen.values()) >= {200, 402, 404, 503}
+
+
+@pytest.mark.parametrize("on", ["0001-01-01", "9999-12-31", "1899-12-31", "2100-01-01"])
+async def test_a_day_that_cannot_be_told_costs_nothing(shop: Shop, on: str) -> None:
+    payer = shop.payer()
+    asked = f"/sun/sydney?on={on}"
+    credential = payer.sponsored((await shop.challenges(asked))[0])
+    had = payer.balance()
+    assert (await shop.show(credential, asked)).status_code == 422
+    at = {"latitude": 0, "longitude": -180, "at": f"{on}T23:59:59+00:00"}
+    assert (await shop.http.post("/journeys", json={"stops": [at]})).status_code == 422
+    assert payer.balance() == had
+    await payment_middleware(shop.app)._close()
+
+
+@pytest.mark.parametrize("on", [sun.FIRST, sun.LAST])
+def test_every_other_day_can_be_told(on: date) -> None:
+    for longitude in (-180, 0, 180):
+        place = sun.Place(0, longitude)
+        assert sun.day(place, on).sunrise
+        assert sun.light(place, datetime.combine(on, time.min, UTC))
 
 
 def statuses(operation: Any, shop: Shop, payer: Payer, runner: asyncio.Runner) -> set[int]:
