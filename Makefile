@@ -1,6 +1,8 @@
 # Everything one does with this project. Each target sets itself up; `make help` lists them.
 # PYTHON=... names the interpreter to build on; otherwise the first that fits is taken.
 export PYTHON
+# The tests start hundreds of processes, which need not compile the same modules each.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 LOWEST := .cache/venv-lowest
@@ -8,7 +10,7 @@ FUZZ := .cache/venv-fuzz
 PEERS := .cache/venv-peers
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE_FLOOR := 90
-WORKERS := --numprocesses=auto --maxprocesses=8
+WORKERS := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 # For how long `make fuzz` hunts in each of its targets.
 SECONDS ?= 3600

@@ -11,6 +11,8 @@ from tests.redis_server import redis_urls
 
 __all__ = ["postgres_schemas", "postgres_url", "postgres_urls", "redis_urls"]
 
+pytest_plugins = ["tests.pace"]
+
 # Machines are shared and slow at times, so nothing is timed; enough examples to be worth it, few
 # enough that the whole suite stays quick.
 # The same ones every time: what is found by looking elsewhere (HYPOTHESIS_PROFILE=elsewhere) gets a

@@ -138,6 +138,7 @@ async def test_a_realm_that_cannot_be_used_stops_the_start(realm: str) -> None:
         await Visitor(Selling(realm=realm).to(shop())).get("/")
 
 
+@pytest.mark.repeating
 async def test_a_flood_of_unpaid_requests_leaves_nothing_behind() -> None:
     """Whatever is remembered to be quick is little, though the client chooses it."""
     app = shop()

@@ -263,6 +263,7 @@ async def test_a_lost_answer_is_a_gateway_timeout(stage: Any, web: httpx.AsyncCl
     assert stage.outcome(envelope)["status"] == "SUCCESS"
 
 
+@pytest.mark.repeating
 def test_many_threads_share_one_ledger(live: tuple[Sandbox, str]) -> None:
     sandbox, url = live
     accounts = [Keypair.random().public_key for _ in range(8)]

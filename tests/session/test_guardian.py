@@ -426,6 +426,7 @@ async def test_says_on_demand_why_it_cannot_settle(harbour: Harbour, process: Pr
 # Many
 
 
+@pytest.mark.repeating
 async def test_a_thousand_channels_cost_ten_calls_a_round(
     harbour: Harbour, process: Process
 ) -> None:

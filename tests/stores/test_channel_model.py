@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, invariant, precondition, rule
 
@@ -410,5 +411,6 @@ class ChannelHistories(Histories):
                 assert found.accepted <= found.deposited
 
 
+@pytest.mark.repeating
 def test_any_history_ends_as_the_sums_say(new_storage):
     live_through(ChannelHistories, new_storage, examples=40, steps=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, consumes, initialize, invariant, multiple, rule
 
@@ -198,13 +199,16 @@ class AnswerHistories(Histories):
                 assert self.do(store.kept_answer(key, now=now)) == expected
 
 
+@pytest.mark.repeating
 def test_any_history_of_loans_ends_as_in_the_model(new_storage):
     live_through(LoanHistories, new_storage)
 
 
+@pytest.mark.repeating
 def test_any_history_of_budgets_ends_as_in_the_model(new_storage):
     live_through(BudgetHistories, new_storage)
 
 
+@pytest.mark.repeating
 def test_any_history_of_answers_ends_as_in_the_model(new_storage):
     live_through(AnswerHistories, new_storage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
@@ -170,5 +171,6 @@ class ChargeHistories(Histories):
                 assert found == self.model.charges.get(challenge)
 
 
+@pytest.mark.repeating
 def test_any_history_ends_as_in_the_model(new_storage):
     live_through(ChargeHistories, new_storage)
