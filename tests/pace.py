@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-WAITING = ("kill", "attacks", "e2e", "interop", "cli", "benchmarks")
+WAITING = ("kill", "attacks", "e2e", "fronts", "interop", "cli", "benchmarks")
 """Folders whose tests mostly wait for servers of their own, the longest first."""
 UNMEASURED = ("attacks", "benchmarks", "e2e", "fuzz", "interop", "kill", "oracle")
 """Folders whose tests go again, and many times, through what others go through."""

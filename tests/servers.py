@@ -110,7 +110,7 @@ def served(app: ASGIApp, *, tls: Path | None = None) -> Iterator[str]:
         tls: a file (PEM) with the key and the certificate for 127.0.0.1, to be served by HTTPS.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="error", ssl_certfile=tls)
+        config = uvicorn.Config(app, log_level="error", ssl_certfile=tls, ws="none")
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @contextmanager
 def served(sandbox: Sandbox) -> Iterator[str]:
     """The sandbox under a real server on a loopback port; gives its URL."""
-    config = uvicorn.Config(sandbox.app, port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(sandbox.app, port=0, log_level="error", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
