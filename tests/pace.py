@@ -13,8 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-WAITING = ("kill", "attacks", "e2e", "fronts", "interop", "cli", "benchmarks")
-"""Folders whose tests mostly wait for servers of their own, the longest first."""
+WAITING = (("attacks", "interop", "cli"), ("kill", "e2e", "fronts", "benchmarks"))
+"""Folders whose tests mostly wait for servers of their own, the longest first, for two workers."""
 UNMEASURED = ("attacks", "benchmarks", "e2e", "fuzz", "interop", "kill", "oracle")
 """Folders whose tests go again, and many times, through what others go through."""
 MEASURED_SETS = 4
@@ -43,11 +43,24 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(trylast=True)  # when hypothesis has marked its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long begins first, so that nobody waits for it in the end."""
-    items.sort(key=_order)
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = _arranged(items, workers)
     for _, sets in groupby(items, lambda item: item.nodeid.partition("[")[0]):
         _choose(list(sets))
+
+
+def _arranged(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """With what takes long at the beginning of two workers' equal shares."""
+    first, second = (
+        [item for folder in folders for item in items if _folder(item) == folder]
+        for folders in WAITING
+    )
+    waiting = {*first, *second}
+    others = [item for item in items if item not in waiting]
+    rest_of_first = max(0, len(items) // workers - len(first)) if workers > 1 else 0
+    return [*first, *others[:rest_of_first], *second, *others[rest_of_first:]]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,11 +78,6 @@ def pytest_collection() -> Iterator[None]:
 def _folder(item: pytest.Item) -> str:
     """The one below ``tests``; for a file there, the file."""
     return item.nodeid.split("/")[1]
-
-
-def _order(item: pytest.Item) -> int:
-    folder = _folder(item)
-    return WAITING.index(folder) if folder in WAITING else len(WAITING)
 
 
 def _choose(sets: Sequence[pytest.Item]) -> None:
