@@ -68,6 +68,32 @@ async def test_a_host_that_dies_while_it_settles(
         await asyncio.to_thread(server.stop)
 
 
+async def test_the_only_host_dies_while_it_settles(ground: Ground, tmp_path: Path) -> None:
+    """The payer sees the proxy's 502, shows the same credential again, and is charged once."""
+    doomed = await asyncio.to_thread(ground.start)
+    server, again = ground.servers.pop(), None
+    try:
+        with running_front(proxying(f"{doomed.host}:{doomed.port}"), tmp_path) as front:
+            async with attacking(ground, front, "502", troubled=True) as scene:
+                credential = await scene.sponsored()
+                await scene.by_hand(lambda: ground.node.control("freeze"))
+                raw = scene.rendered("GET", "/paid", [("Authorization", credential.to_header())])
+                asking = asyncio.create_task(scene.ground.wires[0].exchange(raw))
+                await submitted(ground)
+                await asyncio.to_thread(server.kill)
+                assert (await asking).status == 502
+                await scene.by_hand(lambda: ground.node.control("thaw"))
+                await asyncio.to_thread(ground.start, port=doomed.port)
+                again = ground.servers.pop()
+                await scene.redeem(credential)
+                await scene.refused(credential)
+    finally:
+        await doomed.close()
+        for each in (server, again):
+            if each is not None:
+                await asyncio.to_thread(each.stop)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_hosts_that_are_asked_one_after_the_other(
     ground: Ground, tmp_path: Path, method: str

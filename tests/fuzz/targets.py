@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stellar_sdk import Keypair, xdr
 
 from mpp_asgi.intents import RefusalError
-from mpp_asgi.protocol import Challenge, Credential, ProtocolError, Receipt
+from mpp_asgi.protocol import Challenge, Credential, ProtocolError, Receipt, arrange
 from mpp_asgi.protocol.accept import AcceptPayment
 from mpp_asgi.protocol.encoding import canonical
 from mpp_asgi.sandbox import Sandbox
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOW = 1_790_000_000.0
+KINDS = (("stellar", "charge"), ("stellar", "session"), ("other", "charge"))
 
 
 def challenges(data: bytes) -> None:
@@ -72,10 +73,13 @@ def receipts(data: bytes) -> None:
 
 
 def preferences(data: bytes) -> None:
-    """``Accept-Payment``."""
+    """``Accept-Payment``: offers are arranged by it, and never made more, or none."""
+    text = data.decode("latin-1")
     with suppress(ProtocolError):
-        accepted = AcceptPayment.from_header(data.decode("latin-1"))
+        accepted = AcceptPayment.from_header(text)
         assert 0 <= accepted.weight("stellar", "charge") <= 1000
+    arranged = list(arrange(text, KINDS, key=lambda kind: kind))
+    assert 1 <= len(arranged) == len(set(arranged) & set(KINDS))
 
 
 def canonical_json(data: bytes) -> None:
