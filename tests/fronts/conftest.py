@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.attacks.ground import open_ground
 from tests.attacks.variant import Place
-from tests.fronts.nginx import NGINX, running_front
+from tests.fronts.nginx import MISSING, running_front
 from tests.fronts.stage import address, caching, proxying
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ SHOP = "tests.fronts.shop:app"
 
 @pytest.fixture(scope="session")
 def ground() -> Iterator[Ground]:
-    if not NGINX or sys.platform != "linux":
-        pytest.skip("there is no nginx here: put it on PATH, or name it in TEST_NGINX")
+    if MISSING is not None:
+        pytest.skip(MISSING)
     with open_ground(Place.PLAIN, app=SHOP) as opened:
         yield opened
 

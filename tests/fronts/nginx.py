@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NGINX = os.environ.get("TEST_NGINX") or shutil.which("nginx") or ""
-needs_nginx = pytest.mark.skipif(
-    not NGINX, reason="there is no nginx here: put it on PATH, or name it in TEST_NGINX"
-)
+OLDEST = (1, 22)
+
+
+def missing() -> str | None:
+    """Why no front can be run here."""
+    if sys.platform != "linux":
+        return "the shop under attack runs on Linux"
+    if not NGINX:
+        return "there is no nginx here: put it on PATH, or name it in TEST_NGINX"
+    told = subprocess.run([NGINX, "-V"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r"nginx/(\d+)\.(\d+)", told)
+    if version is None or (int(version[1]), int(version[2])) < OLDEST:
+        return f"{NGINX} is older than 1.22"
+    return None if "--with-http_ssl_module" in told else f"{NGINX} speaks no TLS"
+
+
+MISSING = missing()
+needs_nginx = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 NAME = "api.example.com"
 START_SECONDS = 60.0
