@@ -201,8 +201,6 @@ class Settings(BaseModel):
     """The largest request body of a priced route; it is read before the payment is."""
     hold_limit: Annotated[int, Field(ge=0)] = 16_777_216
     """The largest response of a route with ``settle="after"``; it is held until the payment is."""
-    freeze_at_start: bool = True
-    """Have Python's garbage collector leave alone what is there when the server has started."""
 
     @field_validator("recipient")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -234,8 +233,6 @@ class PaymentMiddleware:
         async def send_with_us(message: Message) -> None:
             if message["type"] != "lifespan.startup.complete":
                 await self._close()
-            elif isinstance(self._settings, Settings) and self._settings.freeze_at_start:
-                _freeze()
             await send(message)
 
         await self.app(scope, receive_with_us, send_with_us)
@@ -244,15 +241,6 @@ class PaymentMiddleware:
         house, self._house = self._house, None
         if house is not None:
             await house.close()
-
-
-def _freeze() -> None:
-    """Have the garbage collector leave alone what is there by now: modules, routes, models. It is
-    there for good, and with requests that wait for the store the collector would go over all of it
-    about once a second, for as long as a hundred requests take. Done once in a process, so that one
-    that starts many applications keeps no more than the first."""
-    if not gc.get_freeze_count():
-        gc.freeze()
 
 
 def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathPrice:

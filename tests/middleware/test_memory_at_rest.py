@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextvars
-import gc
 import weakref
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from mpp_asgi import price
 from mpp_asgi.endpoints import current_visit
-from tests.methods.stall import Selling, Visitor, running
+from tests.methods.stall import Selling, Visitor
 
 
 @pytest.mark.parametrize("path", ["/free", "/paid"])
@@ -38,21 +36,3 @@ async def test_what_outlives_a_request_keeps_nothing_of_it(path: str) -> None:
     (context,) = contexts
     assert context.run(current_visit) is None
     assert [ref() for ref in visits] == [None] * len(visits)
-
-
-@pytest.mark.parametrize(
-    ("settings", "frozen_before", "freezes"),
-    [({}, 0, 1), ({}, 1, 0), ({"freeze_at_start": False}, 0, 0)],
-)
-async def test_the_collector_leaves_alone_what_is_there_at_the_start(
-    settings: dict[str, Any],
-    frozen_before: int,
-    freezes: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Once in a process, however many applications it starts."""
-    calls: list[None] = []
-    monkeypatch.setattr(gc, "get_freeze_count", lambda: frozen_before)
-    monkeypatch.setattr(gc, "freeze", lambda: calls.append(None))
-    async with running(Selling(**settings).to(FastAPI())):
-        assert len(calls) == freezes

@@ -263,7 +263,6 @@ def test_every_setting_may_come_from_the_environment() -> None:
         "MPP_ALLOW_HASH": "1",
         "MPP_BODY_LIMIT": "10",
         "MPP_HOLD_LIMIT": "20",
-        "MPP_FREEZE_AT_START": "false",
         "MPP_RECIPIENT_SECRET": KEY.secret,
         "MPP_INTENTS": "session, charge",
         "MPP_SESSION_SECONDS": "600",
