@@ -20,7 +20,7 @@ UNMEASURED = ("attacks", "benchmarks", "e2e", "fuzz", "interop", "kill", "oracle
 MEASURED_SETS = 4
 """Of so many sets of parameters of a test."""
 
-IS_ALL_MEASURED = os.environ.get("MPP_TEST_COVERAGE") == "all"
+IS_ALL_MEASURED = os.environ.get("TEST_COVERAGE") == "all"
 
 measured = pytest.StashKey[bool]()
 
