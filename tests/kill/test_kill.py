@@ -16,7 +16,8 @@ PLAN = Plan(seconds=6, every=1.5, buyers=3, members=2, workers=2, accounts=4, se
 async def test_what_is_killed_loses_nothing_and_gives_nothing_away(
     url: str, tmp_path: Path
 ) -> None:
-    with running_network() as network:
+    # An authorization is good for sixty ledgers: here a minute, in which any server is back.
+    with running_network(close_interval=1) as network:
         account = await fight(network, url, tmp_path, PLAN)
     print(*account.lines(), sep="\n")
     assert account.wrong() == {}
