@@ -52,7 +52,7 @@ def _counts(name: str) -> Iterator[Row]:
                 url = stack.enter_context(postgres())
             case _:
                 url = stack.enter_context(redis(folder))
-        network = stack.enter_context(running_network())
+        network = stack.enter_context(running_network(close_interval=1))
         account = asyncio.run(fight(network, url, folder, PLAN))
     for each in fields(account):
         case, count = f"{name}: {each.name.replace('_', ' ')}", getattr(account, each.name)

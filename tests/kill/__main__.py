@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--accounts", type=int, default=20, help="that lend sequence numbers")
     parser.add_argument("--seed", type=int, default=0)
     wanted = vars(parser.parse_args())
-    with tempfile.TemporaryDirectory() as folder, running_network() as network:
+    with tempfile.TemporaryDirectory() as folder, running_network(close_interval=1) as network:
         store = wanted.pop("store") or f"sqlite:///{folder}/payments.db"
         account = asyncio.run(fight(network, store, Path(folder), Plan(**wanted)))
     print("\n".join(account.lines()))
