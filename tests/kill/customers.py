@@ -91,6 +91,10 @@ class Customer:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while self.closed is None or self.closed.status is not Status.CLOSED:
                     try:
-                        (self.closed,) = await self.auth.aclose_sessions(client)
+                        closed = await self.auth.aclose_sessions(client)
                     except PaymentError:
                         await asyncio.sleep(1)
+                        continue
+                    if not closed:  # its first purchase was refused, and that is counted
+                        return
+                    (self.closed,) = closed
