@@ -223,31 +223,41 @@ async def test_of_many_that_fail_at_once_each_is_given_back_once(monkeypatch, ti
         assert customer.store.calls.count("give_back") == 5
 
 
+@pytest.mark.parametrize("done", ["never", "before it leaves", "after it left"])
 @pytest.mark.parametrize("whim", ["right", "before", "after"])
-async def test_whoever_leaves_before_there_is_an_answer_pays_nothing(monkeypatch, time, whim):
+async def test_whoever_leaves_before_there_is_an_answer_pays_nothing(monkeypatch, time, whim, done):
+    """A store that is given up may be through with it, or may go on in a thread or a server."""
     async with serving(monkeypatch, time) as customer:
         challenge = await customer.challenge()
-        asked = asyncio.Event()
-        go_on = asyncio.Event()
+        asked, go_on = asyncio.Event(), asyncio.Event()
         spend = customer.store._store.spend
 
-        async def slowly(*args: Any, **terms: Any) -> Any:
+        async def work(*args: Any, **terms: Any) -> Any:
+            if done == "before it leaves":
+                result = await spend(*args, **terms)
+                asked.set()
+                await go_on.wait()
+                return result
             asked.set()
             await go_on.wait()
             return await spend(*args, **terms)
 
+        async def slowly(*args: Any, **terms: Any) -> Any:
+            working = customer.book.spawn(work(*args, **terms))
+            return await (working if done == "never" else asyncio.shield(working))
+
         customer.store._store.spend = slowly  # type: ignore[method-assign]
         customer.store.whims["spend"] = [whim]
         paying = asyncio.ensure_future(customer.pay(challenge, CALL))
-        if whim == "before":
-            await idle()
-        else:
-            await asked.wait()
+        await asked.wait()
         paying.cancel()
+        if done == "after it left":
+            await asyncio.wait([paying])
         go_on.set()
         await asyncio.wait([paying])
         await customer.book.drain()
         assert await customer.spent() == (0, 0)
+        assert not customer.book.refunds.owed
         assert customer.shop.runs == []
 
 
