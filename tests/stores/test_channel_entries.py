@@ -159,3 +159,19 @@ async def test_whatever_the_channel_does_a_doubt_is_ended(store, new_channel, st
     )
     await give_back(store, 20, 1, certain=False)
     assert await store.channel(kept.id) == kept._replace(recent=RETURNED + entry(1))
+
+
+async def test_a_spend_that_is_given_up_at_any_step_can_be_given_back(store, kept):
+    """Whether the store was through with it, or was about to be, or goes on with it."""
+    for number in range(12):
+        spending = asyncio.ensure_future(spend(store, 60, number))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        spending.cancel()
+        await asyncio.wait([spending])
+        await give_back(store, 60, number, certain=False)
+        # Full again, or this one would be refused; and what may come late came before it.
+        assert (await spend(store, 100, 100 + number)).outcome is SpendOutcome.SPENT
+        await give_back(store, 100, 100 + number)
+    found = await store.channel(kept.id)
+    assert (found.spent, found.units) == (0, 0)
