@@ -81,6 +81,11 @@ class Asked:
         self.may_have_body = may_have_body(scope, announces_body)
         """See `body.may_have_body`."""
 
+    @property
+    def shows_something(self) -> bool:
+        """Whether it names a payment or a session."""
+        return bool(self.credentials) or self.session is not None
+
     def take_up(self, receive: Receive) -> None:
         """Be ready for the body, which this gives."""
         self.body = RequestBody(receive, self.may_have_body)

@@ -8,7 +8,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from starlette.types import Message, Receive, Scope
 
@@ -143,12 +142,14 @@ class RequestBody:
         return receive
 
 
-def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a body is announced."""
-    for name, value in headers:
+def is_plain_get(scope: Scope) -> bool:
+    """Whether this is a GET request without a body."""
+    if scope.get("method") != "GET" or scope.get("http_version", "1.1") not in _ANNOUNCING:
+        return False
+    for name, value in scope["headers"]:
         if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
-            return True
-    return False
+            return False
+    return True
 
 
 def may_have_body(scope: Scope, is_announced: bool) -> bool:

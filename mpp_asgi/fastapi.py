@@ -7,8 +7,9 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection  # noqa: TC002 # FastAPI reads it at run time
 
-from mpp_asgi.endpoints import PAYMENT_DUE, current_visit, tariff_of
+from mpp_asgi.endpoints import PAYMENT_DUE, tariff_of
 from mpp_asgi.payment import Payment
+from mpp_asgi.presence import current_visit
 
 
 async def current_payment(connection: HTTPConnection) -> Payment | None:

@@ -8,15 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.asked import Asked, is_local
-from mpp_asgi.body import announces_body, may_have_body
+from mpp_asgi.body import is_plain_get
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
-from mpp_asgi.endpoints import Presence, is_priced_by_name, present
+from mpp_asgi.endpoints import is_priced_by_name
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
 from mpp_asgi.openapi import tell_prices
 from mpp_asgi.passage import Passage
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
+from mpp_asgi.presence import present
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 from mpp_asgi.routes import RouteTable
 from mpp_asgi.toll import quick_demand
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("mpp_asgi")
 
 _VISITS = {"http": Visit, "websocket": Handshake}
-_REPEATABLE = frozenset({"GET", "HEAD"})
 
 SANDBOX_PATH = "/.mpp/sandbox"
 """Where an embedded sandbox answers RPC calls and its faucet, to clients on this machine."""
@@ -100,73 +100,63 @@ class PaymentMiddleware:
         self._routes = RouteTable(PathPrices(entries), _governs_itself_not)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        house = self._house
+        if house is None or house.sandbox is not None or scope["type"] not in _VISITS:
+            house = await self._house_for(scope, receive, send)
+            if house is None:
+                return
+        foreseen = self._routes.find(scope)
+        if foreseen is None and self._routes.sees_all and is_plain_get(scope):
+            as_sent = dict(scope)  # what stands further in may rewrite it
+            passage = Passage(send)
+            entered = present.set(passage)
+            try:
+                await self.app(scope, receive, passage.send)
+            except BaseException:
+                if not passage.is_blocked:
+                    raise
+            finally:
+                passage.visit = None
+                present.reset(entered)
+            if not passage.is_blocked:
+                return
+            self._routes.sees_all = False
+            if passage.has_answered:
+                return  # what turned up later is nobody's to pay any more
+            scope = as_sent
+        await self._visited(house, foreseen, scope, receive, send)
+
+    def _visited(
+        self, house: House, foreseen: Foreseen | None, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """What comes of a request that may cost something."""
+        asked = Asked(scope)
+        if foreseen is not None and _is_preflight(scope):
+            foreseen = None
+        elif foreseen is None and asked.method == "HEAD" and asked.shows_something:
+            foreseen = self._routes.find_neighbour(scope)
+        if foreseen is not None:
+            answer = quick_demand(house.gate, house.rules, foreseen.route, asked)
+            if answer is not None:
+                return answer.send(send)
+        asked.take_up(receive)
+        visit = _VISITS[scope["type"]](house.gate, house.rules, asked, send)
+        return visit.serve(self.app, foreseen)
+
+    async def _house_for(self, scope: Scope, receive: Receive, send: Send) -> House | None:
+        """The house that a request is for; ``None``: it was for something else, and is done."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._live(scope, receive, send)
-            return
+            return None
         if kind not in _VISITS:
             await self.app(scope, receive, send)
-            return
+            return None
         house = self._house or await self._open(scope)
         if house.sandbox is not None and _is_for_sandbox(scope):
             await house.sandbox.app(_mounted(scope, SANDBOX_PATH), receive, send)
-            return
-        method = scope.get("method")
-        foreseen, asked = None, None
-        if method != "OPTIONS" or not _is_preflight(scope):
-            foreseen = self._routes.find(scope)
-        if foreseen is None and method == "HEAD":
-            foreseen = self._to_manage(scope)
-        if foreseen is not None:
-            asked = Asked(scope)
-            answer = quick_demand(house.gate, house.rules, foreseen.route, asked)
-            if answer is not None:
-                await answer.send(send)
-                return
-        elif (
-            self._routes.sees_all
-            and method in _REPEATABLE
-            and not may_have_body(scope, announces_body(scope["headers"]))
-        ):
-            as_sent = dict(scope)  # what stands further in may rewrite it
-            if await self._passes(scope, receive, send):
-                return
-            scope = as_sent
-        asked = asked or Asked(scope)
-        asked.take_up(receive)
-        visit = _VISITS[kind](house.gate, house.rules, asked, send)
-        presence = Presence(visit)
-        entered = present.set(presence)
-        try:
-            await visit.serve(self.app, foreseen)
-        finally:
-            presence.visit = None
-            present.reset(entered)
-
-    def _to_manage(self, scope: Scope) -> Foreseen | None:
-        asked = Asked(scope)
-        if not asked.credentials and asked.session is None:
             return None
-        return self._routes.find_neighbour(scope)
-
-    async def _passes(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Let a request pass for which no price is foreseen. ``False``: there is one all the same,
-        and the request has to begin again; then no other one passes like that."""
-        passage = Passage(send)
-        presence = Presence(passage)
-        entered = present.set(presence)
-        try:
-            await self.app(scope, receive, passage.send)
-        except BaseException:
-            if not passage.is_blocked:
-                raise
-            return passage.has_answered  # what turns up later is nobody's to pay any more
-        finally:
-            presence.visit = None
-            present.reset(entered)
-            if passage.is_blocked:
-                self._routes.sees_all = False
-        return True
+        return house
 
     async def _open(self, scope: Scope) -> House:
         async with self._opening:
@@ -270,7 +260,9 @@ def _has_our_middleware(app: object) -> bool:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    return scope.get("method") == "OPTIONS" and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
+    )
 
 
 def _is_for_sandbox(scope: Scope) -> bool:

@@ -3,12 +3,14 @@
 Most requests are of this kind, so next to nothing is wrapped around them: it is noted that a
 response begins. Should a priced endpoint turn up before that (a router that cannot be seen, a
 middleware that rewrites paths), it stumbles over the passage, and the request begins again as a
-visit. So only requests pass here that may be repeated: GET and HEAD, without a body.
+visit. So only requests pass here that may be repeated: GET without a body.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
+
+from mpp_asgi.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -24,14 +26,16 @@ class UnforeseenPriceError(BaseException):
     is no error of its."""
 
 
-class Passage:
-    """What a priced endpoint meets where it should not have been reached."""
+class Passage(Presence):
+    """What a priced endpoint meets where it should not have been reached; it is its own presence,
+    being next to nothing."""
 
     __slots__ = ("_send", "has_answered", "is_blocked")
 
     payment: Payment | None = None
 
     def __init__(self, send: Send) -> None:
+        self.visit = self
         self._send = send
         self.has_answered = False
         """Whether a response began."""
@@ -43,7 +47,7 @@ class Passage:
         self.has_answered = True
         return self._send(message)
 
-    def is_paid(self, tariff: Tariff) -> bool:  # see `endpoints.Visit`
+    def is_paid(self, tariff: Tariff) -> bool:  # see `presence.Visit`
         return False
 
     def enter(self, tariff: Tariff) -> bool:

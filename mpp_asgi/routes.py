@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from mpp_asgi.path_prices import PathPrices
     from mpp_asgi.pricing import Tariff
 
-_Key = tuple[str, str | None, str]
-"""Type, method and path of a request."""
+_Key = tuple[str | None, str]
+"""Method (none: a WebSocket's handshake) and path of a request."""
 
 _GROUP_NAME = re.compile(r"\(\?P<\w+>")
 _NEIGHBOURS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -70,6 +70,15 @@ class Foreseen:
     """It takes another method of the same path: here it can be managed, not paid for."""
 
 
+class _Hidden:
+    """The router of an application that does not let it be seen."""
+
+    routes: Sequence[BaseRoute] = ()
+
+
+_HIDDEN = _Hidden()
+
+
 class RouteTable:
     """Foresees which priced route takes a request.
 
@@ -86,7 +95,7 @@ class RouteTable:
             if entry.tariff is not None
         }
         self._governs = governs
-        self._router: Any = None
+        self._router: Any = _HIDDEN
         self._routes: Sequence[BaseRoute] = ()
         self._seen = 0
         self._may_cost: re.Pattern[str] | None = None
@@ -99,23 +108,22 @@ class RouteTable:
 
     def look_at(self, *apps: object) -> None:
         """Take the routes of the first of these applications that lets them be seen."""
-        self._router = next((router for app in apps if (router := _router_of(app))), None)
+        self._router = next((router for app in apps if (router := _router_of(app))), _HIDDEN)
         self._read()
-        self.sees_all = self._router is not None and self._all_seen(self._routes, 0)
+        self.sees_all = self._router is not _HIDDEN and self._all_seen(self._routes, 0)
 
     def find(self, scope: Scope) -> Foreseen | None:
         """The priced route that would take the request, or ``None`` if none is foreseen."""
-        if self._router is not None and (
-            self._router.routes is not self._routes or len(self._routes) != self._seen
-        ):
+        routes = self._routes
+        if self._router.routes is not routes or len(routes) != self._seen:
             self._read()
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        key = (scope["type"], scope.get("method"), path)
+        key = (scope.get("method"), path)
         try:
             found = self._remembered[key]
         except KeyError:
             found = self._foreseen(key, scope)
-        if found is None and self._path_prices:
+        if found is None and self._priced_by_path:
             return self._by_path(scope)
         return found
 
@@ -159,7 +167,7 @@ class RouteTable:
                 yield str(getattr(described, "path", "")), endpoint
 
     def _read(self) -> None:
-        self._routes = self._router.routes if self._router is not None else ()
+        self._routes = self._router.routes
         self._seen = len(self._routes)
         self._described.clear()
         self._remembered.clear()
@@ -200,7 +208,7 @@ class RouteTable:
 
     def _foreseen(self, key: _Key, scope: Scope) -> Foreseen | None:
         """What `_foresee` finds, kept for the next time if it depends on the key alone."""
-        path = key[2]
+        path = key[1]
         if self._may_cost is None or not self._may_cost.match(path):
             found = None
         else:
@@ -259,7 +267,7 @@ class RouteTable:
     def _taken(self, scope: Scope) -> bool:
         """Whether anything takes the request: what is redirected, not found or not allowed costs
         nothing."""
-        if self._router is None:
+        if self._router is _HIDDEN:
             return True
         matches = {route.matches(dict(scope))[0] for route in self._routes}
         if Match.FULL in matches:

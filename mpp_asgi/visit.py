@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, unshared_headers
 from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
+from mpp_asgi.presence import Presence, present
 from mpp_asgi.protocol import Problem
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -98,6 +99,8 @@ class Visit:
 
     async def serve(self, app: ASGIApp, foreseen: Foreseen | None) -> None:
         """Pass the request on to the application, or answer it."""
+        presence = Presence(self)
+        entered = present.set(presence)
         try:
             if foreseen is not None:
                 await self._approach(foreseen)
@@ -116,6 +119,8 @@ class Visit:
                 if self._toll is not None and not self._delivered:
                     await self._leave(self._toll)
             finally:
+                presence.visit = None
+                present.reset(entered)
                 if self._errand is not None:
                     await self._errand.end()
         if self._answer is not None:

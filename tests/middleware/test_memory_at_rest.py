@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from mpp_asgi import price
-from mpp_asgi.endpoints import current_visit
+from mpp_asgi.presence import current_visit
 from tests.methods.stall import Selling, Visitor
 
 
