@@ -8,7 +8,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-
     from starlette.types import Message, Receive, Scope
 
 

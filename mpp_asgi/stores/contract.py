@@ -126,7 +126,9 @@ class OwnershipLostError(Exception):
 
 class Store(ChannelStore, LoanStore, BudgetStore, AnswerStore, Protocol):
     """What every backend guarantees: of charges here, of the rest in the protocols it extends. Each
-    call is atomic, and durable when it returns.
+    call is atomic, and durable when it returns: a killed process takes nothing back. Nor does a
+    power cut, but for what is then found out anew: a charge that was ``claimed`` may be gone, and
+    one that was ``settled`` may be as it was before that.
 
     Every call raises `StoreUnavailableError` if the backend fails, having changed nothing that the
     caller can rely on. Times are Unix seconds and always passed in.

@@ -48,6 +48,74 @@ async def commits(store, calls):
     return statements.count("COMMIT"), results
 
 
+@contextlib.asynccontextmanager
+async def commits_noted(store):
+    """Whether each commit from here on waits for the disk."""
+    loop = asyncio.get_running_loop()
+    noted: list[bool] = []
+    # Said when it changes, so what it is now has to be asked.
+    waits = await loop.run_in_executor(
+        store._thread, lambda: store._connection.execute("PRAGMA synchronous").fetchone()[0]
+    )
+    settings = {"PRAGMA synchronous = FULL": 2, "PRAGMA synchronous = NORMAL": 1}
+
+    def note(statement):
+        nonlocal waits
+        waits = settings.get(statement, waits)
+        if statement == "COMMIT":
+            noted.append(waits == 2)
+
+    def trace(callback):
+        store._connection.set_trace_callback(callback)
+
+    await loop.run_in_executor(store._thread, trace, note)
+    try:
+        yield noted
+    finally:
+        await loop.run_in_executor(store._thread, trace, None)
+
+
+async def test_a_charge_waits_for_the_disk_where_forgetting_it_would_cost(sqlite_store):
+    claimed = Charge("id", "credential", State.CLAIMED, 1_000, "us")
+    submitted = claimed._replace(state=State.SUBMITTED, reference="hash", envelope="AAAA")
+    settled = submitted.settled("receipt", "payer", "hash", 2_000)
+    async with commits_noted(sqlite_store) as waited:
+        await sqlite_store.claim(claimed, ("nonce",), now=1)
+        await sqlite_store.write(submitted, owner="us")
+        await sqlite_store.write(settled, owner="us")
+        await sqlite_store.write(settled.delivered(), owner="us")
+    assert waited == [False, True, False, True]
+
+
+async def test_a_charge_that_failed_waits_for_the_disk(sqlite_store):
+    claimed = Charge("id", "credential", State.CLAIMED, 1_000, "us")
+    await sqlite_store.claim(claimed, (), now=1)
+    async with commits_noted(sqlite_store) as waited:
+        await sqlite_store.write(claimed._replace(state=State.FAILED, problem="p"), owner="us")
+    assert waited == [True]
+
+
+async def test_every_spend_waits_for_the_disk(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel())
+    async with commits_noted(sqlite_store) as waited:
+        await spend(sqlite_store)  # with a voucher
+        await spend(sqlite_store)  # on its headroom
+    assert waited == [True, True]
+
+
+async def test_whoever_has_to_wait_for_the_disk_does_so_in_any_company(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel())
+    claims = [
+        sqlite_store.claim(Charge(str(n), "c", State.CLAIMED, 1_000, "us"), (), now=1)
+        for n in range(3)
+    ]
+    async with commits_noted(sqlite_store) as waited:
+        async with thread_held_up(sqlite_store):
+            tasks = [asyncio.create_task(call) for call in (*claims, spend(sqlite_store))]
+        await asyncio.gather(*tasks)
+    assert waited == [True]
+
+
 async def test_spends_that_wait_have_one_transaction(sqlite_store, new_channel):
     for name in "ab":
         await sqlite_store.add_channel(new_channel(name))

@@ -25,6 +25,7 @@ class _Job(NamedTuple):
     """One caller's work, and where the caller waits for what comes of it."""
 
     work: Callable[[sqlite3.Connection], Any]
+    is_forced: bool
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -40,13 +41,14 @@ class SharedCommits:
 
     Args:
         run_in_thread: has a function called on that thread, soon.
-        transact: does work in one write transaction there; raises what makes all of it fail.
+        transact: does work in one write transaction there, and has it wait for the disk if that is
+            `True`; raises what makes all of it fail.
     """
 
     def __init__(
         self,
         run_in_thread: Callable[[Callable[[], None]], object],
-        transact: Callable[[Callable[[sqlite3.Connection], list[_Outcome]]], list[_Outcome]],
+        transact: Callable[[Callable[[sqlite3.Connection], list[_Outcome]], bool], list[_Outcome]],
     ) -> None:
         self._run_in_thread = run_in_thread
         self._transact = transact
@@ -54,15 +56,19 @@ class SharedCommits:
         self._called_on: asyncio.AbstractEventLoop | None = None
         """The loop that is about to call the thread. One that ends may never come to it."""
 
-    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do the work and wait until it is durable.
+    async def write(self, work: Callable[[sqlite3.Connection], _T], *, forced: bool = True) -> _T:
+        """Do the work and wait until every process sees it.
+
+        Args:
+            forced: whether it is on the disk then, so that a power cut leaves it there. Else one
+                may take it away, unless a forced write has followed.
 
         A caller that is cancelled before the work began has left nothing to do; later the work is
         done whole.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
-        self._waiting.append(_Job(work, future, loop))
+        self._waiting.append(_Job(work, forced, future, loop))
         if self._called_on is not loop:
             self._called_on = loop
             loop.call_soon(self.flush)  # after all who are about to ask have asked
@@ -84,7 +90,8 @@ class SharedCommits:
         if not jobs:
             return
         try:
-            outcomes = self._transact(_alone(*jobs) if len(jobs) == 1 else _together(jobs))
+            work = _alone(*jobs) if len(jobs) == 1 else _together(jobs)
+            outcomes = self._transact(work, any(job.is_forced for job in jobs))
         except Exception as error:  # noqa: BLE001 # whatever it is, those who wait have to be told
             outcomes = [_Outcome(job, None, error) for job in jobs]
         for loop in {outcome.job.loop for outcome in outcomes}:

@@ -199,6 +199,15 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def force(connection: sqlite3.Connection, forced: bool) -> None:
+    """Have commits return from here on when they are on the disk, or when every process sees them.
+
+    Those that are not forced are on the disk after the next one that is; a power cut before that
+    takes them back and damages nothing. No transaction may be open.
+    """
+    connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
+
+
 class _UnfitError(Exception):
     """The file is not one this code can keep charges in."""
 
@@ -228,9 +237,8 @@ def _create_private(path: Path) -> None:
 
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
-    # A commit returns when it is on the disk. fullfsync is macOS's word for meaning it.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")
+    force(connection, True)
+    connection.execute("PRAGMA fullfsync = ON")  # macOS's word for meaning it
     # MiB that hold the upper levels of what indexes a million charges: a claim comes down five of
     # them, each to a page at random.
     connection.execute(f"PRAGMA cache_size = {-CACHE_MIB * 1024}")

@@ -37,7 +37,7 @@ _OPEN_CHARGES = """
 """
 _REPLACE = """
     UPDATE charge
-    SET id = ?, credential = ?, state = ?, keep_until = ?, owner = ?, reference = ?,
+    SET state = ?, keep_until = ?, owner = ?, reference = ?,
         valid_until = ?, payer = ?, receipt = ?, problem = ?
     WHERE id = ? AND owner = ?
 """
@@ -66,6 +66,13 @@ _PURGE_HEARTBEATS = "DELETE FROM heartbeat WHERE alive_until <= ?"
 
 _SECRET = "SELECT value FROM secret"  # noqa: S105 # a statement
 _KEEP_SECRET = "INSERT INTO secret (one, value) VALUES (1, ?)"  # noqa: S105 # a statement
+
+
+def is_forced(charge: Charge) -> bool:
+    """Whether a charge must be on the disk as it is now before anything follows. It need not, where
+    a power cut sets it back to what is found out anew: nothing was submitted, or what was written
+    before that was leads to the transaction on the ledger."""
+    return charge.state not in _FOUND_OUT_ANEW
 
 
 def secret(connection: Connection, candidate: str) -> str:
@@ -97,7 +104,8 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
 
 def write(connection: Connection, charge: Charge, proofs: Sequence[str], owner: str) -> None:
     """As `Store.write`."""
-    replaced = connection.execute(_REPLACE, (*_row(charge), charge.id, owner)).rowcount == 1
+    changing = _row(charge)[_NEVER_CHANGING:]
+    replaced = connection.execute(_REPLACE, (*changing, charge.id, owner)).rowcount == 1
     if not replaced or _conflicts(connection, charge.id, proofs):
         raise OwnershipLostError(charge.id)
     _keep_envelope(connection, charge)
@@ -160,4 +168,8 @@ def _charge(row: tuple[Any, ...]) -> Charge:
     return found._replace(state=State(found.state))
 
 
+_FOUND_OUT_ANEW = frozenset({State.CLAIMED, State.SETTLED})
 _ENVELOPE = Charge._fields.index("envelope")
+_NEVER_CHANGING = Charge._fields.index("state")
+"""What comes before it says which charge it is. To write that anew would be to write its indexes
+and look for what refers to it."""

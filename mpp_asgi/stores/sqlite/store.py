@@ -57,10 +57,12 @@ class SqliteStore:
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
-        self._connection: sqlite3.Connection | None = None  # this and the next: for the thread only
+        self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
+        self._forces = True
         self._identity: tuple[int, int] | None = None
         self._commits = SharedCommits(
-            self._thread.submit, lambda work: self._transact("BEGIN IMMEDIATE", work)
+            self._thread.submit,
+            lambda work, is_forced: self._transact("BEGIN IMMEDIATE", work, forced=is_forced),
         )
 
     async def open(self) -> None:
@@ -83,11 +85,15 @@ class SqliteStore:
 
     async def claim(self, charge: Charge, proofs: Sequence[str], *, now: int) -> Claim:
         """As `Store.claim`."""
-        return await self._write(lambda db: records.claim(db, charge, proofs, now))
+        return await self._write(
+            lambda db: records.claim(db, charge, proofs, now), forced=records.is_forced(charge)
+        )
 
     async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
         """As `Store.write`."""
-        await self._write(lambda db: records.write(db, charge, proofs, owner))
+        await self._write(
+            lambda db: records.write(db, charge, proofs, owner), forced=records.is_forced(charge)
+        )
 
     async def release(self, charge_id: str, *, owner: str) -> None:
         """As `Store.release`."""
@@ -205,8 +211,8 @@ class SqliteStore:
         """As `AnswerStore.kept_answer`."""
         return await self._read(lambda db: answers.find(db, key, now))
 
-    async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await self._commits.write(work)
+    async def _write(self, work: Callable[[sqlite3.Connection], _T], *, forced: bool = True) -> _T:
+        return await self._commits.write(work, forced=forced)
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Waits for no writer."""
@@ -215,7 +221,9 @@ class SqliteStore:
     def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _transact(self, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _transact(
+        self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool = False
+    ) -> _T:
         if self._connection is None:
             raise StoreUnavailableError("The SQLite store is not open.")
         if file.identity(self.path) != self._identity:
@@ -224,6 +232,9 @@ class SqliteStore:
                 "The SQLite store's file was removed or replaced: restart to use what is there now."
             )
         try:
+            if forced is not self._forces:
+                file.force(self._connection, forced)
+                self._forces = forced
             self._connection.execute(begin)
             with self._connection:  # commits, or rolls back
                 return work(self._connection)
@@ -234,6 +245,7 @@ class SqliteStore:
     def _connect(self) -> None:
         if self._connection is None:
             self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
+            self._forces = True
             self._identity = file.identity(self.path)
 
     def _disconnect(self) -> None:
