@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     Drive = Callable[[load.Plan], Sequence[load.Tally]]
 
-ROUNDS = 9
+SITTINGS = 3
+"""How often both servers are started anew: where a process happens to have its memory can be worth
+some hundredths."""
+ROUNDS = 3
+"""In each sitting."""
 
 
 class WrongAnswerError(Exception):
@@ -95,18 +99,36 @@ class Comparison:
 
 
 def compare(
-    base: Subject, subject: Subject, drive: Drive, *, rounds: int = ROUNDS, seconds: float = 1.75
+    base: Subject,
+    subject: Subject,
+    drive: Drive,
+    *,
+    sittings: int = SITTINGS,
+    rounds: int = ROUNDS,
+    seconds: float = 1.75,
 ) -> Comparison:
-    """Measure ``subject`` against ``base``: so many rounds, in each of which either is under load
-    for so long.
+    """Measure ``subject`` against ``base``: so many rounds in each of so many sittings, and in each
+    round either is under load for so long.
 
     Raises:
         WrongAnswerError: a response had another status than its subject's.
     """
+    return Comparison(
+        [
+            measured
+            for _ in range(sittings)
+            for measured in _sitting(base, subject, drive, rounds, seconds)
+        ]
+    )
+
+
+def _sitting(
+    base: Subject, subject: Subject, drive: Drive, rounds: int, seconds: float
+) -> list[tuple[Measure, Measure]]:
     with serving(base.app) as base_server, serving(subject.app) as subject_server:
         pair = ((base, base_server), (subject, subject_server))
         _round(pair, drive, seconds)  # warms up
-        return Comparison([_round(pair, drive, seconds) for _ in range(rounds)])
+        return [_round(pair, drive, seconds) for _ in range(rounds)]
 
 
 def _round(
