@@ -236,7 +236,10 @@ async def _counter(network: EmbeddedNetwork, clock: Clock, store: str) -> AsyncI
             clock=clock,
             sleep=clock.sleep,
         )
-        yield Counter(app)
+        try:
+            yield Counter(app)
+        finally:
+            await app._close()  # noqa: SLF001 # it lived without a lifespan: nothing ran beside it
 
 
 @price("0.01")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +59,7 @@ class ChannelFile:
             self._connection = sqlite3.connect(
                 self._path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
+            weakref.finalize(self, self._connection.close)  # whether or not anybody does
             self._set_up()
             self._has_log = self._use_log()
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from stellar_sdk import Asset, Keypair
@@ -16,6 +17,9 @@ from example_app.demo.processes import ROOT
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.rpc_drivers import InProcessSyncRpc
 from tests.servers import clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEMO = [sys.executable, "-m", "example_app.demo"]
 PARTS = (
@@ -51,8 +55,16 @@ def test_it_plays_to_the_end_and_every_coin_is_where_it_should_be() -> None:
     assert max(map(len, demo.stdout.splitlines())) < 80
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also by what tests start that run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
-def test_ctrl_c_leaves_nothing_running() -> None:
+def test_ctrl_c_leaves_nothing_running(ctrl_c_is_heard: None) -> None:
     demo = subprocess.Popen(
         DEMO,
         cwd=ROOT,

@@ -35,9 +35,11 @@ _OPEN_CHARGES = """
                       WHERE heartbeat.owner = charge.owner AND alive_until > ?)
     ORDER BY keep_until, id LIMIT ?
 """
+# Not the id, though it stays the same: SQLite would write its indexes anew and look for whatever
+# refers to it.
 _REPLACE = """
     UPDATE charge
-    SET state = ?, keep_until = ?, owner = ?, reference = ?,
+    SET credential = ?, state = ?, keep_until = ?, owner = ?, reference = ?,
         valid_until = ?, payer = ?, receipt = ?, problem = ?
     WHERE id = ? AND owner = ?
 """
@@ -104,8 +106,8 @@ def claim(connection: Connection, charge: Charge, proofs: Sequence[str], now: in
 
 def write(connection: Connection, charge: Charge, proofs: Sequence[str], owner: str) -> None:
     """As `Store.write`."""
-    changing = _row(charge)[_NEVER_CHANGING:]
-    replaced = connection.execute(_REPLACE, (*changing, charge.id, owner)).rowcount == 1
+    charge_id, *rest = _row(charge)
+    replaced = connection.execute(_REPLACE, (*rest, charge_id, owner)).rowcount == 1
     if not replaced or _conflicts(connection, charge.id, proofs):
         raise OwnershipLostError(charge.id)
     _keep_envelope(connection, charge)
@@ -170,6 +172,3 @@ def _charge(row: tuple[Any, ...]) -> Charge:
 
 _FOUND_OUT_ANEW = frozenset({State.CLAIMED, State.SETTLED})
 _ENVELOPE = Charge._fields.index("envelope")
-_NEVER_CHANGING = Charge._fields.index("state")
-"""What comes before it says which charge it is. To write that anew would be to write its indexes
-and look for what refers to it."""
