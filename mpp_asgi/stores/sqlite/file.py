@@ -171,7 +171,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open the file for the calling thread; make it or bring it up to date where needed.
+    """Open the file, for one thread at a time; make it or bring it up to date where needed.
 
     Args:
         path: absolute; its directory has to exist.
@@ -183,7 +183,9 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     """
     try:
         _create_private(path)
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection = sqlite3.connect(
+            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
         try:
             _set_up(connection)
         except BaseException:

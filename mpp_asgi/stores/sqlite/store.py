@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,7 @@ class SqliteStore:
         self._new_secret = new_secret
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
         self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
+        self._let_go: Callable[[], object] = lambda: None
         self._forces = True
         self._identity: tuple[int, int] | None = None
         self._commits = SharedCommits(
@@ -247,11 +249,13 @@ class SqliteStore:
             self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
             self._forces = True
             self._identity = file.identity(self.path)
+            # A store that nobody closes, as of an app without a lifespan, lets go all the same; in
+            # whichever thread, as handing it to its own may need a lock that is held right here.
+            self._let_go = weakref.finalize(self, self._connection.close)
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._connection = None
+        self._let_go()
 
 
 def _purge(connection: sqlite3.Connection, now: int, limit: int) -> int:
