@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.intents import Intent
     from mpp_asgi.stellar.guardian import Guardian
-    from mpp_asgi.stellar.rpc import Rpc
+    from mpp_asgi.stellar.rpc_call import Rpc
     from mpp_asgi.stores.contract import Store
 
 log = logging.getLogger("mpp_asgi")

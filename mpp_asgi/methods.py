@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mpp_asgi.config import EmbeddedNetwork, Settings
     from mpp_asgi.intents import Intent
     from mpp_asgi.stellar.network import Token
-    from mpp_asgi.stellar.rpc import Rpc
+    from mpp_asgi.stellar.rpc_call import Rpc
     from mpp_asgi.stores.contract import Store
 
 SANDBOX_POLL_SECONDS: Final = 0.05

@@ -16,7 +16,7 @@ from example_app.demo.processes import ProcessError
 from example_app.demo.scene import Scene, scene
 from mpp_asgi.cli.terminal import Terminal
 from mpp_asgi.client import PaymentError
-from mpp_asgi.stellar.rpc import RpcError
+from mpp_asgi.stellar.rpc_call import RpcError
 
 ROLES = {"agent": "buys", "seller": "is paid", "sponsor": "pays the fees"}
 

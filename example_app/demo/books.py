@@ -14,7 +14,7 @@ from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stellar.rpc import get_transaction
 
 if TYPE_CHECKING:
-    from mpp_asgi.stellar.rpc import BlockingRpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc
 
 
 class MismatchError(Exception):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
     from stellar_sdk import Keypair
 
-    from mpp_asgi.stellar.rpc import BlockingRpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc
 
 
 def first_challenge(answer: httpx.Response) -> Challenge:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from example_app.demo.page import Page
-    from mpp_asgi.stellar.rpc import BlockingRpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc
 
 AGENT_MONEY = {"usdc": "10", "xlm": "100"}
 SETTINGS = (

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.stellar.network import TESTNET, UnknownNetworkError, network_named
-from mpp_asgi.stellar.rpc import RpcError, get_network
+from mpp_asgi.stellar.rpc import get_network
+from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import preferred
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mpp_asgi.stellar.network import Network
-    from mpp_asgi.stellar.rpc import RpcCall
+    from mpp_asgi.stellar.rpc_call import RpcCall
 
 T = TypeVar("T")
 

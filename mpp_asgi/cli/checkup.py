@@ -20,7 +20,8 @@ from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.config import ConfigError, Settings, read_settings
 from mpp_asgi.middleware import PaymentMiddleware
 from mpp_asgi.stellar.accounts import get_account, get_accounts, get_asset, get_trustline
-from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
+from mpp_asgi.stellar.rpc import get_latest_ledger, get_network
+from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts

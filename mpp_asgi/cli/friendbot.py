@@ -10,7 +10,7 @@ from stellar_sdk import StrKey
 from mpp_asgi.cli.chain import Chain
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.stellar.accounts import get_account
-from mpp_asgi.stellar.rpc import Fields, RpcCall
+from mpp_asgi.stellar.rpc_call import Fields, RpcCall
 
 if TYPE_CHECKING:
     from argparse import Namespace

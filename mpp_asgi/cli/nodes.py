@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, get_network
+from mpp_asgi.stellar.rpc import get_latest_ledger, get_network
+from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_tips import (
     Tip,
     can_be_of_one_chain,
@@ -17,7 +18,7 @@ from mpp_asgi.stellar.rpc_tips import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpp_asgi.stellar.rpc import BlockingRpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc
 
 
 @dataclass(slots=True)

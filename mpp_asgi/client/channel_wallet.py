@@ -21,7 +21,8 @@ from mpp_asgi.stellar.commitment import sign_commitment
 from mpp_asgi.stellar.envelope import network_id, unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, sponsored_call
 from mpp_asgi.stellar.network import LEDGER_SECONDS
-from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.rpc_call import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -20,7 +20,8 @@ from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.payments import PushedTransaction, TransactionTrace
 from mpp_asgi.client.showing import is_busy, refusal
 from mpp_asgi.client.steps import RequestLostError, ask, wait
-from mpp_asgi.stellar.rpc import RpcError, get_latest_ledger
+from mpp_asgi.stellar.rpc import get_latest_ledger
+from mpp_asgi.stellar.rpc_call import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,14 @@ import anyio
 import anyio.to_thread
 
 from mpp_asgi.client.steps import TakeTurn, Wait, Work
-from mpp_asgi.stellar.rpc import RpcCall, RpcError
+from mpp_asgi.stellar.rpc_call import RpcCall, RpcError
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Awaitable, Callable
 
     from mpp_asgi.client.steps import Chore, Run
-    from mpp_asgi.stellar.rpc import BlockingRpc, Rpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc, Rpc
 
 
 class SyncHands:

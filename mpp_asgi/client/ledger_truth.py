@@ -14,7 +14,8 @@ from stellar_sdk import xdr
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
 from mpp_asgi.client.steps import ask
 from mpp_asgi.stellar.address import address_to_xdr
-from mpp_asgi.stellar.rpc import RpcError, get_ledger_entries, get_transaction
+from mpp_asgi.stellar.rpc import get_ledger_entries, get_transaction
+from mpp_asgi.stellar.rpc_call import RpcError
 
 if TYPE_CHECKING:
     from mpp_asgi.client.steps import Chores

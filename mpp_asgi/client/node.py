@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mpp_asgi.stellar.network import Network
-    from mpp_asgi.stellar.rpc import BlockingRpc, Rpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc, Rpc
 
     Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from mpp_asgi.stellar.rpc import RpcCall
+from mpp_asgi.stellar.rpc_call import RpcCall
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -29,15 +29,13 @@ from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.inspection import XDR_ERRORS
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc import (
-    RpcError,
-    RpcRefusedError,
-    RpcUnavailableError,
     get_latest_ledger,
     get_ledger_entries,
     get_network,
     send_transaction,
     simulate_transaction,
 )
+from mpp_asgi.stellar.rpc_call import RpcError, RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.transfer import (
     Transfer,
     source_authorization,

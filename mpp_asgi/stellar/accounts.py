@@ -12,12 +12,13 @@ from stellar_sdk import Asset, Keypair, StrKey, scval, xdr
 
 from mpp_asgi.stellar.address import address_to_xdr
 from mpp_asgi.stellar.inspection import XDR_ERRORS
-from mpp_asgi.stellar.rpc import RpcCall, get_ledger_entries
+from mpp_asgi.stellar.rpc import get_ledger_entries
+from mpp_asgi.stellar.rpc_call import RpcCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mpp_asgi.stellar.rpc import Fields
+    from mpp_asgi.stellar.rpc_call import Fields
 
 T = TypeVar("T")
 

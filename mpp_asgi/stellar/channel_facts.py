@@ -14,12 +14,14 @@ from stellar_sdk import StrKey, scval, xdr
 
 from mpp_asgi.stellar.address import address_from_xdr, address_to_xdr
 from mpp_asgi.stellar.inspection import XDR_ERRORS
-from mpp_asgi.stellar.rpc import RpcCall, get_ledger_entries
+from mpp_asgi.stellar.rpc import get_ledger_entries
+from mpp_asgi.stellar.rpc_call import RpcCall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from mpp_asgi.stellar.rpc import Fields, LedgerEntries
+    from mpp_asgi.stellar.rpc import LedgerEntries
+    from mpp_asgi.stellar.rpc_call import Fields
 
 MOST_KEYS: Final = 200
 """Ledger keys that a node takes in one call."""

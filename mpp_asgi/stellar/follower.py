@@ -17,19 +17,16 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.rpc import (
-    RpcAnswerTooLargeError,
-    RpcRefusedError,
-    RpcUnavailableError,
-    get_transaction,
-)
+from mpp_asgi.stellar.rpc import get_transaction
+from mpp_asgi.stellar.rpc_call import RpcAnswerTooLargeError, RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.rpc_pages import MOST_A_PAGE, get_transactions
 from mpp_asgi.stellar.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from mpp_asgi.stellar.rpc import Rpc, TransactionStatus
+    from mpp_asgi.stellar.rpc import TransactionStatus
+    from mpp_asgi.stellar.rpc_call import Rpc
     from mpp_asgi.stellar.rpc_pages import TransactionPage
 
 log = logging.getLogger("mpp_asgi.ledger")

@@ -19,20 +19,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar.follower import Follower
-from mpp_asgi.stellar.rpc import (
-    RpcRefusedError,
-    RpcUnavailableError,
-    Submission,
-    TransactionStatus,
-    get_transaction,
-    send_transaction,
-)
+from mpp_asgi.stellar.rpc import Submission, TransactionStatus, get_transaction, send_transaction
+from mpp_asgi.stellar.rpc_call import RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.rpc_tips import tip_told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mpp_asgi.stellar.rpc import Rpc, RpcCall, T
+    from mpp_asgi.stellar.rpc_call import Rpc, RpcCall, T
 
 log = logging.getLogger("mpp_asgi.ledger")
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import httpx
 
-from mpp_asgi.stellar.rpc import RpcAnswerTooLargeError, RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcAnswerTooLargeError, RpcUnavailableError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-    from mpp_asgi.stellar.rpc import RpcCall
+    from mpp_asgi.stellar.rpc_call import RpcCall
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class AsyncRpc:
         self._ids = itertools.count(1)
 
     async def do(self, call: RpcCall[T]) -> T:
-        """The call's result; raises as `mpp_asgi.stellar.rpc.Rpc` says."""
+        """The call's result; raises as `mpp_asgi.stellar.rpc_call.Rpc` says."""
         request_id = next(self._ids)
         answer = _Answer(call.method)
         try:
@@ -118,7 +118,7 @@ class SyncRpc:
         self._ids = itertools.count(1)
 
     def do(self, call: RpcCall[T]) -> T:
-        """The call's result; raises as `mpp_asgi.stellar.rpc.BlockingRpc` says."""
+        """The call's result; raises as `mpp_asgi.stellar.rpc_call.BlockingRpc` says."""
         request_id = next(self._ids)
         answer = _Answer(call.method)
         deadline = self._monotonic() + self._timeout
@@ -158,7 +158,7 @@ class InProcessRpc:
         self._blocking = InProcessSyncRpc(handler)
 
     async def do(self, call: RpcCall[T]) -> T:
-        """The call's result; raises as `mpp_asgi.stellar.rpc.Rpc` says."""
+        """The call's result; raises as `mpp_asgi.stellar.rpc_call.Rpc` says."""
         return self._blocking.do(call)
 
     async def aclose(self) -> None:
@@ -173,7 +173,7 @@ class InProcessSyncRpc:
         self._ids = itertools.count(1)
 
     def do(self, call: RpcCall[T]) -> T:
-        """The call's result; raises as `mpp_asgi.stellar.rpc.BlockingRpc` says."""
+        """The call's result; raises as `mpp_asgi.stellar.rpc_call.BlockingRpc` says."""
         request_id = next(self._ids)
         try:
             answer = self._handler(call.request(request_id))

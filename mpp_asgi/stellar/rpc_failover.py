@@ -18,20 +18,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mpp_asgi.stellar.rpc import (
-    RpcAnswerTooLargeError,
-    RpcRefusedError,
-    RpcUnavailableError,
-    Submission,
-    get_health,
-    get_network,
-)
+from mpp_asgi.stellar.rpc import Submission, get_health, get_network
+from mpp_asgi.stellar.rpc_call import RpcAnswerTooLargeError, RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.rpc_tips import can_be_of_one_chain, is_behind, standing_alone, tip_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mpp_asgi.stellar.rpc import Rpc, RpcCall
+    from mpp_asgi.stellar.rpc_call import Rpc, RpcCall
     from mpp_asgi.stellar.rpc_tips import Tip
 
 T = TypeVar("T")

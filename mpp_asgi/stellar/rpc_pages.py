@@ -8,7 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mpp_asgi.stellar.rpc import Fields, RpcCall, Span, applied_transaction
+from mpp_asgi.stellar.rpc import Span, applied_transaction
+from mpp_asgi.stellar.rpc_call import Fields, RpcCall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

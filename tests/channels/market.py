@@ -33,7 +33,7 @@ from tests.shop import RECIPIENT, SPONSOR, Time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from mpp_asgi.stellar.rpc import Rpc
+    from mpp_asgi.stellar.rpc_call import Rpc
     from mpp_asgi.stores.contract import Store
 
 FUNDER = Keypair.from_raw_ed25519_seed(bytes(31) + b"f")

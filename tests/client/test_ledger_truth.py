@@ -10,7 +10,7 @@ from stellar_sdk import Keypair
 from mpp_asgi.client.ledger_truth import MIN_NONCE_LEDGERS, Verdict, verdict
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
 from mpp_asgi.client.steps import Run
-from mpp_asgi.stellar.rpc import RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 
 ADDRESS = Keypair.from_raw_ed25519_seed(b"p" * 32).public_key
 NONCE = NonceTrace(ADDRESS, -7, signed_at_ledger=100, expiration_ledger=160)

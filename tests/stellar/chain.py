@@ -15,7 +15,8 @@ from typing import Any
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar.ledger import Decision, Ledger, Pending
 from mpp_asgi.stellar.network import LEDGER_SECONDS
-from mpp_asgi.stellar.rpc import RpcCall, RpcUnavailableError, T
+from mpp_asgi.stellar.rpc import T
+from mpp_asgi.stellar.rpc_call import RpcCall, RpcUnavailableError
 
 START = 1_000_000_000
 FIRST = 100

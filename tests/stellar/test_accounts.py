@@ -12,7 +12,7 @@ from stellar_sdk import Asset, Keypair
 
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.accounts import Account, Trustline, get_account, get_asset, get_trustline
-from mpp_asgi.stellar.rpc import RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from mpp_asgi.stellar.rpc_drivers import InProcessSyncRpc
 
 KEY = Keypair.from_raw_ed25519_seed(bytes(31) + b"a").public_key

@@ -21,7 +21,7 @@ from mpp_asgi.stellar.channel import (
 )
 from mpp_asgi.stellar.channel_facts import channels_a_call, get_channels
 from mpp_asgi.stellar.ledger import Ledger
-from mpp_asgi.stellar.rpc import RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 
 CHANNEL = StrKey.encode_contract(bytes(range(32)))

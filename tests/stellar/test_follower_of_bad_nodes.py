@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mpp_asgi.stellar.rpc import RpcAnswerTooLargeError, RpcRefusedError, RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcAnswerTooLargeError, RpcRefusedError, RpcUnavailableError
 from tests.stellar.chain import FIRST, Applied, Chain, Fate, Node, hash_of, kind, outcomes, pending
 from tests.stellar.company import MANY, company, started
 

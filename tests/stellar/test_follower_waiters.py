@@ -7,7 +7,7 @@ import pytest
 
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar import follower
-from mpp_asgi.stellar.rpc import RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from tests.stellar.chain import (
     FIRST,
     Applied,

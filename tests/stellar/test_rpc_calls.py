@@ -13,9 +13,6 @@ from mpp_asgi.stellar.rpc import (
     LedgerEntries,
     LedgerEntry,
     NetworkInfo,
-    RpcCall,
-    RpcRefusedError,
-    RpcUnavailableError,
     Simulation,
     Submission,
     TransactionStatus,
@@ -27,6 +24,7 @@ from mpp_asgi.stellar.rpc import (
     send_transaction,
     simulate_transaction,
 )
+from mpp_asgi.stellar.rpc_call import RpcCall, RpcRefusedError, RpcUnavailableError
 
 HASH = "ab" * 32
 

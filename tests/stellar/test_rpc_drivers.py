@@ -9,14 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from mpp_asgi.stellar.rpc import (
-    BlockingRpc,
-    Rpc,
-    RpcRefusedError,
-    RpcUnavailableError,
-    get_latest_ledger,
-    get_transaction,
-)
+from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction
+from mpp_asgi.stellar.rpc_call import BlockingRpc, Rpc, RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.rpc_drivers import (
     MAX_ANSWER,
     AsyncRpc,

@@ -11,15 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.rpc import (
+from mpp_asgi.stellar.rpc import T, get_latest_ledger, get_transaction, send_transaction
+from mpp_asgi.stellar.rpc_call import (
     RpcAnswerTooLargeError,
     RpcCall,
     RpcRefusedError,
     RpcUnavailableError,
-    T,
-    get_latest_ledger,
-    get_transaction,
-    send_transaction,
 )
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names, open_rpc, preferred
 from mpp_asgi.stellar.rpc_failover import (

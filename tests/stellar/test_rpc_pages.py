@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpp_asgi.stellar.rpc import RpcUnavailableError, Span
+from mpp_asgi.stellar.rpc import Span
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from mpp_asgi.stellar.rpc_pages import TransactionPage, get_transactions
 
 A, B, C = "aa" * 32, "bb" * 32, "cc" * 32
