@@ -107,6 +107,7 @@ class PaymentMiddleware:
                 return
         foreseen = self._routes.find(scope)
         if foreseen is None and self._routes.sees_all and is_plain_get(scope):
+            # It costs nothing, as far as the routes tell. Most requests do not: it is done here.
             as_sent = dict(scope)  # what stands further in may rewrite it
             passage = Passage(send)
             entered = present.set(passage)
@@ -131,7 +132,7 @@ class PaymentMiddleware:
     ) -> Awaitable[None]:
         """What comes of a request that may cost something."""
         asked = Asked(scope)
-        if foreseen is not None and _is_preflight(scope):
+        if asked.method == "OPTIONS" and _is_preflight(scope):
             foreseen = None
         elif foreseen is None and asked.method == "HEAD" and asked.shows_something:
             foreseen = self._routes.find_neighbour(scope)
@@ -260,9 +261,7 @@ def _has_our_middleware(app: object) -> bool:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    return scope.get("method") == "OPTIONS" and any(
-        name == b"access-control-request-method" for name, _ in scope["headers"]
-    )
+    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
 
 
 def _is_for_sandbox(scope: Scope) -> bool:
