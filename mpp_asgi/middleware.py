@@ -107,7 +107,7 @@ class PaymentMiddleware:
                 return
         foreseen = self._routes.find(scope)
         if foreseen is None and self._routes.sees_all and is_plain_get(scope):
-            # It costs nothing, as far as the routes tell. Most requests do not: it is done here.
+            # Nothing to pay, as far as the routes tell: the usual case, so it stands right here.
             as_sent = dict(scope)  # what stands further in may rewrite it
             passage = Passage(send)
             entered = present.set(passage)
