@@ -7,8 +7,7 @@ from typing import Any, Literal, TypeVar
 import pytest
 
 from mpp_asgi import house
-from mpp_asgi.stellar.rpc import T
-from mpp_asgi.stellar.rpc_call import RpcCall
+from mpp_asgi.stellar.rpc_call import RpcCall, T
 from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stores.contract import Charge, Store
 from tests.methods.stores import StoreAround

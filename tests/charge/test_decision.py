@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar.ledger import Decision, Ledger, Pending
 from mpp_asgi.stellar.network import LEDGER_SECONDS
-from mpp_asgi.stellar.rpc import T
-from mpp_asgi.stellar.rpc_call import RpcCall, RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import RpcCall, RpcUnavailableError, T
 
 START = 1_000_000_000
 VALID_SECONDS = 60

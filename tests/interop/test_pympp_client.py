@@ -95,7 +95,8 @@ async def test_paid_post(seller: Seller, payer: SdkPayer, mode: str) -> None:
 async def test_beside_the_routes_own_authorization(seller: Seller, payer: SdkPayer) -> None:
     async with Mpp(methods=[stellar(payer, "sponsored")]) as client:
         url = f"{seller.url}/guarded"
-        assert (await client.fetch(url)).status_code == 401
+        # FastAPI's own answer, of older and newer versions.
+        assert (await client.fetch(url)).status_code in {401, 403}
         answer = await client.fetch(url, headers={"Authorization": "Bearer sesame"})
     assert (answer.status_code, answer.json()) == (200, {"token": "sesame"})
     assert "payment-receipt" in answer.headers

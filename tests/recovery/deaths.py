@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mpp_asgi.house import House
-    from mpp_asgi.stellar.rpc import T
-    from mpp_asgi.stellar.rpc_call import RpcCall
+    from mpp_asgi.stellar.rpc_call import RpcCall, T
     from mpp_asgi.stores.contract import Store
     from tests.shop import Shop
 

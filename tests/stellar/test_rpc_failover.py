@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.rpc import T, get_latest_ledger, get_transaction, send_transaction
+from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction, send_transaction
 from mpp_asgi.stellar.rpc_call import (
     RpcAnswerTooLargeError,
     RpcCall,
