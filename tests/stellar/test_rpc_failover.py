@@ -17,6 +17,7 @@ from mpp_asgi.stellar.rpc_call import (
     RpcCall,
     RpcRefusedError,
     RpcUnavailableError,
+    T,
 )
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names, open_rpc, preferred
 from mpp_asgi.stellar.rpc_failover import (
