@@ -117,7 +117,7 @@ class PaymentMiddleware:
                 if not passage.is_blocked:
                     raise
             finally:
-                passage.visit = None
+                passage.end()
                 present.reset(entered)
             if not passage.is_blocked:
                 return

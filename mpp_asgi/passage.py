@@ -47,6 +47,11 @@ class Passage(Presence):
         self.has_answered = True
         return self._send(message)
 
+    def end(self) -> None:
+        """The request is over: what outlives it keeps this, and with it nothing else."""
+        self.visit = None
+        self._send = _nowhere
+
     def is_paid(self, tariff: Tariff) -> bool:  # see `presence.Visit`
         return False
 
@@ -62,3 +67,7 @@ class Passage(Presence):
     def _block(self) -> NoReturn:
         self.is_blocked = True
         raise UnforeseenPriceError
+
+
+async def _nowhere(message: Message) -> None:
+    """Nobody listens any more."""
