@@ -103,6 +103,22 @@ async def test_every_spend_waits_for_the_disk(sqlite_store, new_channel):
     assert waited == [True, True]
 
 
+async def test_reading_changes_nothing_about_the_waiting(sqlite_store, new_channel):
+    await sqlite_store.add_channel(new_channel())
+    statements: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def trace(callback):
+        sqlite_store._connection.set_trace_callback(callback)
+
+    await loop.run_in_executor(sqlite_store._thread, trace, statements.append)
+    for _ in range(2):
+        await spend(sqlite_store)
+        await sqlite_store.channel("channel")
+    await loop.run_in_executor(sqlite_store._thread, trace, None)
+    assert not [each for each in statements if each.startswith("PRAGMA synchronous")]
+
+
 async def test_whoever_has_to_wait_for_the_disk_does_so_in_any_company(sqlite_store, new_channel):
     await sqlite_store.add_channel(new_channel())
     claims = [

@@ -224,7 +224,7 @@ class SqliteStore:
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _transact(
-        self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool = False
+        self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool | None = None
     ) -> _T:
         if self._connection is None:
             raise StoreUnavailableError("The SQLite store is not open.")
@@ -234,7 +234,7 @@ class SqliteStore:
                 "The SQLite store's file was removed or replaced: restart to use what is there now."
             )
         try:
-            if forced is not self._forces:
+            if forced is not None and forced is not self._forces:
                 file.force(self._connection, forced)
                 self._forces = forced
             self._connection.execute(begin)
