@@ -120,6 +120,10 @@ class Refunds:
         Raises:
             StoreUnavailableError: what is left has to wait.
         """
+        begun_before = self._giving.get(channel_id)
+        if begun_before is not None and _is_under_way(begun_before):
+            with suppress(StoreUnavailableError):  # which says nothing of the store as it is now
+                await asyncio.shield(begun_before)
         while channel_id in self.owed:
             giving = self._giving.get(channel_id)
             if giving is None or not _is_under_way(giving):

@@ -139,6 +139,33 @@ async def test_nobody_is_told_to_pay_while_something_is_owed(monkeypatch, time):
         assert await customer.spent() == (CALL, 1)
 
 
+async def test_whoever_comes_as_the_store_gets_well_is_not_turned_away_for_an_attempt_before(
+    monkeypatch, time
+):
+    """An attempt to give back is under way that fails only then: it says nothing of the next."""
+    async with serving(monkeypatch, time, spend=["after", "before"]) as customer:
+        give_back, begun, over = customer.store.give_back, asyncio.Event(), asyncio.Event()
+        attempts = 0
+
+        async def hung_at_first(*args: Any, **terms: Any) -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                begun.set()
+                await over.wait()
+                raise StoreUnavailableError("It was not well then.")
+            await give_back(*args, **terms)
+
+        monkeypatch.setattr(customer.store, "give_back", hung_at_first, raising=False)
+        assert await customer.call() == 503
+        await begun.wait()
+        calls = [asyncio.create_task(customer.call()) for _ in range(3)]
+        await idle()
+        over.set()
+        assert sorted(await asyncio.gather(*calls)) == [200, 402, 402]  # it was for one call
+        assert attempts == 2
+
+
 async def test_other_channels_are_spent_from_meanwhile(monkeypatch, time):
     async with serving(
         monkeypatch, time, spend=["after", "before"], give_back=["before"] * 8
