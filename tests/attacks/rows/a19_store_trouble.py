@@ -77,9 +77,6 @@ def _charges(trouble: str, *, short: int) -> None:
             )
             await asyncio.wait([asked], timeout=3)
         await asked
-        for _ in range(5):  # what is owed for spends in doubt may have met the last of the trouble
-            if (await funder.call(challenge, 9 * CALL)).status != 503:
-                break
         await scene.together(funder.call(challenge, 9 * CALL) for _ in range(20))
         await funder.finish(challenge, 9 * CALL)
 
