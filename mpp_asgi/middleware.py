@@ -15,7 +15,7 @@ from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
 from mpp_asgi.openapi import tell_prices
-from mpp_asgi.passage import Passage
+from mpp_asgi.passage import Passage, UnforeseenPriceError
 from mpp_asgi.path_prices import PathPrice, PathPrices, path_price
 from mpp_asgi.presence import present
 from mpp_asgi.pricing import PriceError, Tariff, tariff
@@ -113,8 +113,8 @@ class PaymentMiddleware:
             entered = present.set(passage)
             try:
                 await self.app(scope, receive, passage.send)
-            except BaseException:
-                if not passage.is_blocked:
+            except (UnforeseenPriceError, Exception, BaseExceptionGroup):
+                if not passage.is_blocked:  # else it is what our price made of the application
                     raise
             finally:
                 passage.end()

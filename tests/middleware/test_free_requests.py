@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from mpp_asgi import price
 from tests.methods.stall import Selling, Visitor
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -124,3 +127,50 @@ async def test_only_what_may_be_repeated_is_begun_again() -> None:
     visitor = Visitor(Selling().to(app))
     assert (await visitor.ask("DELETE", "/thing")).status == 402
     assert runs == ["deleted"]
+
+
+class Catching:
+    """An application that calls what has a price, and does as told with what that raises."""
+
+    def __init__(self, aftermath: Callable[[], Awaitable[None]]) -> None:
+        self.aftermath = aftermath
+        self.paid = price("1")(lambda: "content")
+        self.runs = 0
+        self.app = FastAPI()
+        self.app.get("/paid")(self.paid)
+        self.app.add_middleware(lambda _: self.rewritten)
+
+    async def rewritten(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.runs += 1
+        try:
+            await self.paid()
+        except BaseException:  # noqa: BLE001 # as applications should not
+            await self.aftermath()
+
+
+async def test_an_application_that_swallows_the_price_is_asked_again() -> None:
+    async def nothing() -> None:
+        pass
+
+    catching = Catching(nothing)
+    answer = await Visitor(Selling().to(catching.app)).get("/free")
+    assert answer.status == 402
+    assert catching.runs == 2
+
+
+async def test_a_price_that_turns_up_does_not_outlive_the_request() -> None:
+    """Whoever gives a request up has given it up, whatever is being unwound at the time."""
+    unwinding = asyncio.Event()
+
+    async def linger() -> None:
+        unwinding.set()
+        await asyncio.Event().wait()
+
+    catching = Catching(linger)
+    visitor = Visitor(Selling().to(catching.app))
+    asking = asyncio.ensure_future(visitor.get("/free"))
+    await unwinding.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert catching.runs == 1
