@@ -113,20 +113,53 @@ async def test_what_was_answered_is_not_begun_again() -> None:
     assert runs == ["free"]
 
 
-async def test_only_what_may_be_repeated_is_begun_again() -> None:
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("DELETE", {}),
+        ("GET", {"headers": {"content-length": "5"}}),
+        ("GET", {"headers": {"transfer-encoding": "chunked"}}),
+        ("GET", {"http_version": "2"}),  # where a body may come unannounced
+    ],
+)
+async def test_only_what_may_be_repeated_is_begun_again(
+    method: str, request_: dict[str, Any]
+) -> None:
     app = FastAPI()
     runs: list[str] = []
     paid = price("1")(lambda: "content")
     app.get("/paid")(paid)
 
-    @app.delete("/thing")
-    async def delete() -> str:
-        runs.append("deleted")
+    @app.api_route("/thing", methods=["DELETE", "GET"])
+    async def done_once() -> str:
+        runs.append("done")
         return str(await paid())
 
     visitor = Visitor(Selling().to(app))
-    assert (await visitor.ask("DELETE", "/thing")).status == 402
-    assert runs == ["deleted"]
+    assert (await visitor.ask(method, "/thing", **request_)).status == 402
+    assert runs == ["done"]
+
+
+@pytest.mark.parametrize("costs", [False, True])
+async def test_what_is_called_within_a_request_does_not_end_it(costs: bool) -> None:
+    """An application that is called by another has its own passages and visits, and the other's
+    endpoints still insist when they are over."""
+    app, other, runs = FastAPI(), FastAPI(), list[str]()
+    other.get("/free")(lambda: "free")
+    other.get("/paid")(price("1")(lambda: "content"))
+    visitor_there = Visitor(Selling().to(other))
+    paid = price("1")(lambda: runs.append("given away"))
+    app.get("/paid")(paid)
+
+    @app.delete("/thing")
+    async def ask_there_first() -> None:
+        there = visitor_there.buy("GET", "/paid") if costs else visitor_there.get("/free")
+        runs.append((await there).json())
+        await paid()
+
+    answer = await Visitor(Selling().to(app)).ask("DELETE", "/thing")
+    assert answer.status == 402
+    assert runs == ["content" if costs else "free"]
 
 
 class Catching:
