@@ -132,8 +132,8 @@ class PaymentMiddleware:
     ) -> Awaitable[None]:
         """What comes of a request that may cost something."""
         asked = Asked(scope)
-        if asked.method == "OPTIONS" and _is_preflight(scope):
-            foreseen = None
+        if foreseen is not None and foreseen.route.insists and _is_preflight(asked):
+            foreseen = None  # what stands further in may answer it; else the endpoint insists
         elif foreseen is None and asked.method == "HEAD" and asked.shows_something:
             foreseen = self._routes.find_neighbour(scope)
         if foreseen is not None:
@@ -260,8 +260,10 @@ def _has_our_middleware(app: object) -> bool:
     return any(getattr(each, "cls", None) is PaymentMiddleware for each in added)
 
 
-def _is_preflight(scope: Scope) -> bool:
-    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
+def _is_preflight(asked: Asked) -> bool:
+    if asked.method != "OPTIONS":
+        return False
+    return any(name == b"access-control-request-method" for name, _ in asked.scope["headers"])
 
 
 def _is_for_sandbox(scope: Scope) -> bool:

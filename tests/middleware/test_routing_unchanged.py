@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException, WebSocket
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
@@ -276,19 +277,29 @@ async def test_a_preflight_is_never_priced(prices: dict[str, str]) -> None:
     assert (await visitor.ask("OPTIONS", "/by-path", headers=headers)).json() == "preflight"
 
 
-async def test_calling_a_request_a_preflight_does_not_make_it_free() -> None:
+@pytest.mark.parametrize("prices", [{}, {"GET /paid": "1", "OPTIONS /paid": "1"}])
+async def test_calling_a_request_a_preflight_does_not_make_it_free(prices: dict[str, str]) -> None:
     app = FastAPI()
 
-    @app.api_route("/paid", methods=["GET", "OPTIONS"])
-    @price("1")
-    async def paid() -> str:
+    def paid() -> str:
         return "content"
 
-    visitor = Visitor(Selling().to(app))
-    headers = {"access-control-request-method": "GET"}
+    app.api_route("/paid", methods=["GET", "OPTIONS"])(paid if prices else price("1")(paid))
+    visitor = Visitor(Selling(prices=prices).to(app))
+    headers = {"origin": "https://a.example", "access-control-request-method": "GET"}
     assert (await visitor.get("/paid", headers=headers)).status == 402
     assert (await visitor.ask("OPTIONS", "/paid", headers=headers)).status == 402
     assert (await visitor.buy("OPTIONS", "/paid", headers=headers)).json() == "content"
+
+
+async def test_a_preflight_is_answered_further_in_where_it_would_have_cost() -> None:
+    app = FastAPI()
+    app.api_route("/paid", methods=["GET", "OPTIONS"])(price("1")(lambda: "content"))
+    app.add_middleware(CORSMiddleware, allow_origins=["*"])
+    visitor = Visitor(Selling().to(app))
+    headers = {"origin": "https://a.example", "access-control-request-method": "GET"}
+    assert (await visitor.ask("OPTIONS", "/paid", headers=headers)).body == b"OK"
+    assert (await visitor.ask("OPTIONS", "/paid")).status == 402
 
 
 # What is no HTTP

@@ -31,8 +31,10 @@ def visitor(**settings: Any) -> Visitor:
     ],
 )
 async def test_a_client_on_this_machine_finds_it(target: str, path: str) -> None:
-    answer = await visitor().ask("POST", target, client=LOCAL)
-    assert answer.json() == [path, "/.mpp/sandbox", "POST"]
+    here = visitor()
+    for _ in range(2):  # the first request opens the network, later ones find it open
+        answer = await here.ask("POST", target, client=LOCAL)
+        assert answer.json() == [path, "/.mpp/sandbox", "POST"]
 
 
 @pytest.mark.parametrize("client", [("203.0.113.9", 1), ("2001:db8::1", 1), ("10.0.0.1", 1)])
