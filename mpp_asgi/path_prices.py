@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
@@ -87,14 +88,13 @@ class PathPrices:
         return bool(self._entries)
 
     def find(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
-        """The price of a path and the path's parameters; ``None`` if it is free, both as it is
-        written and as it may be meant."""
-        plain = _resolved(path)
-        spellings = (plain, plain + "/") if path.endswith(("/", "\\")) else (plain,)
-        found = self._first(http_method, *spellings)
-        if found is None and path not in spellings:
-            found = self._first(http_method, path)
-        return found
+        """The price of a path and the path's parameters; ``None`` if it is free, as it is written
+        and however it may be meant."""
+        for spellings in _readings(path):
+            found = self._first(http_method, *spellings)
+            if found is not None:
+                return found
+        return None
 
     def _first(self, http_method: str, *paths: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
         """The price by the first entry for one of the paths."""
@@ -104,6 +104,21 @@ class PathPrices:
                 if params is not None:
                     return None if entry.tariff is None else (entry, params)
         return None
+
+
+def _readings(path: str) -> Iterator[tuple[str, ...]]:
+    """What a path may mean to whoever reads it, each in the spellings that patterns have for it."""
+    resolved = _spellings(path)
+    yield resolved
+    if path not in resolved:
+        yield (path,)
+    if "%" in path:  # what a proxy is given decoded, its upstream may decode once more
+        yield _spellings(unquote(path))
+
+
+def _spellings(path: str) -> tuple[str, ...]:
+    plain = _resolved(path)
+    return (plain, plain + "/") if path.endswith(("/", "\\")) else (plain,)
 
 
 def _resolved(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -64,6 +65,7 @@ def costs(answer: Any) -> str:
         ("/{x:int}", "GET /12", "1.0"),
         ("/{x:int}", f"GET /{'9' * 5000}", "1.0"),
         ("/a.b", "GET /aXb", "free"),
+        ("/a;b", "GET /a;b", "1.0"),
         ("/é", "GET /%C3%A9", "1.0"),
     ],
 )
@@ -173,6 +175,7 @@ PRICES = {
         ("/files/public/a.txt;x", "free"),
         ("/files/free.txt/", "free"),
         ("/files/.free.txt", "1.0"),
+        ("/files/x/../free.txt", "1.0"),  # free is what is free in every reading
     ],
 )
 async def test_files_behind_a_mount(target: str, cost: str, files: Path) -> None:
@@ -298,6 +301,31 @@ async def test_a_proxy_that_is_no_router_is_priced_by_path() -> None:
     visitor = Visitor(selling.around(proxy))
     assert (await visitor.get("/health")).body == b"/health"
     assert (await visitor.buy("GET", "/reports/q3")).body == b"/reports/q3"
+
+
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [
+        ("/reports/q3", "1.0"),
+        ("/reports/q%2533", "1.0"),
+        ("/reports%252Fq3", "1.0"),
+        ("/x/%252e%252e/reports/q3", "1.0"),
+        ("/reports/q3%253Bx", "1.0"),
+        ("/reports/../reports%252fq3", "1.0"),
+        ("/100%25", "free"),
+        ("/samples/q%2533", "free"),
+        ("/samples/%252e%252e/reports/q3", "1.0"),
+    ],
+)
+async def test_what_a_proxy_decodes_once_more_costs(target: str, cost: str) -> None:
+    """One that hands on the path it was given, which its upstream decodes again."""
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(unquote(scope["path"]))(scope, receive, send)
+
+    prices = {"GET /samples/{name}": None, "GET /{x}/{name}": "1"}
+    visitor = Visitor(Selling(prices=prices).around(proxy))
+    assert costs(await visitor.get(target)) == cost
 
 
 async def test_prices_by_path_under_a_root_path() -> None:
