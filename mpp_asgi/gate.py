@@ -125,12 +125,21 @@ class Offers:
     is_personal: bool
     """Whether some of it depends on who asks: see `Intent.is_personal`."""
 
-    requests: Mapping[str, Mapping[str, Any]]
-    """The request objects of the ways, by how they read on the wire."""
+    requests: Mapping[tuple[str, str, str], Mapping[str, Any]]
+    """The request objects of the ways, by method, intent and how they read on the wire."""
 
     def way(self, intent: Intent, request: Mapping[str, Any]) -> Offer | None:
         """The offer of this very request by this intent, if there is one."""
         return next((w for w in self.ways if w.intent is intent and w.request == request), None)
+
+    def terms_of(self, challenge: Challenge, intent: Intent) -> Mapping[str, Any] | None:
+        """The request object of an authentic challenge of this intent, as it is offered now;
+        ``None`` if it is not."""
+        request = self.requests.get((challenge.method, challenge.intent, challenge.request))
+        if request is None:
+            way = self.way(intent, intent.offered(_request_object(challenge)))
+            request = None if way is None else way.request
+        return request
 
 
 Address = tuple[str, str, bytes]
@@ -274,7 +283,7 @@ class Gate:
             required,
             required.to_json(),
             is_personal,
-            {way.encoded: way.request for way in ways},
+            {(*way.kind, way.encoded): way.request for way in ways},
         )
 
     def challenge(
@@ -376,15 +385,11 @@ class Gate:
             raise not_ours("This challenge has no expiry.", challenge)
         expires = parse_seconds(challenge.expires)
         lapsed: Problem | None = None
-        request = None if offers is None else offers.requests.get(challenge.request)
-        if request is None and offers is not None:
-            way = offers.way(intent, intent.offered(_request_object(challenge)))
-            if way is not None:
-                request = way.request
-            else:
-                lapsed = problems.INVALID_CHALLENGE.because(
-                    "The price has changed since this challenge.", challenge_id=challenge.id
-                )
+        request = None if offers is None else offers.terms_of(challenge, intent)
+        if offers is not None and request is None:
+            lapsed = problems.INVALID_CHALLENGE.because(
+                "The price has changed since this challenge.", challenge_id=challenge.id
+            )
         if self._clock() >= expires:
             lapsed = problems.PAYMENT_EXPIRED.because(
                 "This challenge has expired.", challenge_id=challenge.id

@@ -1,5 +1,6 @@
 """A credential is good for the request its challenge was issued for, and no other."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mpp_asgi import price
+from tests.methods.nod import Nod
 from tests.methods.stall import Exchange, Selling, Visitor, payment
 
 
@@ -296,3 +298,26 @@ async def test_the_same_credential_does_not_open_a_dearer_route_behind_a_rewrite
     refused = await visitor.get("/x", headers={override: "DELETE", **payment(cheap)})
     assert (refused.status, costs(refused)) == (402, "100.0")
     assert selling.till.takings == 0
+
+
+class Season(Nod):
+    """Its challenges are good for any number of requests."""
+
+    reusable_seconds = 3600
+
+
+@pytest.mark.parametrize("quote", ["1", lambda request: "1"], ids=["fixed", "dynamic"])
+async def test_a_way_to_pay_that_a_route_does_not_take_does_not_pay_for_it(quote: Any) -> None:
+    """Though another route takes it, at the same price and in the same words."""
+    app = FastAPI()
+    app.get("/either")(price(quote)(lambda: "either"))
+    app.get("/once")(price(quote, intents=["charge"])(lambda: "once"))
+    selling = Selling()
+    ways = [partial(Nod, till=selling.till), partial(Season, till=selling.till, name="season")]
+    visitor = Visitor(selling.to(app, intents=ways))
+    _, season = (await visitor.get("/either")).challenges
+    assert season.intent == "season"
+    refused = await visitor.get("/once", headers=payment(season))
+    assert (refused.status, refused.problem) == (402, "invalid-challenge")
+    assert selling.till.takings == 0
+    assert (await visitor.get("/either", headers=payment(season))).json() == "either"
