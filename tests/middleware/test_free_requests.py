@@ -91,7 +91,8 @@ async def test_only_the_first_of_them_is_begun_again(
     assert (await visitor.get("/free")).json() == "free"
 
 
-async def test_what_was_answered_is_not_begun_again() -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_was_answered_is_not_begun_again(method: str) -> None:
     """A price that turns up when the response has left is nobody's to pay any more."""
     app = FastAPI()
     runs: list[str] = []
@@ -101,16 +102,33 @@ async def test_what_was_answered_is_not_begun_again() -> None:
     async def afterwards() -> None:
         await paid()
 
-    @app.get("/free")
+    @app.api_route("/free", methods=[method])
     async def free(tasks: BackgroundTasks) -> str:
         runs.append("free")
         tasks.add_task(afterwards)
         return "free"
 
     visitor = Visitor(Selling().to(app))
-    answer = await visitor.get("/free")
+    answer = await visitor.ask(method, "/free")
     assert (answer.status, answer.json()) == (200, "free")
     assert runs == ["free"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_price_in_the_midst_of_a_response_cuts_it_off(method: str) -> None:
+    app = FastAPI()
+    paid = price("1")(lambda: "content")
+    app.get("/paid")(paid)
+
+    async def halfway(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        body = str(await paid()).encode()
+        await send({"type": "http.response.body", "body": body})
+
+    app.add_middleware(lambda _: halfway)
+    answer = await Visitor(Selling().to(app)).ask(method, "/free")
+    assert (answer.status, answer.body, answer.is_whole) == (200, b"half", False)
 
 
 @pytest.mark.parametrize(

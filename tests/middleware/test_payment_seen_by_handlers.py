@@ -143,15 +143,16 @@ async def test_requests_do_not_see_each_others() -> None:
     assert (await visitor.get("/free")).json() == [None, None]
 
 
-async def test_on_a_free_route_there_is_none() -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])  # handed on as it is, and followed
+async def test_on_a_free_route_there_is_none(method: str) -> None:
     app = FastAPI()
 
-    @app.get("/")
+    @app.api_route("/", methods=[method])
     async def endpoint(payment: CurrentPayment) -> bool:
         return payment is None
 
-    assert (await Visitor(Selling().to(app)).get("/")).json() is True
-    assert (await Visitor(app).get("/")).json() is True
+    assert (await Visitor(Selling().to(app)).ask(method, "/")).json() is True
+    assert (await Visitor(app).ask(method, "/")).json() is True
 
 
 async def test_without_the_middleware_there_is_none() -> None:
