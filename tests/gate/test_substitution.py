@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mpp_asgi import price
+from mpp_asgi import Price, price
 from tests.methods.nod import Nod
 from tests.methods.stall import Exchange, Selling, Visitor, payment
 
@@ -321,3 +321,16 @@ async def test_a_way_to_pay_that_a_route_does_not_take_does_not_pay_for_it(quote
     assert (refused.status, refused.problem) == (402, "invalid-challenge")
     assert selling.till.takings == 0
     assert (await visitor.get("/either", headers=payment(season))).json() == "either"
+
+
+@pytest.mark.parametrize("target", ["/cheap", "/dear"])
+async def test_what_costs_nothing_this_time_opens_no_other_route_behind_a_rewrite(
+    target: str,
+) -> None:
+    app = graded_shop()
+    app.get("/sometimes")(price(lambda request: Price.free())(lambda: "sometimes"))
+    app.add_middleware(Rewrite)
+    visitor = Visitor(Selling().to(app))
+    assert (await visitor.get("/sometimes")).json() == "sometimes"
+    answer = await visitor.get("/sometimes", headers={"x-original-url": target})
+    assert answer.status == 500
