@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, StreamingResponse
@@ -56,6 +57,8 @@ app.add_middleware(
         "GET /shelf/free.txt": None,
         "GET /shelf/{path:path}": "0.01",
         "GET /vault/dear.txt": "1",
+        "GET /relay/dear": "1",
+        "OPTIONS /relay/dear": "1",
     },
 )
 
@@ -333,4 +336,12 @@ async def vault(request: Request, path: str) -> Response:
     """Finds its files as file servers do, however their paths are spelled. One has a price."""
     if posixpath.normpath(f"/{path}".partition(";")[0]) == "/dear.txt":
         return PlainTextResponse(sell(request, "vault", DEAR))
+    raise HTTPException(404)
+
+
+@app.api_route("/relay/{path:path}", methods=["GET", "OPTIONS"])
+async def relay(request: Request, path: str) -> Response:
+    """Hands the path on to an upstream, which decodes it once more. One has a price."""
+    if posixpath.normpath(unquote(f"/{path}").partition(";")[0]) == "/dear":
+        return PlainTextResponse(sell(request, "relay", DEAR))
     raise HTTPException(404)

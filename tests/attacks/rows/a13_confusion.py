@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tests.attacks.scene import Scene
 
 ROUTES = ("/paid", "/dear", "/items/a", "/after", "/stream", "/plain", "/shelf/a.txt", "/any",
-          "/sizes", "/download", "/members", "/charged", "/vault/dear.txt")  # fmt: skip
+          "/sizes", "/download", "/members", "/charged", "/vault/dear.txt",
+          "/relay/dear")  # fmt: skip
 
 
 def _before_last(path: str, what: str) -> str:
@@ -42,6 +43,7 @@ SPELLINGS = {
     "an escaped slash": lambda p: "/" + p[1:].replace("/", "%2f"),
     "a leading escaped slash": lambda p: "/%2f" + p[1:],
     "twice escaped": lambda p: f"/%25{ord(p[1]):02x}{p[2:]}",
+    "the last letter twice escaped": lambda p: f"{p[:-1]}%25{ord(p[-1]):02X}",
     "overlong": lambda p: p.replace("/", "%c0%af", 1),
     "upper case": str.upper,
     "one upper case": lambda p: p[:1] + p[1].upper() + p[2:],
