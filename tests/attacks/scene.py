@@ -12,7 +12,7 @@ from tests.attacks import goods
 from tests.attacks.goods import Goods
 from tests.attacks.market import Market
 from tests.attacks.tally import Tally
-from tests.attacks.wire import NOTHING, Answer, Fields, render
+from tests.attacks.wire import NOTHING, SWITCHING, Answer, Fields, render
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -102,7 +102,9 @@ class Scene:
             self.granted += arrived
             if answer.value("payment-receipt") is None:
                 tally.leak(f"{what}: goods without a receipt")
-            elif "private" not in (answer.value("cache-control") or ""):
+            elif answer.status != SWITCHING and "private" not in (
+                answer.value("cache-control") or ""
+            ):
                 tally.leak(f"{what}: a shared cache may keep it")
         self._judge_status(answer, what, may_be_silent=may_be_silent)
 

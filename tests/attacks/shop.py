@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.security import HTTPBearer
-from starlette.requests import Request
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from mpp_asgi import PaymentMiddleware, price
 from mpp_asgi.fastapi import CurrentPayment
@@ -63,7 +66,7 @@ app.add_middleware(
 )
 
 
-def sell(request: Request, route: str, amount: int = CENT) -> str:
+def sell(request: HTTPConnection, route: str, amount: int = CENT) -> str:
     tag = request.headers.get(goods.TAG, "nobody")
     return goods.make(FILE, tag, route, amount)
 
@@ -135,6 +138,36 @@ async def plain(request: Request) -> Response:
 
 
 app.router.add_route("/plain", plain)  # Starlette's own, which answers HEAD as well
+
+nested = APIRouter(prefix="/nested")
+
+
+@nested.get("/goods")
+@price("0.01")
+async def nested_goods(request: Request) -> dict[str, str]:
+    return {"goods": sell(request, "nested")}
+
+
+inner = APIRouter(prefix="/inner")
+inner.include_router(nested)
+app.include_router(inner)
+
+
+class Wing(HTTPEndpoint):
+    @price("0.01")
+    async def get(self, request: Request) -> Response:
+        return JSONResponse({"goods": sell(request, "wing")})
+
+
+app.mount("/wing", Starlette(routes=[Route("/goods", Wing)]))
+
+
+@app.websocket("/socket")
+@price("0.01")
+async def socket(websocket: WebSocket) -> None:
+    """Its goods are in the answer to the handshake."""
+    await websocket.accept(headers=[(b"x-goods", sell(websocket, "socket").encode())])
+    await websocket.close()
 
 
 @app.get("/charged")

@@ -58,6 +58,16 @@ class Answer:
 
 NOTHING = Answer(0)
 
+HANDSHAKE = (
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+)
+"""What makes a GET request open a WebSocket."""
+SWITCHING = 101
+"""The status of one that is open."""
+
 
 def render(method: str, target: str, fields: Fields = (), body: bytes | None = None) -> bytes:
     """A request as it goes over the wire; nothing of it is made decent."""
@@ -229,7 +239,7 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._end(is_whole=False)
             self.abort()
         self._stir()

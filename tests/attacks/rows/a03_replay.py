@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.protocol import b64url_decode, b64url_encode
 from tests.attacks.scene import Wants
 from tests.attacks.variant import Place, attack
+from tests.attacks.wire import HANDSHAKE, SWITCHING
 from tests.shop import MODES
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from tests.attacks.scene import Scene
 
-ROUTES = ("/paid", "/after", "/stream", "/after-stream", "/download", "/shelf/a.txt", "/sizes")
+ROUTES = ("/paid", "/after", "/stream", "/after-stream", "/download", "/shelf/a.txt", "/sizes",
+          "/inner/nested/goods", "/wing/goods")  # fmt: skip
 
 
 def _put(mode: str) -> None:
@@ -54,6 +56,22 @@ def _route(path: str) -> None:
 
 for _path in ROUTES:
     _route(_path)
+
+
+@attack("A3", "of a WebSocket's handshake", times=200, short=10, exact=True)
+async def handshakes(scene: Scene) -> None:
+    """It opens one connection, and nothing else at its path."""
+    fields, is_fresh = HANDSHAKE, True
+    credential = await scene.sponsored("/socket", fields=fields)
+    await scene.refused(credential, "/socket")
+    shown = (
+        scene.show(credential, "/socket", fields=fields, is_fresh=is_fresh)
+        for _ in range(scene.times)
+    )
+    answers = await scene.together(shown)
+    if not any(answer.status == SWITCHING for answer in answers):
+        scene.tally.deny(f"/socket: {answers[0].status} {answers[0].text[:160]}")
+    await scene.refused(credential, "/socket", fields=fields, is_fresh=is_fresh)
 
 
 def _body(header: str) -> dict[str, object]:

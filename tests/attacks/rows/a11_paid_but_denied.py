@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from tests.attacks.scene import Wants
+from tests.attacks.scene import TRIES, Wants
 from tests.attacks.sessions import HttpFunder
 from tests.attacks.variant import Place, attack
+from tests.attacks.wire import HANDSHAKE, SWITCHING
 from tests.session.drawer import CALL
 from tests.shop import MODES
 
@@ -64,6 +66,28 @@ def _hung_up(path: str, *, begun: bool, short: int) -> None:
 _hung_up("/endless", begun=True, short=1)
 for _path in ("/paid", "/hanging", "/stream", "/after", "/after-stream"):
     _hung_up(_path, begun=False, short=int(_path == "/hanging"))
+
+
+@attack("A11", "the client hangs up before the handshake is answered", times=5, short=1, exact=True)
+async def handshake_hung_up(scene: Scene) -> None:
+    """Over and over, and then it waits: its connection opens, and it has paid once."""
+    for number in range(scene.times):
+        payer = await scene.payer(number)
+        credential = await scene.sponsored("/socket", payer=payer, fields=HANDSHAKE)
+        fields = [*HANDSHAKE, ("Authorization", credential.to_header())]
+        for _ in range(3):
+            hanging = await scene.ground.wires[0].begin(scene.rendered("GET", "/socket", fields))
+            await scene.request("GET", "/")
+            hanging.hang_up()
+            await hanging.answer()
+            scene.tally.attempts += 1
+        for _ in range(TRIES):
+            answer = await scene.request("GET", "/socket", fields, is_fresh=True)
+            if answer.status in (SWITCHING, 402):
+                break
+            await asyncio.sleep(0.5)
+        if answer.status != SWITCHING:
+            scene.tally.deny(f"/socket: {answer.status} {answer.text[:160]}")
 
 
 @attack("A11", "a stream that breaks in the midst", exact=True)

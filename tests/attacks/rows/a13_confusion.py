@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from tests.attacks.scene import Wants
 from tests.attacks.variant import attack
+from tests.attacks.wire import HANDSHAKE
 
 if TYPE_CHECKING:
     from tests.attacks.scene import Scene
 
 ROUTES = ("/paid", "/dear", "/items/a", "/after", "/stream", "/plain", "/shelf/a.txt", "/any",
           "/sizes", "/download", "/members", "/charged", "/vault/dear.txt",
-          "/relay/dear")  # fmt: skip
+          "/relay/dear", "/inner/nested/goods", "/wing/goods")  # fmt: skip
 
 
 def _before_last(path: str, what: str) -> str:
@@ -130,6 +131,9 @@ def _spelled(name: str) -> None:
                 request = scene.rendered(method, target)
                 answer = await scene.ground.wires[0].exchange(request, is_head=method == "HEAD")
                 scene.judge(answer, Wants.REFUSED, f"{method} {target[:60]}", may_be_silent=True)
+        handshake = scene.rendered("GET", respell("/socket"), HANDSHAKE)
+        answer = await scene.ground.wires[0].exchange(handshake, is_fresh=True)
+        scene.judge(answer, Wants.REFUSED, "a handshake", may_be_silent=True)
 
 
 for _name in SPELLINGS:
