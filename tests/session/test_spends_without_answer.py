@@ -250,6 +250,20 @@ async def test_of_many_that_fail_at_once_each_is_given_back_once(monkeypatch, ti
         assert customer.store.calls.count("give_back") == 5
 
 
+async def test_what_comes_to_be_owed_later_is_tried_soon_as_well(monkeypatch, time):
+    async with serving(monkeypatch, time) as customer:
+        owed = customer.book.refunds
+        voucher = {"amount": DEPOSIT, "signature": "s", "min_delta": 0, "now": 0}
+        for _ in range(2):
+            await customer.store.spend(customer.channel, **voucher, cost=CALL, units=1)
+            customer.store.whims["give_back"] = ["before"] * 2
+            refund = refunds.Refund(customer.channel, owed.new_entry(), CALL, 1, certain=True)
+            await owed.give(refund)
+            assert len(owed) == 1
+            await customer.book.drain()
+            assert await customer.spent() == (0, 0)
+
+
 @pytest.mark.parametrize("done", ["never", "before it leaves", "after it left"])
 @pytest.mark.parametrize("whim", ["right", "before", "after"])
 async def test_whoever_leaves_before_there_is_an_answer_pays_nothing(monkeypatch, time, whim, done):
