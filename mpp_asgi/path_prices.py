@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.convertors import Convertor
 
+_LEFT_OUT = dict.fromkeys(map(ord, "\t\r\n"))
 _KEY = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
 
 
@@ -123,6 +124,7 @@ def _spellings(path: str) -> tuple[str, ...]:
 
 def _resolved(path: str) -> str:
     """A path as a file server or proxy may read it: ``//``, ``/.``, ``/..``, ``;parameters``,
-    backslashes and a slash at the end resolved."""
+    backslashes and a slash at the end resolved, and left out what they leave out."""
+    path = path.partition("\0")[0].translate(_LEFT_OUT)
     segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
     return "/" + posixpath.normpath("/".join(("", *segments))).lstrip("/")

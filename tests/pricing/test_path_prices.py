@@ -328,6 +328,33 @@ async def test_what_a_proxy_decodes_once_more_costs(target: str, cost: str) -> N
     assert costs(await visitor.get(target)) == cost
 
 
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [
+        ("/reports/q3%0A", "1.0"),
+        ("/reports/%0Dq3", "1.0"),
+        ("/re%09ports/q%0A3", "1.0"),
+        ("/.%0A./reports/q3", "1.0"),
+        ("/reports/q3%00.html", "1.0"),
+        ("/reports%2500/q3", "free"),
+        ("/reports/q3%2500.html", "1.0"),
+        ("/all/a%0Ab", "1.0"),
+        ("/all/%0A", "1.0"),
+        ("/all%0A/a", "1.0"),
+        ("/reports/q3.html", "free"),
+    ],
+)
+async def test_what_others_leave_out_of_a_path_makes_no_other_path(target: str, cost: str) -> None:
+    """Line breaks and tabs, as URL parsers do; what follows a NUL, as programs in C do."""
+
+    async def everything(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("content")(scope, receive, send)
+
+    prices = {"GET /reports/q3": "1", "GET /all/{path:path}": "1"}
+    visitor = Visitor(Selling(prices=prices).around(everything))
+    assert costs(await visitor.get(target)) == cost
+
+
 async def test_prices_by_path_under_a_root_path() -> None:
     app = Starlette(routes=[Route("/a", ok)])
     visitor = Visitor(Selling(prices={"/a": "1"}).to(app))

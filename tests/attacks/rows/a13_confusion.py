@@ -54,6 +54,7 @@ SPELLINGS = {
     "a NUL": lambda p: p + "%00",
     "a NUL and a name": lambda p: p + "%00.html",
     "a space": lambda p: p + "%20",
+    "a tab within": lambda p: f"{p[:-1]}%09{p[-1]}",
     "a tab": lambda p: p + "%09",
     "a line break": lambda p: p + "%0a",
     "a line break and a field": lambda p: p + "%0d%0aX-Paid:%20yes",
