@@ -308,8 +308,10 @@ async def test_what_is_owed_is_tried_for_a_while_and_then_at_every_heartbeat(mon
     ) as customer:
         book = customer.book
         assert await customer.call() == 503
+        before = time.now
         await book.drain()
         assert customer.store.calls.count("give_back") == refunds.ATTEMPTS
+        assert time.now - before == 0.5 + 1 + 2 + 4
         assert len(book.refunds) == 1
         assert book.heart.is_beating()
         assert book.heart._is_needed()
