@@ -10,7 +10,7 @@ import posixpath
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from starlette.routing import compile_path
@@ -55,6 +55,24 @@ class PathPrice:
         return params
 
 
+class Found(NamedTuple):
+    """The price of a path."""
+
+    entry: PathPrice
+    tariff: Tariff
+    params: Mapping[str, Any]
+    """The path's parameters."""
+    is_certain: bool = True
+    """Otherwise the path may be read as something of another price, and no telling which is more.
+    """
+
+    def is_enough_for(self, other: Found) -> bool:
+        """Whether this price pays the other's as well."""
+        if not self.tariff.is_enough_for(other.tariff):
+            return False
+        return self.tariff.quote is None or _plain(self.params) == _plain(other.params)
+
+
 def path_price(key: str, tariff: Tariff | None) -> PathPrice:
     """Parse one entry of ``PaymentMiddleware(prices=...)``.
 
@@ -88,33 +106,46 @@ class PathPrices:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def find(self, http_method: str, path: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
-        """The price of a path and the path's parameters; ``None`` if it is free, as it is written
-        and however it may be meant."""
-        for spellings in _readings(path):
-            found = self._first(http_method, *spellings)
-            if found is not None:
-                return found
-        return None
+    def find(self, http_method: str, path: str) -> Found | None:
+        """The price of a path: that of the dearest of its readings, since whoever takes the request
+        may read it either way. ``None`` if it is free in all of them."""
+        found = [
+            first
+            for spellings in _readings(path)
+            if (first := self._first(http_method, *spellings)) is not None
+        ]
+        for each in found:
+            if all(each.is_enough_for(other) for other in found):
+                return each
+        return found[0]._replace(is_certain=False) if found else None
 
-    def _first(self, http_method: str, *paths: str) -> tuple[PathPrice, Mapping[str, Any]] | None:
+    def _first(self, http_method: str, *paths: str) -> Found | None:
         """The price by the first entry for one of the paths."""
         for entry in self._entries:
             for path in paths if entry.covers(http_method) else ():
                 params = entry.params(path)
                 if params is not None:
-                    return None if entry.tariff is None else (entry, params)
+                    return None if entry.tariff is None else Found(entry, entry.tariff, params)
         return None
 
 
 def _readings(path: str) -> Iterator[tuple[str, ...]]:
     """What a path may mean to whoever reads it, each in the spellings that patterns have for it."""
+    literal = (path,)
+    yield literal
     resolved = _spellings(path)
-    yield resolved
-    if path not in resolved:
-        yield (path,)
+    if resolved != literal:
+        yield resolved
     if "%" in path:  # what a proxy is given decoded, its upstream may decode once more
         yield _spellings(unquote(path))
+
+
+def _plain(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters as a dynamic price may tell them apart, be there a slash more or less."""
+    return {
+        name: [part for part in value.split("/") if part] if isinstance(value, str) else value
+        for name, value in params.items()
+    }
 
 
 def _spellings(path: str) -> tuple[str, ...]:

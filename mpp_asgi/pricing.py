@@ -125,6 +125,15 @@ class Tariff:
         """The headers a challenge binds: a dynamic price that reads the body must know its type."""
         return self.vary if self.quote is None else (*self.vary, "content-type")
 
+    def is_enough_for(self, other: Tariff) -> bool:
+        """Whether each of these prices pays the other's as well, whatever the request is."""
+        if self is other:
+            return True
+        if self.quote is not None or other.quote is not None:
+            return False
+        least = {price.currency: price.amount for price in other.prices}
+        return all(p.currency in least and p.amount >= least[p.currency] for p in self.prices)
+
     async def prices_for(self, request: Callable[[], Request]) -> tuple[Price, ...]:
         """The alternatives for one request; empty if it is free this time.
 

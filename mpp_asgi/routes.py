@@ -58,6 +58,8 @@ class PricedRoute:
     """Whether it has its own authentication, which runs first: 401 before 402."""
     header: str | None = None
     """The credential header, where the route needs ``Authorization`` for itself."""
+    is_ambiguous: bool = False
+    """Whether the path asked for may be read as something of another price: see `PathPrices`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class RouteTable:
                 for method in getattr(described, "methods", None) or ():
                     tariff = tariff_of(endpoint, method)
                     by_path = self._path_prices.find(method, path) if tariff is None else None
-                    tariff = tariff or (by_path and by_path[0].tariff)
+                    tariff = tariff or (by_path and by_path.tariff)
                     if tariff is not None:
                         yield path, method, tariff
 
@@ -261,8 +263,10 @@ class RouteTable:
         found = self._path_prices.find(scope.get("method", "GET"), route_path(scope))
         if found is None or not self._taken(scope):
             return None
-        entry, params = found
-        return Foreseen(self._priced_by_path[entry], params)
+        route = self._priced_by_path[found.entry]
+        if not found.is_certain:
+            route = replace(route, is_ambiguous=True)
+        return Foreseen(route, found.params)
 
     def _taken(self, scope: Scope) -> bool:
         """Whether anything takes the request: what is redirected, not found or not allowed costs

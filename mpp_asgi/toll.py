@@ -34,6 +34,7 @@ log = logging.getLogger("mpp_asgi")
 _PENDING = Problem(
     "about:blank", "Conflict", 409, "This payment is being worked on by another request of yours."
 )
+_AMBIGUOUS: Final = "This path may be read as another, of another price: write it plainly."
 _TROUBLE: Final = (
     RefusalError,
     PendingError,
@@ -71,7 +72,7 @@ def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked
     """
     if asked.credentials or asked.session or route.authenticates or asked.scope["type"] != "http":
         return None
-    if not rules.allow_http and is_insecure(asked.scope):
+    if route.is_ambiguous or (not rules.allow_http and is_insecure(asked.scope)):
         return None
     listing = _listing(gate, rules, route, asked)
     if listing is None or listing.offers.is_personal:
@@ -113,6 +114,8 @@ class Toll:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
             )
+        if route.is_ambiguous:
+            raise OwedError(Answer(problems.BAD_REQUEST.because(_AMBIGUOUS)))
 
     @property
     def has_credential(self) -> bool:

@@ -62,6 +62,8 @@ app.add_middleware(
         "GET /vault/dear.txt": "1",
         "GET /relay/dear": "1",
         "OPTIONS /relay/dear": "1",
+        "GET /lane/cheap/{path:path}": "0.01",
+        "GET /lane/dear/{path:path}": "1",
     },
 )
 
@@ -380,3 +382,14 @@ async def relay(request: Request, path: str) -> Response:
     if posixpath.normpath(decoded.partition(";")[0]) == "/dear":
         return PlainTextResponse(sell(request, "relay", DEAR))
     raise HTTPException(404)
+
+
+@app.get("/lane/cheap/{path:path}")
+async def cheap_lane(request: Request, path: str) -> Response:
+    """Takes whatever follows, as those do who write answers and not files."""
+    return PlainTextResponse(sell(request, "cheap-lane"))
+
+
+@app.get("/lane/dear/{path:path}")
+async def dear_lane(request: Request, path: str) -> Response:
+    return PlainTextResponse(sell(request, "dear-lane", DEAR))

@@ -173,7 +173,7 @@ PRICES = {
         ("/files/public/./a.txt", "free"),
         ("/files/public//a.txt", "free"),
         ("/files/public/a.txt;x", "free"),
-        ("/files/free.txt/", "free"),
+        ("/files/free.txt/", "1.0"),
         ("/files/.free.txt", "1.0"),
         ("/files/x/../free.txt", "1.0"),  # free is what is free in every reading
     ],
@@ -213,6 +213,10 @@ async def test_names_that_begin_with_dots_are_names(target: str) -> None:
     visitor = Visitor(Selling(prices={"/.hidden/{x}": "1"}).around(everything))
     assert costs(await visitor.get(target)) == ("1.0" if target == "/.hidden/a" else "free")
     assert costs(await visitor.get("/" + target)) == costs(await visitor.get(target))
+
+
+async def ok_everywhere(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("content")(scope, receive, send)
 
 
 # What takes the request
@@ -353,6 +357,76 @@ async def test_what_others_leave_out_of_a_path_makes_no_other_path(target: str, 
     prices = {"GET /reports/q3": "1", "GET /all/{path:path}": "1"}
     visitor = Visitor(Selling(prices=prices).around(everything))
     assert costs(await visitor.get(target)) == cost
+
+
+DEARER = {"/cheap/{rest:path}": "0.01", "/dear/{rest:path}": "1", "/a": "0.01", "/a/": "1"}
+LANES = Router(
+    routes=[Route("/dear/{rest:path}", ok), Route("/cheap/{rest:path}", ok)], default=ok_everywhere
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [
+        ("/cheap/x", "0.01"),
+        ("/dear/x", "1.0"),
+        ("/cheap//x", "0.01"),
+        ("/dear/../cheap/x", "1.0"),
+        ("/cheap/../dear/x", "1.0"),
+        ("/dear/%2e%2e/cheap/x", "1.0"),
+        ("/dear/%252e%252e/cheap/x", "1.0"),
+        ("/cheap/%252e%252e/dear/x", "1.0"),
+        ("/dear/..%5ccheap/x", "1.0"),
+        ("/a", "0.01"),
+        ("/a/", "1.0"),
+    ],
+)
+async def test_what_may_be_read_as_something_dearer_costs_that(target: str, cost: str) -> None:
+    """Whoever takes the request may read it either way."""
+    visitor = Visitor(Selling(prices=DEARER).around(LANES))
+    assert costs(await visitor.get(target)) == cost
+    bought = await visitor.buy("GET", target)
+    assert bought.status == 200
+
+
+@pytest.mark.parametrize("cheap", [lambda request: "0.01", tariff("0.01", currency="XLM")])
+async def test_what_costs_this_or_that_is_to_be_written_plainly(cheap: Any) -> None:
+    prices = {"/cheap/{rest:path}": cheap, "/dear/{rest:path}": "1"}
+    selling = Selling(prices=prices)
+    visitor = Visitor(selling.around(LANES))
+    for target in ("/dear/../cheap/x", "/cheap/../dear/x", "/cheap/%252e%252e/dear/x"):
+        refused = await visitor.get(target)
+        assert (refused.status, refused.problem) == (400, "bad-request")
+        assert "plain" in refused.json()["detail"]
+        for plain in ("/cheap/x", "/dear/x"):
+            paid = payment(await visitor.challenge("GET", plain))
+            assert (await visitor.get(target, headers=paid)).status == 400
+    assert selling.till.takings == 0
+    assert (await visitor.buy("GET", "/cheap/x")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [
+        ("/gen/small/x", "0.01"),
+        ("/gen/large/x", "1.0"),
+        ("/gen/small/x/", "0.01"),
+        ("/gen/small//x", "0.01"),
+        ("//gen/large/x", "1.0"),
+        ("/gen/small/../large/x", "400"),
+        ("/gen/large/../small/x", "400"),
+        ("/gen/small/%252e%252e/large/x", "400"),
+    ],
+)
+async def test_a_dynamic_price_is_asked_of_a_path_that_reads_one_way(
+    target: str, cost: str
+) -> None:
+    def by_size(request: Request) -> str:
+        return {"small": "0.01", "large": "1"}[request.path_params["size"]]
+
+    visitor = Visitor(Selling(prices={"/gen/{size}/{rest:path}": by_size}).around(ok_everywhere))
+    answer = await visitor.get(target)
+    assert (costs(answer) if answer.status == 402 else str(answer.status)) == cost
 
 
 async def test_prices_by_path_under_a_root_path() -> None:

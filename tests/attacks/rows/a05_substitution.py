@@ -143,6 +143,28 @@ for _number, (_name, (_paid, _taken)) in enumerate(PAIRS.items()):
     _put(_name, _paid, _taken, short=int(_number % 3 == 0))
 
 
+@attack("A5", "a dear path that reads as a cheap one", times=5, short=1)
+async def read_otherwise(scene: Scene) -> None:
+    """It is bought for what it is offered at, and that is no less than what it is."""
+    ways = (
+        "/..",
+        "/%2e%2e",
+        "/%252e%252e",
+        "/.%09.",
+        "/x/../..",
+        "//..",
+        "/;a/..",
+        "/..;a",
+        "%5c..",
+    )
+    for number, way in enumerate(ways * scene.times):
+        target = f"/lane/dear{way}/cheap/x"
+        answer = await scene.request("GET", target, wants=Wants.REFUSED)
+        if answer.status == 402:
+            payer = await scene.payer(number, usdc="2")
+            await scene.redeem(await scene.sponsored(target, payer=payer), target)
+
+
 @attack("A5", "every route with every other route's credential", times=40, short=4, exact=True)
 async def everything(scene: Scene) -> None:
     """Each pair of requests, with credentials that were paid for and those that were not."""
