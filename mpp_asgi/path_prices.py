@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from starlette.convertors import Convertor
 
-_LEFT_OUT = dict.fromkeys(map(ord, "\t\r\n"))
+_LEFT_OUT = re.compile(r"[\t\r\n]|[\0?#].*", re.DOTALL)
+"""Of a path that is put into a URL, or handed to a program in C."""
 _KEY = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
 
 
@@ -156,6 +157,6 @@ def _spellings(path: str) -> tuple[str, ...]:
 def _resolved(path: str) -> str:
     """A path as a file server or proxy may read it: ``//``, ``/.``, ``/..``, ``;parameters``,
     backslashes and a slash at the end resolved, and left out what they leave out."""
-    path = path.partition("\0")[0].translate(_LEFT_OUT)
-    segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
+    whole = _LEFT_OUT.sub("", path).replace("\\", "/")
+    segments = (segment.partition(";")[0] for segment in whole.split("/"))
     return "/" + posixpath.normpath("/".join(("", *segments))).lstrip("/")

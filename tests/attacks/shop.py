@@ -376,9 +376,9 @@ async def vault(request: Request, path: str) -> Response:
 
 @app.api_route("/relay/{path:path}", methods=["GET", "OPTIONS"])
 async def relay(request: Request, path: str) -> Response:
-    """Hands the path on to an upstream, which decodes it once more, and leaves out tabs as parsers
-    of URLs do. One has a price."""
-    decoded = unquote(f"/{path}").replace("\t", "")
+    """Makes a URL of the path for an upstream, which decodes it once more, and leaves out tabs as
+    parsers of URLs do. One has a price."""
+    decoded = unquote(f"/{path}".partition("?")[0].partition("#")[0]).replace("\t", "")
     if posixpath.normpath(decoded.partition(";")[0]) == "/dear":
         return PlainTextResponse(sell(request, "relay", DEAR))
     raise HTTPException(404)

@@ -342,6 +342,11 @@ async def test_what_a_proxy_decodes_once_more_costs(target: str, cost: str) -> N
         ("/reports/q3%00.html", "1.0"),
         ("/reports%2500/q3", "free"),
         ("/reports/q3%2500.html", "1.0"),
+        ("/reports/q3%3Fx=1", "1.0"),
+        ("/reports/q3%23x", "1.0"),
+        ("/reports/q3%23x%0A/..", "1.0"),
+        ("/reports/q3%253Fx=1", "1.0"),
+        ("/reports/q4?/../q3", "free"),
         ("/all/a%0Ab", "1.0"),
         ("/all/%0A", "1.0"),
         ("/all%0A/a", "1.0"),
@@ -349,7 +354,8 @@ async def test_what_a_proxy_decodes_once_more_costs(target: str, cost: str) -> N
     ],
 )
 async def test_what_others_leave_out_of_a_path_makes_no_other_path(target: str, cost: str) -> None:
-    """Line breaks and tabs, as URL parsers do; what follows a NUL, as programs in C do."""
+    """Line breaks and tabs, as parsers of URLs do; what follows a NUL, as programs in C do; what
+    follows ``?`` or ``#``, as those do who make a URL of a path."""
 
     async def everything(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("content")(scope, receive, send)

@@ -62,6 +62,7 @@ SPELLINGS = {
     "an escaped backslash": lambda p: p.replace("/", "%5c"),
     "a fragment": lambda p: p + "#x",
     "an escaped question mark": lambda p: p + "%3f",
+    "an escaped fragment": lambda p: p + "%23x",
     "a question mark": lambda p: p + "?",
     "two question marks": lambda p: p + "??",
     "a query": lambda p: p + "?paid=true",
