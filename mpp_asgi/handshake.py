@@ -30,7 +30,10 @@ class Handshake(Visit):
             return
         if message["type"] != "websocket.accept":
             await self._send(message)
-        elif self._toll is not None:
+            return
+        if self._toll is None:
+            await self._let_in_late()
+        if self._toll is not None:
             await self._accept(message, self._toll)
         else:
             self._started = True

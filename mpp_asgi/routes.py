@@ -70,6 +70,8 @@ class Foreseen:
     path_params: Mapping[str, Any]
     stands_in: bool = False
     """It takes another method of the same path: here it can be managed, not paid for."""
+    is_routed: bool = True
+    """Otherwise no route takes the request: it costs something if it is answered all the same."""
 
 
 class _Hidden:
@@ -135,7 +137,7 @@ class RouteTable:
         they are told to.)"""
         for method in _NEIGHBOURS:
             found = self.find({**scope, "method": method})
-            if found is not None:
+            if found is not None and found.is_routed:
                 return replace(found, stands_in=True)
         return None
 
@@ -261,16 +263,16 @@ class RouteTable:
 
     def _by_path(self, scope: Scope) -> Foreseen | None:
         found = self._path_prices.find(scope.get("method", "GET"), route_path(scope))
-        if found is None or not self._taken(scope):
+        if found is None:
             return None
         route = self._priced_by_path[found.entry]
         if not found.is_certain:
             route = replace(route, is_ambiguous=True)
-        return Foreseen(route, found.params)
+        return Foreseen(route, found.params, is_routed=self._takes(scope))
 
-    def _taken(self, scope: Scope) -> bool:
-        """Whether anything takes the request: what is redirected, not found or not allowed costs
-        nothing."""
+    def _takes(self, scope: Scope) -> bool:
+        """Whether a route takes the request. What is redirected, not found or not allowed costs
+        nothing, unless middleware answers it."""
         if self._router is _HIDDEN:
             return True
         matches = {route.matches(dict(scope))[0] for route in self._routes}

@@ -12,6 +12,7 @@ import asyncio
 import enum
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote, urlsplit
 
 from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, unshared_headers
 from mpp_asgi.body import DisconnectedError
@@ -68,6 +69,7 @@ class Visit:
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
+    _unrouted: Foreseen | None = None
     _entered = False
     _answer: Answer | Acknowledgement | Replay | None
     _errand: Errand | None
@@ -138,6 +140,9 @@ class Visit:
     async def _approach(self, foreseen: Foreseen) -> None:
         """Do what can be done before the application runs."""
         route = foreseen.route
+        if not foreseen.is_routed:
+            self._unrouted, self._expected = foreseen, route.tariff
+            return
         toll = Toll(self._gate, self._rules, route, self._asked)
         if toll.is_listed():
             self._owe(toll, _PRICED)
@@ -225,8 +230,11 @@ class Visit:
         toll = self._toll
         if toll is None:
             route = PricedRoute(tariff, self._asked.path, insists=True)
+            path_params = self.scope.get("path_params", {})
+            if self._unrouted is not None and self._unrouted.route.tariff is tariff:
+                route, path_params = self._unrouted.route, self._unrouted.path_params
             toll = Toll(self._gate, self._rules, route, self._asked)
-            await self._meet(toll, self.scope.get("path_params", {}))
+            await self._meet(toll, path_params)
         elif not self._entered and toll.tariff is not tariff and toll.route.insists:
             self._refuse_misrouted()
         if self.stage is _PRICED:
@@ -268,12 +276,20 @@ class Visit:
     async def _send_unpaid(self, message: Message) -> None:
         """A response begins, and nothing was paid."""
         self._status = message["status"]
-        if self._status >= 400:
+        if self._status >= 400 or (self._unrouted is not None and self._is_sent_on(message)):
             self.stage = _WAIVED
         else:
             await self._let_in_late()
         self._expected = None
         await self.send(message)
+
+    def _is_sent_on(self, message: Message) -> bool:
+        """Whether the router redirects the request to its own path with a slash more or less."""
+        for name, value in message.get("headers", ()):
+            if name == b"location":
+                path = unquote(urlsplit(value.decode("latin-1")).path)
+                return path.rstrip("/") == self._asked.path.rstrip("/")
+        return False
 
     async def _send_start(self, message: Message, toll: Toll) -> None:
         self._status = message["status"]

@@ -22,6 +22,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mpp_asgi import PaymentMiddleware, price
 from mpp_asgi.fastapi import CurrentPayment
@@ -43,6 +44,22 @@ failures: Counter[tuple[str, str]] = Counter()
 ahead = {"seconds": 0.0}
 
 
+class Kiosk:
+    """Middleware with goods of its own, where no route is: they are asked to be paid for after they
+    were made."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_asked = scope["type"] == "http" and scope["path"] == "/kiosk/goods"
+        if is_asked and scope["method"] != "OPTIONS":  # which a price for every method leaves free
+            response = PlainTextResponse(sell(Request(scope), "after-kiosk"))
+            await response(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
 def clock() -> float:
     return time.time() + ahead["seconds"]
 
@@ -52,6 +69,7 @@ async def quick_sleep(seconds: float) -> None:
     await asyncio.sleep(0.05 if 0.5 <= seconds <= 2 else seconds)
 
 
+app.add_middleware(Kiosk)
 app.add_middleware(
     PaymentMiddleware,
     clock=clock,
@@ -62,6 +80,7 @@ app.add_middleware(
         "GET /vault/dear.txt": "1",
         "GET /relay/dear": "1",
         "OPTIONS /relay/dear": "1",
+        "/kiosk/{path:path}": "0.01",
         "GET /lane/cheap/{path:path}": "0.01",
         "GET /lane/dear/{path:path}": "1",
     },

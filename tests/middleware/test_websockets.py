@@ -122,6 +122,32 @@ def hidden(**options: Any) -> Starlette:
 SHOPS = [fastapi_shop, included, starlette_shop, starlette_class, hidden]
 
 
+async def test_middleware_that_accepts_where_no_route_is_is_paid_by_path() -> None:
+    class Accepting:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/own":
+                await send({"type": "websocket.accept", "headers": []})
+                await send({"type": "websocket.send", "text": "goods"})
+            else:
+                await self.app(scope, receive, send)
+
+    app = Starlette()
+    app.add_middleware(Accepting)
+    selling = Selling(prices={"/{everything}": "1"})
+    socket = Socket(selling.to(app))
+    denied = await socket.open("/own")
+    assert types(denied) == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert (denied.status, denied.problem) == (402, "payment-required")
+    opened = await socket.open("/own", headers=payment(denied.challenge))
+    assert types(opened) == ["websocket.accept", "websocket.send"]
+    assert receipt(opened).reference == denied.challenge.id
+    assert selling.till.takings == 1
+    assert types(await socket.open("/nowhere")) == ["websocket.close"]
+
+
 @pytest.mark.parametrize("settle", ["before", "after"])
 @pytest.mark.parametrize("shop", SHOPS, ids=lambda shop: shop.__name__)
 async def test_a_handshake_is_paid_and_opens_once(shop: Any, settle: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mpp_asgi import ConfigError, price, tariff
+from mpp_asgi import ConfigError, Price, price, tariff
 from tests.methods.stall import Selling, Visitor, payment, running
 
 
@@ -229,6 +229,7 @@ async def ok_everywhere(scope: Scope, receive: Receive, send: Send) -> None:
         ("POST /a", 405),
         ("GET /a/", 307),
         ("GET /b", 307),
+        ("GET /%C3%A9", 307),
         ("GET /a", 402),
         ("GET /b/", 402),
         ("GET /m", 307),
@@ -242,12 +243,62 @@ async def test_what_no_route_takes_costs_nothing(request_: str, status: int) -> 
     app = FastAPI()
     app.get("/a")(ok)
     app.get("/b/")(ok)
+    app.get("/é/")(ok)
     app.mount("/m", Starlette(routes=[Route("/x", ok)]))
     router = APIRouter(prefix="/i")
     router.get("/a")(ok)
     app.include_router(router)
     visitor = Visitor(Selling(prices={"/{everything:path}": "1"}).to(app))
     assert (await visitor.ask(*request_.split())).status == status
+
+
+class Answering:
+    """Middleware that has something of its own, as those for files and metrics do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/own/"):
+            await PlainTextResponse("own")(scope, receive, send)
+        elif scope["path"] == "/moved":
+            await RedirectResponse("/signed-link")(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def by_name(request: Request) -> str | Price:
+    return {"small": "0.5", "free": Price.free()}[request.path_params["name"]]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_what_middleware_answers_where_no_route_is_costs(method: str) -> None:
+    app = Starlette(routes=[Route("/a", ok), Route("/b/", ok), Route("/own/c/", ok)])
+    app.add_middleware(Answering)
+    prices = {"/own/by-name/{name}": by_name, "/{everything:path}": "1"}
+    selling = Selling(prices=prices)
+    visitor = Visitor(selling.to(app))
+    costing = {"/own/x": "1.0", "/own/c": "1.0", "/own/by-name/small": "0.5", "/moved": "1.0"}
+    for target, cost in costing.items():
+        unpaid = await visitor.ask(method, target)
+        assert (costs(unpaid), unpaid.problem) == (cost, "payment-required")
+        paid = await visitor.buy(method, target)
+        assert paid.status in {200, 307}
+        assert paid.receipt is not None
+    assert selling.till.takings == 4
+    assert (await visitor.ask(method, "/own/by-name/free")).body in {b"own", b""}
+    for target, status in (("/nowhere", 404), ("/b", 307), ("/a/", 307)):
+        assert (await visitor.ask(method, target)).status == status
+
+
+async def test_what_middleware_answers_is_priced_by_its_method() -> None:
+    """Though somebody with a session asks by HEAD, to manage it."""
+    app = Starlette()
+    app.add_middleware(Answering)
+    visitor = Visitor(Selling(prices={"POST /{everything:path}": "1"}).to(app))
+    session = {"payment-session": "C" + "A" * 55}
+    assert costs(await visitor.ask("POST", "/own/x")) == "1.0"
+    assert (await visitor.ask("HEAD", "/own/x", headers=session)).status == 200
 
 
 async def last_resort(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.attacks.scene import Scene
 
 ROUTES = ("/paid", "/after", "/stream", "/after-stream", "/download", "/shelf/a.txt", "/sizes",
-          "/inner/nested/goods", "/wing/goods")  # fmt: skip
+          "/inner/nested/goods", "/wing/goods", "/kiosk/goods")  # fmt: skip
 
 
 def _put(mode: str) -> None:

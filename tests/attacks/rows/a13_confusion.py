@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ROUTES = ("/paid", "/dear", "/items/a", "/after", "/stream", "/plain", "/shelf/a.txt", "/any",
           "/sizes", "/download", "/members", "/charged", "/vault/dear.txt",
-          "/relay/dear", "/inner/nested/goods", "/wing/goods")  # fmt: skip
+          "/relay/dear", "/inner/nested/goods", "/wing/goods", "/kiosk/goods")  # fmt: skip
 
 
 def _before_last(path: str, what: str) -> str:
