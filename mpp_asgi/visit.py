@@ -286,7 +286,7 @@ class Visit:
     def _is_sent_on(self, message: Message) -> bool:
         """Whether the router redirects the request to its own path with a slash more or less."""
         for name, value in message.get("headers", ()):
-            if name == b"location":
+            if name == b"location" and self._status >= 300:
                 path = unquote(urlsplit(value.decode("latin-1")).path)
                 return path.rstrip("/") == self._asked.path.rstrip("/")
         return False

@@ -260,7 +260,8 @@ class Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/own/"):
-            await PlainTextResponse("own")(scope, receive, send)
+            headers = {"location": scope["path"]}  # of what is there, which is no redirect
+            await PlainTextResponse("own", headers=headers)(scope, receive, send)
         elif scope["path"] == "/moved":
             await RedirectResponse("/signed-link")(scope, receive, send)
         else:
