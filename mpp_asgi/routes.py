@@ -273,16 +273,23 @@ class RouteTable:
     def _takes(self, scope: Scope) -> bool:
         """Whether a route takes the request. What is redirected, not found or not allowed costs
         nothing, unless middleware answers it."""
-        if self._router is _HIDDEN:
-            return True
-        matches = {route.matches(dict(scope))[0] for route in self._routes}
-        if Match.FULL in matches:
-            return True
-        if Match.PARTIAL in matches or not _has_last_resort(self._router):
+        return self._router is _HIDDEN or self._is_taken(self._router, dict(scope), 0)
+
+    def _is_taken(self, router: Any, scope: dict[str, Any], depth: int) -> bool:
+        is_allowed = True
+        for route in router.routes:
+            match, child_scope = route.matches(dict(scope))
+            if match is Match.FULL:
+                below = _router_of(route.app) if isinstance(route, (Mount, Host)) else None
+                if below is None or depth > _MOST_NESTING or not self._governs(route.app):
+                    return True
+                return self._is_taken(below, {**scope, **child_scope}, depth + 1)
+            is_allowed = is_allowed and match is Match.NONE
+        if not is_allowed or not _has_last_resort(router):
             return False
         path = scope["path"]
         other = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
-        return not any(route.matches(dict(other))[0] is Match.FULL for route in self._routes)
+        return not any(route.matches(dict(other))[0] is Match.FULL for route in router.routes)
 
 
 def route_path(scope: Scope) -> str:

@@ -234,6 +234,12 @@ async def ok_everywhere(scope: Scope, receive: Receive, send: Send) -> None:
         ("GET /b/", 402),
         ("GET /m", 307),
         ("GET /m/x", 402),
+        ("GET /m/x/", 307),
+        ("POST /m/x", 405),
+        ("GET /m/nowhere", 404),
+        ("GET /m/deeper/y", 402),
+        ("GET /m/deeper/nowhere", 404),
+        ("GET /m/else/nowhere", 402),
         ("GET /i/a", 402),
         ("GET /i/nowhere", 404),
         ("GET /docs", 402),
@@ -244,7 +250,8 @@ async def test_what_no_route_takes_costs_nothing(request_: str, status: int) -> 
     app.get("/a")(ok)
     app.get("/b/")(ok)
     app.get("/é/")(ok)
-    app.mount("/m", Starlette(routes=[Route("/x", ok)]))
+    deeper = [Mount("/deeper", routes=[Route("/y", ok)]), Mount("/else", last_resort)]
+    app.mount("/m", Starlette(routes=[Route("/x", ok), *deeper]))
     router = APIRouter(prefix="/i")
     router.get("/a")(ok)
     app.include_router(router)
