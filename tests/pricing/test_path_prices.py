@@ -259,6 +259,31 @@ async def test_what_no_route_takes_costs_nothing(request_: str, status: int) -> 
     assert (await visitor.ask(*request_.split())).status == status
 
 
+@pytest.mark.parametrize("target", ["/a", "/i/a", "/m/x", "/m/deeper/y", "/m/else/z"])
+async def test_what_a_route_takes_does_not_run_unpaid(target: str) -> None:
+    runs: list[str] = []
+
+    async def run(request: Request) -> PlainTextResponse:
+        runs.append(request.url.path)
+        return PlainTextResponse("content")
+
+    async def else_(scope: Scope, receive: Receive, send: Send) -> None:
+        await (await run(Request(scope)))(scope, receive, send)
+
+    router = APIRouter(prefix="/i")
+    router.get("/a")(run)
+    app = FastAPI()
+    app.get("/a")(run)
+    app.include_router(router)
+    deeper = [Mount("/deeper", routes=[Route("/y", run)]), Mount("/else", else_)]
+    app.mount("/m", Starlette(routes=[Route("/x", run), *deeper]))
+    visitor = Visitor(Selling(prices={"/{everything:path}": "1"}).to(app))
+    assert (await visitor.get(target)).status == 402
+    assert runs == []
+    assert (await visitor.buy("GET", target)).body in {b"content", b'"content"'}
+    assert runs == [target]
+
+
 class Answering:
     """Middleware that has something of its own, as those for files and metrics do."""
 
