@@ -18,6 +18,7 @@ from mpp_asgi import gate, path_prices
 from mpp_asgi.charges import Turn
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import Secrets, problems
+from mpp_asgi.routes import RouteTable
 from mpp_asgi.stellar import dispatch, funding, policy
 from mpp_asgi.stellar.admissions import ChargeAdmission
 from mpp_asgi.stellar.cashier import Cashier
@@ -156,6 +157,22 @@ def _(stack: ExitStack) -> None:
 @way("paths are priced as they are spelled")
 def _(stack: ExitStack) -> None:
     replace(stack, path_prices, "_resolved", lambda path: path)
+
+
+@way("paths are read in one way")
+def _(stack: ExitStack) -> None:
+    replace(stack, path_prices, "_readings", lambda path: [path_prices._spellings(path)])
+
+
+@way("what no route takes costs nothing")
+def _(stack: ExitStack) -> None:
+    by_path = RouteTable._by_path
+
+    def routed(self: RouteTable, scope: Any) -> Any:
+        found = by_path(self, scope)
+        return found if found is not None and found.is_routed else None
+
+    replace(stack, RouteTable, "_by_path", routed)
 
 
 @way("unreadable credentials are not expected")
