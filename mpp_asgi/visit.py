@@ -288,7 +288,8 @@ class Visit:
         for name, value in message.get("headers", ()):
             if name == b"location" and self._status >= 300:
                 path = unquote(urlsplit(value.decode("latin-1")).path)
-                return path.rstrip("/") == self._asked.path.rstrip("/")
+                asked = self._asked.path
+                return path != asked and path.rstrip("/") == asked.rstrip("/")
         return False
 
     async def _send_start(self, message: Message, toll: Toll) -> None:

@@ -296,6 +296,8 @@ class Answering:
             await PlainTextResponse("own", headers=headers)(scope, receive, send)
         elif scope["path"] == "/moved":
             await RedirectResponse("/signed-link")(scope, receive, send)
+        elif scope["path"] == "/stored":
+            await RedirectResponse("https://cdn.test/stored?signed")(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -311,14 +313,15 @@ async def test_what_middleware_answers_where_no_route_is_costs(method: str) -> N
     prices = {"/own/by-name/{name}": by_name, "/{everything:path}": "1"}
     selling = Selling(prices=prices)
     visitor = Visitor(selling.to(app))
-    costing = {"/own/x": "1.0", "/own/c": "1.0", "/own/by-name/small": "0.5", "/moved": "1.0"}
+    costing = {"/own/x": "1.0", "/own/c": "1.0", "/own/by-name/small": "0.5"}
+    costing |= {"/moved": "1.0", "/stored": "1.0"}
     for target, cost in costing.items():
         unpaid = await visitor.ask(method, target)
         assert (costs(unpaid), unpaid.problem) == (cost, "payment-required")
         paid = await visitor.buy(method, target)
         assert paid.status in {200, 307}
         assert paid.receipt is not None
-    assert selling.till.takings == 4
+    assert selling.till.takings == 5
     assert (await visitor.ask(method, "/own/by-name/free")).body in {b"own", b""}
     for target, status in (("/nowhere", 404), ("/b", 307), ("/a/", 307)):
         assert (await visitor.ask(method, target)).status == status
