@@ -287,9 +287,10 @@ class Visit:
         """Whether the router redirects the request to its own path with a slash more or less."""
         for name, value in message.get("headers", ()):
             if name == b"location" and self._status >= 300:
-                path = unquote(urlsplit(value.decode("latin-1")).path)
-                asked = self._asked.path
-                return path != asked and path.rstrip("/") == asked.rstrip("/")
+                target, asked = urlsplit(value.decode("latin-1")), self._asked
+                path = unquote(target.path)
+                is_near = path != asked.path and path.rstrip("/") == asked.path.rstrip("/")
+                return is_near and target.query == asked.query.decode("latin-1")
         return False
 
     async def _send_start(self, message: Message, toll: Toll) -> None:

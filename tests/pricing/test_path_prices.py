@@ -229,6 +229,7 @@ async def ok_everywhere(scope: Scope, receive: Receive, send: Send) -> None:
         ("POST /a", 405),
         ("GET /a/", 307),
         ("GET /b", 307),
+        ("GET /b?x=%20&y", 307),
         ("GET /%C3%A9", 307),
         ("GET /a", 402),
         ("GET /b/", 402),
@@ -298,6 +299,8 @@ class Answering:
             await RedirectResponse("/signed-link")(scope, receive, send)
         elif scope["path"] == "/stored":
             await RedirectResponse("https://cdn.test/stored?signed")(scope, receive, send)
+        elif scope["path"] == "/kept":
+            await RedirectResponse("https://cdn.test/kept/?signed")(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -314,14 +317,14 @@ async def test_what_middleware_answers_where_no_route_is_costs(method: str) -> N
     selling = Selling(prices=prices)
     visitor = Visitor(selling.to(app))
     costing = {"/own/x": "1.0", "/own/c": "1.0", "/own/by-name/small": "0.5"}
-    costing |= {"/moved": "1.0", "/stored": "1.0"}
+    costing |= {"/moved": "1.0", "/stored": "1.0", "/kept": "1.0"}
     for target, cost in costing.items():
         unpaid = await visitor.ask(method, target)
         assert (costs(unpaid), unpaid.problem) == (cost, "payment-required")
         paid = await visitor.buy(method, target)
         assert paid.status in {200, 307}
         assert paid.receipt is not None
-    assert selling.till.takings == 5
+    assert selling.till.takings == 6
     assert (await visitor.ask(method, "/own/by-name/free")).body in {b"own", b""}
     for target, status in (("/nowhere", 404), ("/b", 307), ("/a/", 307)):
         assert (await visitor.ask(method, target)).status == status
