@@ -290,7 +290,7 @@ class Visit:
                 target, asked = urlsplit(value.decode("latin-1")), self._asked
                 path = unquote(target.path)
                 is_near = path != asked.path and path.rstrip("/") == asked.path.rstrip("/")
-                return is_near and target.query == asked.query.decode("latin-1")
+                return is_near and unquote(target.query) == unquote(asked.query)
         return False
 
     async def _send_start(self, message: Message, toll: Toll) -> None:

@@ -229,7 +229,7 @@ async def ok_everywhere(scope: Scope, receive: Receive, send: Send) -> None:
         ("POST /a", 405),
         ("GET /a/", 307),
         ("GET /b", 307),
-        ("GET /b?x=%20&y", 307),
+        ("GET /b?x=%20&y=a|b", 307),  # which the router's redirect spells otherwise
         ("GET /%C3%A9", 307),
         ("GET /a", 402),
         ("GET /b/", 402),
