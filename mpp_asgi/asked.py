@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.body import RequestBody, may_have_body
 from mpp_asgi.protocol import payment_credentials
+from mpp_asgi.protocol.headers import PAYMENT_AUTHORIZATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ class Asked:
     """``Accept-Payment``."""
     credentials: Sequence[str] = ()
     """Of the scheme Payment."""
+    header: str | None = None
+    """The field that is left for a credential where another scheme has taken ``Authorization``."""
     session: str | None = None
     """``Payment-Session``."""
     idempotency_key: str | None
@@ -67,8 +70,7 @@ class Asked:
             if name == b"host":
                 self.host = value
             elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
-                shown = payment_credentials([value.decode("latin-1")])
-                self.credentials = [*self.credentials, *shown] if self.credentials else shown
+                self._authorize(name, value)
             elif name == b"accept-payment":
                 text = value.decode("latin-1")
                 self.accept = text if self.accept is None else f"{self.accept}, {text}"
@@ -80,6 +82,13 @@ class Asked:
                 announces_body = True
         self.may_have_body = may_have_body(scope, announces_body)
         """See `body.may_have_body`."""
+
+    def _authorize(self, name: bytes, value: bytes) -> None:
+        shown = payment_credentials([value.decode("latin-1")])
+        if shown:
+            self.credentials = [*self.credentials, *shown] if self.credentials else shown
+        elif name == b"authorization":
+            self.header = PAYMENT_AUTHORIZATION
 
     @property
     def shows_something(self) -> bool:

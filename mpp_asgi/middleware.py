@@ -136,7 +136,7 @@ class PaymentMiddleware:
             foreseen = None  # what stands further in may answer it; else the endpoint insists
         elif foreseen is None and asked.method == "HEAD" and asked.shows_something:
             foreseen = self._routes.find_neighbour(scope)
-        if foreseen is not None and foreseen.is_routed:
+        if foreseen is not None and foreseen.is_routed and foreseen.is_certain:
             answer = quick_demand(house.gate, house.rules, foreseen.route, asked)
             if answer is not None:
                 return answer.send(send)

@@ -58,8 +58,6 @@ class PricedRoute:
     """Whether it has its own authentication, which runs first: 401 before 402."""
     header: str | None = None
     """The credential header, where the route needs ``Authorization`` for itself."""
-    is_ambiguous: bool = False
-    """Whether the path asked for may be read as something of another price: see `PathPrices`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,8 @@ class Foreseen:
     """It takes another method of the same path: here it can be managed, not paid for."""
     is_routed: bool = True
     """Otherwise no route takes the request: it costs something if it is answered all the same."""
+    is_certain: bool = True
+    """As `Found.is_certain`."""
 
 
 class _Hidden:
@@ -265,10 +265,12 @@ class RouteTable:
         found = self._path_prices.find(scope.get("method", "GET"), route_path(scope))
         if found is None:
             return None
-        route = self._priced_by_path[found.entry]
-        if not found.is_certain:
-            route = replace(route, is_ambiguous=True)
-        return Foreseen(route, found.params, is_routed=self._takes(scope))
+        return Foreseen(
+            self._priced_by_path[found.entry],
+            found.params,
+            is_routed=self._takes(scope),
+            is_certain=found.is_certain,
+        )
 
     def _takes(self, scope: Scope) -> bool:
         """Whether a route takes the request. What is redirected, not found or not allowed costs

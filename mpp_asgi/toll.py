@@ -34,7 +34,6 @@ log = logging.getLogger("mpp_asgi")
 _PENDING = Problem(
     "about:blank", "Conflict", 409, "This payment is being worked on by another request of yours."
 )
-_AMBIGUOUS: Final = "This path may be read as another, of another price: write it plainly."
 _TROUBLE: Final = (
     RefusalError,
     PendingError,
@@ -72,7 +71,7 @@ def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked
     """
     if asked.credentials or asked.session or route.authenticates or asked.scope["type"] != "http":
         return None
-    if route.is_ambiguous or (not rules.allow_http and is_insecure(asked.scope)):
+    if not rules.allow_http and is_insecure(asked.scope):
         return None
     listing = _listing(gate, rules, route, asked)
     if listing is None or listing.offers.is_personal:
@@ -88,7 +87,8 @@ def _listing(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked) ->
     if asked.may_have_body or tariff.vary or tariff.quote is not None:
         return None
     realm = rules.realm or realm_of(asked.host)
-    return gate.listing(tariff, route.header, realm, (asked.method, asked.path, asked.query))
+    address = (asked.method, asked.path, asked.query)
+    return gate.listing(tariff, route.header or asked.header, realm, address)
 
 
 class Toll:
@@ -114,8 +114,10 @@ class Toll:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
             )
-        if route.is_ambiguous:
-            raise OwedError(Answer(problems.BAD_REQUEST.because(_AMBIGUOUS)))
+
+    @property
+    def _header(self) -> str | None:
+        return self.route.header or self._asked.header
 
     @property
     def has_credential(self) -> bool:
@@ -146,7 +148,7 @@ class Toll:
         )
         if tariff.quote is None:
             self._offers = self._gate.offers(
-                tariff, tariff.prices, realm=realm, header=self.route.header
+                tariff, tariff.prices, realm=realm, header=self._header
             )
             return True
         if self.has_credential:
@@ -167,9 +169,7 @@ class Toll:
         if self._offers is not None:
             return self._offers
         prices = await ask_price(self.tariff, self._asked, self._path_params)
-        return self._gate.offers(
-            self.tariff, prices, realm=resource.realm, header=self.route.header
-        )
+        return self._gate.offers(self.tariff, prices, realm=resource.realm, header=self._header)
 
     async def examine(self) -> None:
         """Read the credential, so far as that takes neither store nor ledger."""

@@ -18,7 +18,7 @@ from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, u
 from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
 from mpp_asgi.presence import Presence, present
-from mpp_asgi.protocol import Problem
+from mpp_asgi.protocol import Problem, problems
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.toll import Toll
@@ -41,6 +41,9 @@ log = logging.getLogger("mpp_asgi")
 
 _SERVER_ERROR = Problem(
     "about:blank", "Internal Server Error", 500, "The server could not answer. Nothing was lost."
+)
+_AMBIGUOUS = problems.BAD_REQUEST.because(
+    "This path may be read as another, of another price: write it plainly."
 )
 _COME_BACK = frozenset({408, 425, 429})
 """Refusals by the application that say "later": the payer keeps the credential."""
@@ -143,7 +146,7 @@ class Visit:
         if not foreseen.is_routed:
             self._unrouted, self._expected = foreseen, route.tariff
             return
-        toll = Toll(self._gate, self._rules, route, self._asked)
+        toll = self._toll_of(foreseen)
         if toll.is_listed():
             self._owe(toll, _PRICED)
         else:
@@ -160,6 +163,11 @@ class Visit:
         await toll.examine()
         if not route.insists or toll.is_managing:
             await self._pay(toll)
+
+    def _toll_of(self, foreseen: Foreseen) -> Toll:
+        if not foreseen.is_certain:
+            raise OwedError(Answer(_AMBIGUOUS))
+        return Toll(self._gate, self._rules, foreseen.route, self._asked)
 
     async def _meet(self, toll: Toll, path_params: Mapping[str, Any]) -> None:
         """A price turned up, which may be nothing this time."""
@@ -229,12 +237,12 @@ class Visit:
             raise OwedError(self._answer)
         toll = self._toll
         if toll is None:
-            route = PricedRoute(tariff, self._asked.path, insists=True)
-            path_params = self.scope.get("path_params", {})
-            if self._unrouted is not None and self._unrouted.route.tariff is tariff:
-                route, path_params = self._unrouted.route, self._unrouted.path_params
-            toll = Toll(self._gate, self._rules, route, self._asked)
-            await self._meet(toll, path_params)
+            foreseen = self._unrouted
+            if foreseen is None or foreseen.route.tariff is not tariff:
+                route = PricedRoute(tariff, self._asked.path, insists=True)
+                foreseen = Foreseen(route, self.scope.get("path_params", {}))
+            toll = self._toll_of(foreseen)
+            await self._meet(toll, foreseen.path_params)
         elif not self._entered and toll.tariff is not tariff and toll.route.insists:
             self._refuse_misrouted()
         if self.stage is _PRICED:

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
 from stellar_sdk import Keypair
 
 from mpp_asgi import PaymentMiddleware, price
@@ -51,7 +52,12 @@ def network(time: Time) -> Sandbox:
 def paid_app(network: Sandbox, **settings: Any) -> FastAPI:
     app = FastAPI()
     app.add_middleware(
-        PaymentMiddleware, network="sandbox", sandbox=network, recipient=RECIPIENT, **settings
+        PaymentMiddleware,
+        network="sandbox",
+        sandbox=network,
+        recipient=RECIPIENT,
+        prices={"/members": "0.01"},
+        **settings,
     )
     failures = [RuntimeError("the handler fails at first")]
 
@@ -75,6 +81,10 @@ def paid_app(network: Sandbox, **settings: Any) -> FastAPI:
     @app.get("/free")
     async def free() -> str:
         return "free"
+
+    @app.get("/members", dependencies=[Depends(HTTPBearer())])
+    async def members() -> str:
+        return "hello, member"
 
     return app
 
@@ -102,6 +112,14 @@ async def client(
         transport=transport, auth=auth, base_url="http://localhost"
     ) as client:
         yield client
+
+
+async def test_who_needs_authorization_for_himself_pays_beside_it(
+    client: httpx.AsyncClient, auth: PaymentAuth
+) -> None:
+    response = await client.get("/members", headers={"authorization": "Bearer mine"})
+    assert (response.status_code, response.json()) == (200, "hello, member")
+    assert auth.spent == {"USDC": Decimal("0.01")}
 
 
 async def test_every_way_to_pay(

@@ -177,7 +177,8 @@ async def test_a_bad_credential_of_a_stranger_is_a_strangers_first(shown: str) -
 
 
 async def test_authentication_written_by_hand() -> None:
-    """It cannot be seen beforehand, so an unpaid stranger meets 402 first; money comes last."""
+    """It cannot be seen beforehand, so an unpaid stranger meets 402 first; money comes last. That
+    `Authorization` is taken is seen by who sends it."""
     app = FastAPI()
 
     async def user(authorization: str = Header("")) -> None:
@@ -191,13 +192,35 @@ async def test_authentication_written_by_hand() -> None:
 
     selling = Selling()
     visitor = Visitor(selling.to(app))
+    assert (await visitor.challenge("GET", "/sold")).header is None
     unpaid = await visitor.get("/sold", headers={"authorization": "Bearer x"})
-    assert unpaid.status == 402
+    assert (unpaid.status, unpaid.challenge.header) == (402, "Payment-Authorization")
     written = credential(unpaid.challenge).to_header()
     stranger = await visitor.get("/sold", headers={"payment-authorization": written})
     assert (stranger.status, selling.till.takings) == (401, 0)
     both = {"authorization": "Bearer x", "payment-authorization": written}
     assert (await visitor.get("/sold", headers=both)).status == 200
+
+
+@pytest.mark.parametrize("cost", ["1", lambda request: "1"], ids=["fixed", "dynamic"])
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_a_guarded_route_that_is_priced_by_path(cost: Any, body: bytes) -> None:
+    app = FastAPI()
+
+    @app.post("/sold", dependencies=[Depends(HTTPBearer())])
+    async def endpoint() -> str:
+        return "content"
+
+    selling = Selling(prices={"/sold": cost})
+    visitor = Visitor(selling.to(app))
+    identity = {"authorization": "Bearer x"}
+    challenge = await visitor.challenge("POST", "/sold", headers=identity, body=body)
+    assert challenge.header == "Payment-Authorization"
+    paid = {**identity, "payment-authorization": credential(challenge).to_header()}
+    assert (await visitor.ask("POST", "/sold", headers=paid, body=body)).status == 200
+
+    again = await visitor.ask("POST", "/sold", headers=paid, body=body)
+    assert (again.status, again.challenge.header) == (402, "Payment-Authorization")
 
 
 # Validation
