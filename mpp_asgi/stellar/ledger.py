@@ -51,7 +51,8 @@ class Pending:
     sent: bool
     """It may have been sent before: look it up first."""
     ours: bool
-    """Its sequence number is ours, so nobody else can have sent it: a refusal is a refusal."""
+    """Its sequence number is ours, so nobody else can have sent it: a refusal is a refusal, to a
+    node that is no further behind."""
     dearer: Callable[[], Awaitable[str | None]] | None = None
     """Makes a fee bump of the same transaction (TransactionEnvelope, base64 XDR) that bids more, if
     there is more to be had. It changes nothing about its fate: the hash is the same, and its
@@ -236,6 +237,6 @@ def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> D
         return Decision(kind="dropped", status=status)
     if offers.refused_at is None or offers.unanswered:
         return None
-    if pending.ours or status.latest_ledger >= offers.refused_at + REFUSAL_LEDGERS:
+    if status.latest_ledger >= offers.refused_at + (0 if pending.ours else REFUSAL_LEDGERS):
         return Decision(kind="dropped", status=status, refusal=offers.refusal)
     return None

@@ -159,14 +159,14 @@ class FailoverRpc:
                 error = failure
                 is_unanswered = is_unanswered or endpoint.is_verified
                 continue
-            if is_unanswered and not _counts_after_silence(result):
-                raise RpcUnavailableError(f"An RPC did not answer {call.method}.")
-            if endpoint.aside is None or not was_well:
-                return result
-            second_best.append(result)  # it has just shown that others may know better
-        if second_best:
-            return second_best[0]
-        raise error
+            is_doubtful = was_well and endpoint.aside is not None
+            if is_doubtful and not _is_taken(result):
+                second_best.append(result)  # it has just shown that others may know better
+                continue
+            return _despite_silence(result, call) if is_unanswered else result
+        if not second_best:
+            raise error
+        return _despite_silence(second_best[0], call) if is_unanswered else second_best[0]
 
     def _in_order(self) -> list[Endpoint]:
         """Those that are well, then those that are aside."""
@@ -195,7 +195,11 @@ class FailoverRpc:
         return result
 
     async def _verify(self, endpoint: Endpoint) -> None:
-        info = await self._ask(endpoint, get_network())
+        try:
+            info = await self._ask(endpoint, get_network())
+        except RpcRefusedError as refusal:
+            self._put_aside(endpoint, str(refusal))
+            raise RpcUnavailableError(str(refusal)) from refusal
         endpoint.is_foreign = info.passphrase != self._passphrase
         endpoint.is_verified = not endpoint.is_foreign
         if endpoint.is_foreign:
@@ -293,6 +297,13 @@ class FailoverRpc:
             self._put_aside(endpoint, str(error))
 
 
-def _counts_after_silence(result: object) -> bool:
-    """Whether an answer still counts when another node, asked the same before, gave none."""
-    return not isinstance(result, Submission) or result.status in ("PENDING", "DUPLICATE")
+def _is_taken(result: object) -> bool:
+    """Whether a node has taken a transaction, which is so whatever becomes of the node."""
+    return isinstance(result, Submission) and result.status in ("PENDING", "DUPLICATE")
+
+
+def _despite_silence(result: T, call: RpcCall[T]) -> T:
+    """The answer, if it counts though another node that was asked the same gave none."""
+    if isinstance(result, Submission) and not _is_taken(result):
+        raise RpcUnavailableError(f"An RPC did not answer {call.method}.")
+    return result

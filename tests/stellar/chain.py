@@ -96,9 +96,13 @@ class Chain:
                     return ledger, each
         return None
 
-    def send(self, name: str) -> Answer:
+    def send(self, name: str, *, latest: int) -> Answer:
+        """What a node says to it whose latest ledger is that one."""
         self.sent[name] += 1
         fate = self.fates.get(name, Fate())
+        status = fate.status
+        if status != "LOST" and (found := self.find(name)) is not None:
+            status = "ERROR" if found[0] <= latest else "DUPLICATE"  # its sequence number is used
         if fate.status in ("PENDING", "LOST") and fate.delay is not None and not self.find(name):
             ledger = self.latest + 1 + fate.delay
             if self.closed_at(ledger) <= self.limits.get(name, self.closed_at(ledger)):
@@ -106,10 +110,10 @@ class Chain:
         if fate.status == "LOST":
             raise RpcUnavailableError("no answer")
         return {
-            "status": fate.status,
+            "status": status,
             "hash": name,
-            "latestLedger": self.latest,
-            "latestLedgerCloseTime": self.closed_at(self.latest),
+            "latestLedger": latest,
+            "latestLedgerCloseTime": str(self.closed_at(latest)),
         }
 
 
@@ -168,11 +172,7 @@ class Node:
         }
 
     def sendTransaction(self, params: Any) -> Answer:
-        latest = self.latest
-        return self.chain.send(params["transaction"]) | {
-            "latestLedger": latest,
-            "latestLedgerCloseTime": str(self.chain.closed_at(latest)),
-        }
+        return self.chain.send(params["transaction"], latest=self.latest)
 
     def getTransaction(self, params: Any) -> Answer:
         latest = self.latest

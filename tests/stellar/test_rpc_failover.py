@@ -104,6 +104,20 @@ async def test_the_next_answers_for_one_that_fails(
     assert one.calls.total() == calls, "it is left alone for a while"
 
 
+async def test_one_that_will_not_say_its_network_is_none_to_ask(chain: Chain) -> None:
+    """A plan, or a key, may forbid a method."""
+
+    def forbidden(method: str) -> Exception | None:
+        return RpcRefusedError(-32601, "not in your plan") if method == "getNetwork" else None
+
+    one, two = Node(chain, fails=forbidden), Node(chain)
+    rpc = over(chain, one, two)
+    assert await ask(rpc) == FIRST
+    assert list(aside(rpc)) == ["node 1"]
+    with pytest.raises(RpcUnavailableError, match="not in your plan"):
+        await ask(over(chain, one))
+
+
 async def test_it_comes_back_when_it_is_well(
     chain: Chain, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,7 +370,7 @@ async def test_when_all_are_behind_they_are_asked_all_the_same(chain: Chain) -> 
 # --- what is concluded ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "told"), [("PENDING", "PENDING"), ("DUPLICATE", "DUPLICATE")])
+@pytest.mark.parametrize(("status", "told"), [("PENDING", "DUPLICATE"), ("DUPLICATE", "DUPLICATE")])
 async def test_after_silence_a_yes_is_passed_on(status: str, told: str, chain: Chain) -> None:
     one, two = Silent(Node(chain), "sendTransaction"), Node(chain)
     rpc = over(chain, one, two, call_seconds=0.01)
@@ -387,6 +401,71 @@ async def test_what_the_first_took_in_silence_and_the_second_refused_is_not_drop
     rpc = over(chain, Taker(chain), Node(chain, lag=lambda: 3))
     decision = await following(chain, rpc).decide(pending("a", chain, fate=Fate(delay=4)))
     assert decision.kind == "success"
+
+
+class Taker(Node):
+    """Takes what it is sent; from then on everybody says that its sequence number is used."""
+
+    def sendTransaction(self, params: Any) -> Any:
+        answer = super().sendTransaction(params)
+        self.chain.fates[params["transaction"]] = Fate("ERROR")
+        return answer
+
+
+async def behind_what_another_told(chain: Chain, one: Node, two: Node) -> FailoverRpc:
+    """The first is put aside at its next answer, for all that its answers are good."""
+    rpc = over(chain, one, two)
+    await rpc.probe()
+    await chain.sleep(PROBE_SECONDS)
+    one.lag = lambda: 9
+    await rpc._probe(rpc.endpoints[1])
+    return rpc
+
+
+async def test_what_was_taken_by_a_node_that_is_found_behind_is_taken(chain: Chain) -> None:
+    one, two = Taker(chain), Node(chain, lag=lambda: 3)
+    rpc = await behind_what_another_told(chain, one, two)
+    own = pending("a", chain, fate=Fate(delay=4))
+    assert (await following(chain, rpc).decide(own)).kind == "success"
+    assert list(aside(rpc)) == ["node 1"]
+    assert two.calls["sendTransaction"] == 0
+
+
+async def test_what_one_node_refused_another_may_have_taken_in_silence(chain: Chain) -> None:
+    """The first says no and is found behind; the second takes it without a word."""
+
+    class Refuser(Node):
+        def sendTransaction(self, params: Any) -> Any:
+            return super().sendTransaction(params) | {"status": "ERROR"}
+
+    one, two = Refuser(chain), Silent(Node(chain), "sendTransaction")
+    rpc = await behind_what_another_told(chain, one, two.node)
+    rpc.endpoints[1].rpc = two
+    rpc._call_seconds = 0.01
+    with pytest.raises(RpcUnavailableError):
+        await rpc.do(send_transaction(pending("a", chain, fate=Fate()).hash))
+
+
+async def test_what_is_refused_is_dropped_by_a_node_that_knows_as_much(chain: Chain) -> None:
+    """Something between us and the nodes sends it twice: the second of them is 9 ledgers ahead, and
+    has it on its ledger by then."""
+
+    class Twice(Node):
+        def sendTransaction(self, params: Any) -> Any:
+            super().sendTransaction(params)
+            chain.now += 60
+            return super().sendTransaction(params)
+
+    node = Twice(chain)
+    asked_elsewhere = iter([20, 20, 20])
+    ledger = following(chain, node)
+    own = pending("a", chain, fate=Fate())
+
+    def lag() -> int:
+        return 0 if node.calls["getTransaction"] == 0 else next(asked_elsewhere, 0)
+
+    node.lag = lag
+    assert (await ledger.decide(own)).kind == "success"
 
 
 async def test_a_node_that_is_behind_drops_nothing(chain: Chain) -> None:
