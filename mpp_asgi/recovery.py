@@ -109,6 +109,8 @@ class Recovery:
         self._draw = draw
         self._clockwork = Clockwork(self._work)
         self._later: dict[str, _Later] = {}
+        self._faults: Counter[str] = Counter()
+        """How often the network could not be asked about a record."""
         self._has_begun = False
         self._has_led = False
 
@@ -162,6 +164,7 @@ class Recovery:
             except FaultError as error:
                 log.warning("record=%s was=%s not recovered: %s", charge.id, charge.state, error)
                 faults += 1
+                self._faults[charge.id] += 1
                 continue
             faults = 0
             ends[end] += 1
@@ -171,13 +174,16 @@ class Recovery:
         return ends
 
     async def _find_left(self, now: float) -> Sequence[Charge]:
-        """What nobody is at, but for what was found undecided a short time ago."""
-        limit = BATCH + len(self._later)
+        """What nobody is at, but for what was found undecided a short time ago. What the network
+        could not be asked about comes last, so that it keeps nothing else from its turn."""
+        limit = BATCH + min(len(self._later) + len(self._faults), MOST_WAITING)
         found = await self._book.store.open_charges(now=int(now), limit=limit)
         known = {charge.id: self._later.get(charge.id) for charge in found}
         self._later = {record: later for record, later in known.items() if later is not None}
+        self._faults = Counter({r: count for r, count in self._faults.items() if r in known})
         due = (c for c in found if (later := self._later.get(c.id)) is None or later.at <= now)
-        return [c for c in due if c.state is State.CLAIMED or self._ledger is not None][:BATCH]
+        due = (c for c in due if c.state is State.CLAIMED or self._ledger is not None)
+        return sorted(due, key=lambda c: self._faults[c.id])[:BATCH]
 
     async def _leads(self, now: float) -> bool:
         until, owner = int(now) + LEASE_SECONDS, self._book.owner
@@ -231,6 +237,7 @@ class Recovery:
 
     def _note(self, charge: Charge, end: End) -> None:
         last = self._later.pop(charge.id, None)
+        del self._faults[charge.id]
         if end is not End.UNDECIDED:
             log.info(
                 "record=%s was=%s became=%s transaction=%s owner=%s",

@@ -33,13 +33,15 @@ class Node:
     """SUCCESS or FAILED by hash."""
     oldest: int = START - 3_600
     is_down: bool = False
+    chokes_on: set[str] = field(default_factory=set)
+    """Hashes that it never has an answer to."""
     asked: Counter[str] = field(default_factory=Counter)
     """How often for each hash."""
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         transaction = request["params"]["hash"]
         self.asked[transaction] += 1
-        if self.is_down:
+        if self.is_down or transaction in self.chokes_on:
             raise ConnectionError
         status = self.decided.get(transaction, "NOT_FOUND")
         result: dict[str, Any] = {

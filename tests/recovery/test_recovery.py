@@ -247,6 +247,23 @@ async def test_a_node_that_is_down_is_not_asked_for_every_record(office: Office)
     assert await heir.recovery.round() == {End.SETTLED: 50}
 
 
+async def test_what_the_node_chokes_on_does_not_stand_before_the_rest(office: Office) -> None:
+    records = [f"a{number:02}" for number in range(4 * MOST_FAULTS)]
+    for record in records:
+        await office.left(record, State.SUBMITTED)
+        office.node.decided[transaction_of(record)] = "SUCCESS"
+    office.node.is_down = True
+    heir = office.process()
+    for _ in range(6):  # each of them had its fault by now, some had two
+        await heir.recovery.round()
+    office.node.is_down = False
+    office.node.chokes_on = {transaction_of(record) for record in records[:MOST_FAULTS]}
+    for _ in range(2):
+        await heir.recovery.round()
+    left = await office.store.open_charges(now=int(office.time.now), limit=99)
+    assert {charge.id for charge in left} == set(records[:MOST_FAULTS])
+
+
 @pytest.mark.parametrize("writes", [False, True])
 async def test_any_call_of_the_store_may_fail(writes: bool) -> None:
     """What recovery leaves then is as good for the next round as what it found."""
