@@ -43,6 +43,8 @@ MOST_WAITING = 64
 """Requests that may wait for one credential in one process; more are told to come back."""
 MOST_UNFINISHED = 10_000
 """Charges whose end the store has not taken yet, beyond which no more are begun."""
+DOUBT_SECONDS = 15
+"""How long a claim that got no answer may still take effect."""
 DRAIN_SECONDS = 20
 """How long a process that ends waits for what is under way, and for its store."""
 HOLD_ATTEMPTS = 3
@@ -77,6 +79,9 @@ class ChargeBook:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.abandoned: set[str] = set()
         """What the store still has under our name, though nobody here is at work on it."""
+        self.doubtful: dict[str, float] = {}
+        """What it may have under our name yet, since a claim got no answer; and until when, in Unix
+        seconds."""
         self.unnoted = UnnotedDeliveries(self, sleep=sleep)
         self.refunds = Refunds(self, sleep=sleep)
         self.heart = Heart(clock=clock, say=self._say, is_needed=self._is_at_work, chores=self.tidy)
@@ -128,7 +133,14 @@ class ChargeBook:
         await self.store.heartbeat(self.owner, alive_until=alive_until)
 
     def _is_at_work(self) -> bool:
-        return bool(self._queues or self.unnoted.ids or self.refunds.owed or self.abandoned)
+        if self._queues or self.unnoted.ids or self.refunds.owed:
+            return True
+        return bool(self.abandoned or self.doubtful)
+
+    def doubt(self, charge_id: str) -> None:
+        """Look for a while whether a claim takes effect that nobody waits for any more."""
+        if len(self.doubtful) < MOST_UNFINISHED:
+            self.doubtful[charge_id] = self.clock() + DOUBT_SECONDS
 
     async def tidy(self) -> None:
         """Make up for what the store did not take before, and delete what is old."""
@@ -142,11 +154,13 @@ class ChargeBook:
 
     async def _let_go_of_abandoned(self) -> None:
         """Other processes cannot take what is abandoned while we live."""
-        for charge_id in tuple(self.abandoned):
-            if charge_id in self._queues:  # somebody came for it and will let go of it
+        for charge_id in self.abandoned | self.doubtful.keys():
+            turn = self.free_turn(charge_id)
+            if turn is None:  # somebody came for it and will let go of it
                 continue
             self.abandoned.discard(charge_id)
-            turn = await self.turn(charge_id)
+            if self.doubtful.get(charge_id, 0) <= self.clock():
+                self.doubtful.pop(charge_id, None)
             turn.may_own = True
             await turn.end()
 
@@ -194,6 +208,8 @@ class Turn:
     charge: Charge | None = None
     """The record, once it was found or claimed."""
     may_own = False
+    _is_doubtful = False
+    """A claim got no answer."""
     _ended = False
     _silences = -1
 
@@ -240,7 +256,11 @@ class Turn:
         self.may_own = True
         waited = 0.0
         while True:
-            outcome, charge = await book.store.claim(fresh, proofs, now=int(book.clock()))
+            try:
+                outcome, charge = await book.store.claim(fresh, proofs, now=int(book.clock()))
+            except BaseException:
+                self._is_doubtful = True
+                raise
             if charge is not None and outcome in _OURS:
                 self.charge = charge
                 return charge
@@ -270,7 +290,11 @@ class Turn:
         self._silences = heart.silences
         self.may_own = True
         ours = Charge(found.id, found.credential, State.CLAIMED, found.keep_until, book.owner)
-        claim = await book.store.claim(ours, (), now=int(book.clock()))
+        try:
+            claim = await book.store.claim(ours, (), now=int(book.clock()))
+        except BaseException:
+            self._is_doubtful = True
+            raise
         if claim.outcome is not Outcome.TAKEN:
             return None  # what was gone is written anew by that, and goes when the turn ends
         self.charge = claim.charge
@@ -388,6 +412,8 @@ class Turn:
         except OwnershipLostError:
             log.warning("charge %s was taken over before it was let go of", self._id)
         finally:
+            if self._is_doubtful:
+                self._book.doubt(self._id)
             self._over()
 
     def _over(self) -> None:

@@ -354,6 +354,55 @@ async def test_a_charge_that_could_not_be_let_go_of_is_let_go_of_later(
     assert (await other.claim("c", (), keep_until=0)).state is State.SETTLED
 
 
+@pytest.mark.parametrize("ended", ["unanswered", "cancelled"])
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_claim_that_takes_effect_when_nobody_waits_for_it_any_more(
+    book: ChargeBook,
+    elsewhere: ChargeBook,
+    store: FailingStore,
+    monkeypatch: pytest.MonkeyPatch,
+    time: Time,
+    ended: str,
+    left: bool,
+) -> None:
+    """The network kept it, or another transaction did. Its owner lives, and knows nothing of it."""
+    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    if left:
+        await (await settled(elsewhere)).end()
+    asked: list[Any] = []
+    claim = store.claim
+
+    async def kept_on_its_way(*arguments: Any, **named: Any) -> None:
+        asked.append((arguments, named))
+        if ended == "cancelled":
+            raise asyncio.CancelledError
+        raise StoreUnavailableError("it did not answer in time")
+
+    monkeypatch.setattr(store, "claim", kept_on_its_way, raising=False)
+    turn = await book.turn(ID)
+    found = await turn.find()
+    taking: Any = turn.take_over(found) if found else turn.claim("c", (), keep_until=10**10)
+    with pytest.raises((StoreUnavailableError, asyncio.CancelledError)):
+        await taking
+    await turn.end()
+    monkeypatch.setattr(store, "claim", claim, raising=False)
+    await book.tidy()  # too early
+    for arguments, named in asked:
+        await claim(*arguments, **named)
+    other = await elsewhere.turn(ID)
+    with pytest.raises(PendingError):
+        await other.claim("c", (), keep_until=0)
+    assert book.heart.is_beating()
+    await book.tidy()
+    await other.claim("c", (), keep_until=int(book.clock()) + 1000)
+
+    time.now += charges.DOUBT_SECONDS
+    await book.tidy()
+    calls = len(store.calls)
+    await book.tidy()
+    assert store.calls[calls:] == ["purge"], "nothing is looked at for ever"
+
+
 async def test_letting_go_waits_for_nobody(book: ChargeBook, store: FailingStore) -> None:
     """Somebody comes for a charge just as another one is let go of."""
     turns = [await book.turn(f"challenge {n}") for n in range(3)]
