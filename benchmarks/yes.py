@@ -11,10 +11,11 @@ from mpp_asgi.protocol import format_timestamp, receipt_header
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.charges import ChargeBook
     from mpp_asgi.intents import Admission
     from mpp_asgi.pricing import Price
     from mpp_asgi.protocol import Credential
+    from mpp_asgi.turns import Turn
 
 DECIMALS = 7
 

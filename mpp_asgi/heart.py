@@ -3,7 +3,7 @@
 A process that is silent for `LIFE_SECONDS` counts as dead, and its charges may be taken over. It
 may not be dead at all: its event loop was blocked, its store out of reach, its clock set. So it
 does not trust a silence of its own either: it is *sure* for `SURE_SECONDS` after a heartbeat, and
-from then on lets nothing out before it has made sure again (`mpp_asgi.charges.Turn.hold`).
+from then on lets nothing out before it has made sure again (`mpp_asgi.turns.Turn.hold`).
 """
 
 from __future__ import annotations

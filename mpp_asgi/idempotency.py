@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Send
 
     from mpp_asgi.asked import Asked
-    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.charges import ChargeBook
+    from mpp_asgi.turns import Turn
 
 log = logging.getLogger("mpp_asgi")
 

@@ -36,9 +36,10 @@ from mpp_asgi.stores.contract import OwnershipLostError, State, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.charges import ChargeBook
     from mpp_asgi.stellar.ledger import Ledger
     from mpp_asgi.stores.contract import Charge
+    from mpp_asgi.turns import Turn
 
 log = logging.getLogger("mpp_asgi.recovery")
 

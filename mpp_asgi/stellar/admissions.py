@@ -22,7 +22,7 @@ from mpp_asgi.stores.contract import Charge, State
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.charges import ChargeBook
     from mpp_asgi.intents import Quote
     from mpp_asgi.stellar.inspection import InspectedTransfer
     from mpp_asgi.stellar.ledger import Decision, Ledger
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stellar.terms import Terms
     from mpp_asgi.stellar.transfer import Transfer
+    from mpp_asgi.turns import Turn
 
 log = logging.getLogger("mpp_asgi.charge")
 

@@ -27,12 +27,12 @@ from mpp_asgi.stores.contract import State
 if TYPE_CHECKING:
     from stellar_sdk import Keypair
 
-    from mpp_asgi.charges import Turn
     from mpp_asgi.stellar.admissions import Counter
     from mpp_asgi.stellar.invocation import Call
     from mpp_asgi.stellar.ledger import Decision
     from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.channels import Channel
+    from mpp_asgi.turns import Turn
 
 log = logging.getLogger("mpp_asgi.channels")
 

@@ -26,7 +26,6 @@ from mpp_asgi.stores.contract import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mpp_asgi.charges import Turn
     from mpp_asgi.stellar.envelope import SignedEnvelope
     from mpp_asgi.stellar.ledger import Decision, Ledger
     from mpp_asgi.stellar.rpc import Simulation
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.sponsor_budget import Draw
     from mpp_asgi.stellar.sponsor_pool import LentAccount
     from mpp_asgi.stores.contract import Charge
+    from mpp_asgi.turns import Turn
 
 log = logging.getLogger("mpp_asgi.charge")
 

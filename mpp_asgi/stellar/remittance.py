@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from stellar_sdk import xdr
 
-    from mpp_asgi.charges import Turn
     from mpp_asgi.intents import Quote
     from mpp_asgi.stellar.admissions import Counter
     from mpp_asgi.stellar.deposits import Deposit, InspectedDeposit
     from mpp_asgi.stellar.ledger import Decision
     from mpp_asgi.stores.contract import Charge
+    from mpp_asgi.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import Any
 from unittest.mock import patch
 
 from mpp_asgi import gate, path_prices
-from mpp_asgi.charges import Turn
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import Secrets, problems
 from mpp_asgi.routes import RouteTable
@@ -28,6 +27,7 @@ from mpp_asgi.stellar.session import SessionAdmission
 from mpp_asgi.stellar.sponsor_pool import Pool
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import Spend, SpendOutcome
+from mpp_asgi.turns import Turn
 from tests.attacks.shop import FILE, app
 
 Weaken = Callable[[ExitStack], None]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mpp_asgi import charges
+from mpp_asgi import turns
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.delivering import Forgetful, Worker, Workers
 from tests.methods.nod import Till
@@ -22,7 +22,7 @@ async def shop() -> AsyncIterator[Shop]:
 async def workers(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Workers]:
-    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
     time, till, memory = Time(), Till(), MemoryStore()
     settings: dict[str, Any] = {"prices": {"/plain": "1"}, "keep": lambda _: Forgetful(memory)}
     if request.param == "sqlite":

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mpp_asgi import charges, heart
+from mpp_asgi import heart, turns
 from mpp_asgi.heart import LIFE_SECONDS, STALE_SECONDS
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.delivering import (
@@ -144,7 +144,7 @@ async def test_nothing_leaves_while_it_cannot_be_made_certain(
 async def test_left_at_any_turn_after_a_silence(
     monkeypatch: pytest.MonkeyPatch, target: str, taken_over: bool
 ) -> None:
-    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
     whole = 0
     for at in range(100):
         time, till, memory = Time(), Till(), SlowStore(MemoryStore())

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from mpp_asgi import charges, heart
-from mpp_asgi.charges import ChargeBook, Turn
+from mpp_asgi import charges, heart, turns
+from mpp_asgi.charges import ChargeBook
 from mpp_asgi.intents import PendingError, RefusalError
 from mpp_asgi.stores.contract import Charge, OwnershipLostError, State, StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
+from mpp_asgi.turns import Turn
 from tests.methods.stall import Time
 from tests.methods.stores import FailingStore
 
@@ -199,7 +200,7 @@ async def test_patience_with_another_process_ends(
     before = time.now
     with pytest.raises(PendingError):
         await claimed(book)
-    assert time.now - before == pytest.approx(charges.PATIENCE_SECONDS, abs=0.5)
+    assert time.now - before == pytest.approx(turns.PATIENCE_SECONDS, abs=0.5)
 
 
 # Deliveries written late
@@ -342,7 +343,7 @@ async def test_a_charge_that_could_not_be_let_go_of_is_let_go_of_later(
     store: FailingStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
     turn = await settled(book)
     fail_from_now_on(store)
     await turn.end()
@@ -366,7 +367,7 @@ async def test_a_claim_that_takes_effect_when_nobody_waits_for_it_any_more(
     left: bool,
 ) -> None:
     """The network kept it, or another transaction did. Its owner lives, and knows nothing of it."""
-    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
     if left:
         await (await settled(elsewhere)).end()
     asked: list[Any] = []
@@ -491,4 +492,4 @@ async def test_one_heartbeat_may_fail(book: ChargeBook, store: FailingStore, tim
 def test_others_wait_longer_than_a_process_may_be_silent() -> None:
     assert heart.HEARTBEAT_SECONDS * 2 <= heart.SURE_SECONDS
     assert heart.SURE_SECONDS + 4 <= heart.LIFE_SECONDS - 1  # a second goes with rounding
-    assert heart.LIFE_SECONDS < charges.PATIENCE_SECONDS
+    assert heart.LIFE_SECONDS < turns.PATIENCE_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from mpp_asgi import charges, price
+from mpp_asgi import charges, price, turns
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.nod import Till
 from tests.methods.stall import Selling, Visitor, credential, payment, running
@@ -165,7 +165,7 @@ async def test_the_same_credential_written_otherwise_is_the_same() -> None:
 
 
 async def test_who_waits_too_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charges, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.01)
     settling, go = asyncio.Event(), asyncio.Event()
 
     async def wait(step: str) -> None:

@@ -21,7 +21,8 @@ from mpp_asgi.protocol import Credential, Receipt, format_timestamp, problems
 from mpp_asgi.stores.contract import Charge, State
 
 if TYPE_CHECKING:
-    from mpp_asgi.charges import ChargeBook, Turn
+    from mpp_asgi.charges import ChargeBook
+    from mpp_asgi.turns import Turn
 
 DECIMALS = 7
 CURRENCIES = {None: "USDC", "USDC": "USDC", "XLM": "XLM"}
