@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mpp_asgi.client.channels import require_room
 from mpp_asgi.client.errors import ChannelsUnavailableError
 from mpp_asgi.client.held_channel import LIVE, Flight, Funding, HeldChannel, Place, Status
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
@@ -26,6 +27,9 @@ VERSION: Final = 1
 
 PATIENCE: Final = 10.0
 """Seconds to wait for another process's step."""
+
+AT_ONCE: Final = 0.05
+"""Seconds to wait for anybody's step where an event loop waits meanwhile."""
 
 _SCHEMA: Final = (
     """
@@ -56,6 +60,7 @@ class ChannelFile:
         self._lock = threading.Lock()
         with self._trouble():
             self._path.touch(mode=0o600, exist_ok=True)
+            self._patience = PATIENCE
             self._connection = sqlite3.connect(
                 self._path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -71,13 +76,16 @@ class ChannelFile:
         with self._lock:
             self._connection.close()
 
-    def add(self, channel: HeldChannel) -> bool:
-        with self._step() as connection:
+    def add(self, channel: HeldChannel, *, most_locked: int | None = None) -> bool:
+        with self._step() as connection, self._transaction(durable=True):
             added = connection.execute(
                 "INSERT OR IGNORE INTO channel (id, place, live, record) VALUES (?, ?, ?, ?)",
                 (channel.id, _key(channel.place), channel.status in LIVE, written(channel)),
             )
-            return added.rowcount == 1
+            is_new = added.rowcount == 1
+            if is_new and most_locked is not None:
+                require_room(channel, self._all(), most_locked)
+            return is_new
 
     def get(self, channel: str) -> HeldChannel | None:
         with self._step() as connection:
@@ -92,8 +100,11 @@ class ChannelFile:
             )
 
     def all(self) -> Sequence[HeldChannel]:
-        with self._step() as connection:
-            found = connection.execute("SELECT record FROM channel ORDER BY number").fetchall()
+        with self._step():
+            return self._all()
+
+    def _all(self) -> Sequence[HeldChannel]:
+        found = self._connection.execute("SELECT record FROM channel ORDER BY number").fetchall()
         return tuple(read(record) for (record,) in found)
 
     def change(
@@ -102,31 +113,48 @@ class ChannelFile:
         change: Callable[[HeldChannel], HeldChannel],
         *,
         durable: bool = True,
+        at_once: bool = False,
+        most_locked: int | None = None,
     ) -> HeldChannel:
-        with self._step() as connection:
-            # With its log SQLite survives a crash without waiting for the disk, and forgets at most
-            # what was last. Without, it has to wait.
-            waits = durable or not self._has_log
-            connection.execute(f"PRAGMA synchronous = {'FULL' if waits else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                found = _one(
-                    connection.execute("SELECT record FROM channel WHERE id = ?", (channel,))
+        with self._step(at_once=at_once) as connection, self._transaction(durable=durable):
+            found = _one(connection.execute("SELECT record FROM channel WHERE id = ?", (channel,)))
+            if found is None:
+                raise KeyError(channel)
+            changed = change(found)
+            if changed != found:
+                connection.execute(
+                    "UPDATE channel SET live = ?, record = ? WHERE id = ?",
+                    (changed.status in LIVE, written(changed), channel),
                 )
-                if found is None:
-                    raise KeyError(channel)
-                changed = change(found)
-                if changed != found:
-                    connection.execute(
-                        "UPDATE channel SET live = ?, record = ? WHERE id = ?",
-                        (changed.status in LIVE, written(changed), channel),
-                    )
+            if most_locked is not None and changed.locked > found.locked:
+                require_room(changed, self._all(), most_locked)
             return changed
 
     @contextmanager
-    def _step(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._trouble():
-            yield self._connection
+    def _step(self, *, at_once: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._trouble():
+            if not self._lock.acquire(timeout=AT_ONCE if at_once else -1):
+                raise sqlite3.OperationalError("another step is under way")
+            try:
+                self._be_patient(AT_ONCE if at_once else PATIENCE)
+                yield self._connection
+            finally:
+                self._lock.release()
+
+    def _be_patient(self, seconds: float) -> None:
+        if seconds != self._patience:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            self._patience = seconds
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[None]:
+        # With its log SQLite survives a crash without waiting for the disk, and forgets at most
+        # what was last. Without, it has to wait.
+        waits = durable or not self._has_log
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if waits else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        with self._connection:
+            yield
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
@@ -185,19 +213,29 @@ def written(channel: HeldChannel) -> str:
 
 
 def read(record: str) -> HeldChannel:
-    """The channel that `written` wrote."""
-    values: dict[str, Any] = json.loads(record)
-    funding = values.pop("funding")
-    return HeldChannel(
-        place=Place(**values.pop("place")),
-        status=Status(values.pop("status")),
-        flights=tuple(Flight(**each) for each in values.pop("flights")),
-        funding=None if funding is None else _funding(funding),
-        **values,
-    )
+    """The channel that `written` wrote.
+
+    Raises:
+        ChannelsUnavailableError: another version wrote it.
+    """
+    try:
+        values: dict[str, Any] = json.loads(record)
+        funding = values.pop("funding")
+        return HeldChannel(
+            place=Place(**values.pop("place")),
+            status=Status(values.pop("status")),
+            flights=tuple(Flight(**each) for each in values.pop("flights")),
+            funding=None if funding is None else _funding(funding),
+            **values,
+        )
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ChannelsUnavailableError(
+            f"Nothing was paid, because a record in the file of channels cannot be read ({error})."
+        ) from error
 
 
 def _funding(values: dict[str, Any]) -> Funding:
     trace = values.pop("trace")
+    values.setdefault("submitted", True)  # by a version that did not write it down
     kind = TransactionTrace if "hash" in trace else NonceTrace
     return Funding(trace=kind(**trace), **values)

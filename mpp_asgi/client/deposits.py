@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from mpp_asgi.client.amounts import price_tag
+from mpp_asgi.client.answers import problem_in
 from mpp_asgi.client.errors import (
     BudgetExceededError,
     DepositInDoubtError,
@@ -15,10 +16,21 @@ from mpp_asgi.client.errors import (
     PaymentNotMadeError,
     TransferFailedError,
 )
-from mpp_asgi.client.held_channel import HeldChannel, NotUsableError, Status
+from mpp_asgi.client.held_channel import (
+    HeldChannel,
+    NotUsableError,
+    Status,
+    TooMuchLockedError,
+)
 from mpp_asgi.client.ledger_truth import Verdict, verdict
 from mpp_asgi.client.payments import PushedTransaction, TransactionTrace
-from mpp_asgi.client.showing import is_busy, refusal
+from mpp_asgi.client.showing import (
+    CHANNEL_FINALIZED,
+    CHANNEL_NOT_FOUND,
+    is_busy,
+    refusal,
+    slug_of,
+)
 from mpp_asgi.client.steps import RequestLostError, ask, wait
 from mpp_asgi.stellar.rpc import get_latest_ledger
 from mpp_asgi.stellar.rpc_call import RpcError
@@ -35,6 +47,12 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks at what another request does with a channel."""
+
+MOST_LOOKS: Final = 10
+"""Looks at the ledger for a top-up that the server says is done."""
+
+SETTLING_SECONDS: Final = 1.0
+"""Between two of them."""
 
 
 class NoRideError(Exception):
@@ -68,17 +86,18 @@ class Deposits:
         if deposit is None:
             if self._sessions.channels.live(self._place) is not None:
                 return None  # what may be locked up is locked up there
-            raise NoRideError(
-                BudgetExceededError(
-                    "Not enough may be locked up for a payment channel: "
-                    f"a request costs {price_tag(offer.amount, offer.token)}."
-                )
-            )
+            raise _not_enough(offer)
         channel, funding = yield from self._sessions.wallet.open(self._place, offer, deposit)
         held = HeldChannel(
             id=channel, place=self._place, waiting_period=offer.waiting_period, funding=funding
         ).lease(self._by, self._payer.clock())
-        added = yield from self._sessions.do(lambda: self._sessions.channels.add(held))
+        most = self._sessions.max_deposit[self._place.token]
+        try:
+            added = yield from self._sessions.do(
+                lambda: self._sessions.channels.add(held, most_locked=most)
+            )
+        except TooMuchLockedError:  # others were faster
+            raise _not_enough(offer) from None
         return held if added else None
 
     def resume_opening(self, held: HeldChannel) -> Chores[HeldChannel | None]:
@@ -123,8 +142,15 @@ class Deposits:
 
     def _top_up(self, held: HeldChannel, offer: SessionOffer, required: int) -> Steps[None]:
         if held.funding is None:
-            funding = yield from self._sign_top_up(held, offer, required - held.deposit)
-            held = yield from self._sessions.change(held, lambda each: each.fund(funding))
+            least = required - held.deposit
+            funding = yield from self._sign_top_up(held, offer, least)
+            most = self._sessions.max_deposit[self._place.token]
+            try:
+                held = yield from self._sessions.change(
+                    held, lambda each: each.fund(funding), most_locked=most
+                )
+            except TooMuchLockedError:  # others were faster
+                raise _used_up(offer, least) from None
         elif (yield from decided(self._sessions, held)) is not Verdict.OPEN:
             return
         else:
@@ -142,9 +168,11 @@ class Deposits:
                 raise in_doubt(held) from lost.cause
             raise
         if response.is_success:
-            yield from self._sessions.change(held, lambda each: each.funded(funding))
+            yield from self._require_paid(held)
         elif is_busy(response) or response.is_server_error:
             raise in_doubt(held)
+        elif (yield from self._is_over(held, response)):
+            return
         elif (found := (yield from decided(self._sessions, held))) is not Verdict.PAID:
             raise refusal(
                 "a top-up",
@@ -153,21 +181,36 @@ class Deposits:
                 paid=False if found is Verdict.VOID else None,
             )
 
+    def _require_paid(self, held: HeldChannel) -> Chores[None]:
+        """See that the ledger has the top-up, too: on the word of the server alone it could be kept
+        for later, while another is signed.
+
+        Raises:
+            DepositInDoubtError: it has not.
+        """
+        for _ in range(MOST_LOOKS):
+            if (yield from decided(self._sessions, held)) is Verdict.PAID:
+                return
+            yield from wait(SETTLING_SECONDS)
+        raise in_doubt(held)
+
+    def _is_over(self, held: HeldChannel, response: httpx.Response) -> Chores[bool]:
+        """Whether the server refused because the channel is closed, and the ledger says so, too."""
+        if slug_of(problem_in(response)) not in {CHANNEL_FINALIZED, CHANNEL_NOT_FOUND}:
+            return False
+        token = self._payer.rules.tokens.get(held.place.token)
+        return (yield from self._sessions.found_closed(held, token)) is not None
+
     def _sign_top_up(self, held: HeldChannel, offer: SessionOffer, least: int) -> Chores[Funding]:
         amount = yield from self._sessions.deposit(self._place, offer, worth=False, at_least=least)
         if amount is None:
-            raise NoRideError(
-                BudgetExceededError(
-                    "The payment channel is used up, and not as much as the "
-                    f"{price_tag(least, offer.token)} that it needs may be added."
-                )
-            )
+            raise _used_up(offer, least)
         return (yield from self._sessions.wallet.top_up(held, offer, amount))
 
     # --- both -------------------------------------------------------------------------------------
 
     def push(self, held: HeldChannel) -> Chores[None]:
-        """Submit the funding, where the payer does that itself.
+        """Submit the funding, where the payer does that itself and nobody else is at it.
 
         Raises:
             TransferFailedError: the ledger refused it.
@@ -178,10 +221,13 @@ class Deposits:
             funding is None
             or funding.envelope is None
             or not isinstance(funding.trace, TransactionTrace)
+            or held.lease_by != self._by
         ):
             return
         pushed = PushedTransaction(funding.envelope, funding.trace)
-        found = yield from self._payer.wallet.submit(pushed, submitted_before=False)
+        # Before it is: this may be its last step.
+        yield from self._sessions.change(held, lambda each: each.submitted(funding))
+        found = yield from self._payer.wallet.submit(pushed, submitted_before=funding.submitted)
         if found is Verdict.VOID:
             yield from self._sessions.change(held, lambda each: each.unfunded(funding))
             raise TransferFailedError("Nothing was paid, because the ledger refused the deposit.")
@@ -234,6 +280,24 @@ def _by_channel(sessions: Sessions, held: HeldChannel, funding: Funding) -> Chor
     else:
         too_late = latest.sequence > trace.expiration_ledger
     return Verdict.VOID if too_late else Verdict.OPEN
+
+
+def _not_enough(offer: SessionOffer) -> NoRideError:
+    return NoRideError(
+        BudgetExceededError(
+            "Not enough may be locked up for a payment channel: "
+            f"a request costs {price_tag(offer.amount, offer.token)}."
+        )
+    )
+
+
+def _used_up(offer: SessionOffer, least: int) -> NoRideError:
+    return NoRideError(
+        BudgetExceededError(
+            "The payment channel is used up, and not as much as the "
+            f"{price_tag(least, offer.token)} that it needs may be added."
+        )
+    )
 
 
 def in_doubt(held: HeldChannel) -> DepositInDoubtError:

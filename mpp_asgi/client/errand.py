@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import httpx
 
-from mpp_asgi.client.steps import Run
+from mpp_asgi.client.steps import RequestLostError, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mpp_asgi.client.steps import Step, Steps
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 60.0
+"""For an answer, where the app lends no client: it may have to wait for ledgers."""
 
 
 class Errands:
@@ -50,14 +53,19 @@ def carry_out(steps: Steps[T], hands: SyncHands, client: httpx.Client | None = N
                 hands.carry_out(run, step)
                 continue
             if client is None:
-                client = own = httpx.Client()
+                client = own = httpx.Client(timeout=PATIENCE_SECONDS)
             try:
                 _lend_headers(step, client.headers)
                 response = client.send(step, auth=None, follow_redirects=False)
+            except httpx.HTTPError as error:
+                run.throw(RequestLostError(step, error))  # there may be others to go on with
+                continue
             except BaseException as error:
                 run.lose(error)
                 raise
             run.send(response)
+    except RequestLostError as lost:
+        raise lost.cause or lost from None
     finally:
         hands.close()
         if own is not None:
@@ -78,14 +86,19 @@ async def acarry_out(
                 await hands.carry_out(run, step)
                 continue
             if client is None:
-                client = own = httpx.AsyncClient()
+                client = own = httpx.AsyncClient(timeout=PATIENCE_SECONDS)
             try:
                 _lend_headers(step, client.headers)
                 response = await client.send(step, auth=None, follow_redirects=False)
+            except httpx.HTTPError as error:
+                run.throw(RequestLostError(step, error))  # there may be others to go on with
+                continue
             except BaseException as error:
                 run.lose(error)
                 raise
             run.send(response)
+    except RequestLostError as lost:
+        raise lost.cause or lost from None
     finally:
         await hands.close()
         if own is not None:

@@ -61,6 +61,10 @@ class FalseClaimError(Exception):
     """The server says that it holds or has spent more than was ever signed."""
 
 
+class TooMuchLockedError(Exception):
+    """More would be locked up in channels than may be."""
+
+
 class NotUsableError(Exception):
     """The channel is not open, so nothing is signed."""
 
@@ -75,6 +79,11 @@ class Place:
     """``https://api.example.com:443``"""
     recipient: str
     token: str
+
+    @property
+    def purse(self) -> tuple[str, str, str]:
+        """What all channels share that are filled from the same balance."""
+        return self.payer, self.network, self.token
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,12 @@ class Funding:
     trace: NonceTrace | TransactionTrace
     envelope: str | None = None
     """The transaction (base64 XDR), where the payer submits it itself."""
+    submitted: bool = False
+    """It may have been: then a refusal of it says nothing, since it may be in the ledger."""
+
+    def is_same(self, other: Funding | None) -> bool:
+        """Whether it is this one, whatever became of it meanwhile."""
+        return other is not None and other.trace == self.trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +268,15 @@ class HeldChannel:
             raise NotUsableError
         return replace(self, funding=funding)
 
+    def submitted(self, funding: Funding) -> HeldChannel:
+        """This funding is about to be submitted."""
+        if not funding.is_same(self.funding):
+            return self
+        return replace(self, funding=replace(funding, submitted=True))
+
     def funded(self, funding: Funding) -> HeldChannel:
         """This funding is in the ledger, if nobody has noticed before."""
-        if self.funding != funding:
+        if not funding.is_same(self.funding):
             return self
         opening = self.status is Status.OPENING
         return replace(
@@ -268,7 +289,7 @@ class HeldChannel:
 
     def unfunded(self, funding: Funding) -> HeldChannel:
         """This funding is not in the ledger and never will be."""
-        if self.funding != funding:
+        if not funding.is_same(self.funding):
             return self
         void = replace(self, funding=None)
         return void.ended(Status.VOID) if self.status is Status.OPENING else void

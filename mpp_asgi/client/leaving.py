@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpp_asgi.client.payer import Payer
+    from mpp_asgi.client.payments import PushedTransaction
     from mpp_asgi.client.session_offers import SessionOffer
     from mpp_asgi.client.steps import Chores, Steps
-    from mpp_asgi.stellar.channel_facts import ChannelFacts
-    from mpp_asgi.stellar.invocation import Call
 
 MOST_SHOWINGS: Final = 4
 """Amounts at which one closing is tried: the server's count may still be on its way here."""
@@ -134,7 +133,10 @@ class Leaving:
             voucher = self.payer.sessions.wallet.voucher(held.id, amount)
             response = yield from showing.show(offer, "close", voucher, channel=held.id)
             if response.is_success:
-                return (yield from self._confirmed(held))
+                doubt = "The server says that it closed the channel, and the ledger does not."
+                return (
+                    yield from self._confirmed(held, DepositInDoubtError(doubt, channel=held.id))
+                )
             found = yield from self._gone(held)
             if found is not None:
                 return found
@@ -196,27 +198,18 @@ class Leaving:
                 channel=held.id,
             ) from None
 
-    def _confirmed(self, held: HeldChannel) -> Chores[HeldChannel]:
+    def _confirmed(self, held: HeldChannel, doubt: DepositInDoubtError) -> Chores[HeldChannel]:
+        """The channel, when the ledger says that it is closed and empty."""
         for _ in range(MOST_LOOKS):
             if (found := (yield from self._gone(held))) is not None:
                 return found
             yield from wait(LOOK_SECONDS)
-        raise DepositInDoubtError(
-            "The server says that it closed the channel, and the ledger does not.",
-            channel=held.id,
-        )
+        raise doubt
 
     def _gone(self, held: HeldChannel) -> Chores[HeldChannel | None]:
         """The channel, if it is closed on the ledger and there is nothing in it any more."""
-        facts = yield from self.payer.sessions.wallet.facts(held)
-        if facts is None or not facts.is_closed or facts.balance:
-            return None
-        return (yield from self._over(held, facts))
-
-    def _over(self, held: HeldChannel, facts: ChannelFacts) -> Chores[HeldChannel]:
         token = self.payer.rules.tokens.get(held.place.token)
-        sessions = self.payer.sessions
-        return (yield from sessions.do(lambda: sessions.closed(held, token, facts.withdrawn)))
+        return (yield from self.payer.sessions.found_closed(held, token))
 
     # --- without it -------------------------------------------------------------------------------
 
@@ -233,8 +226,9 @@ class Leaving:
         held = yield from self._found(channel)
         if held.status not in LOCKED:
             raise PaymentNotMadeError("There is nothing in the channel any more.")
+        pushed = yield from self.payer.sessions.wallet.way_out(close_start_call(held.id))
         yield from self._change(held, lambda each: each.ended(Status.CLOSING))
-        yield from self._submit(held, close_start_call(held.id))
+        yield from self._submit(held, pushed)
         facts = yield from self.payer.sessions.wallet.facts(held)
         if facts is None or facts.closes_at is None:
             raise _unknown(held)
@@ -262,11 +256,12 @@ class Leaving:
                 f"this is {facts.ledger}."
             )
         if facts.balance:
-            yield from self._submit(held, refund_call(held.id))
-        return (yield from self._over(held, facts))
+            pushed = yield from self.payer.sessions.wallet.way_out(refund_call(held.id))
+            yield from self._submit(held, pushed)
+        # The recipient may have settled in between: what counts is what the ledger says now.
+        return (yield from self._confirmed(held, _unknown(held)))
 
-    def _submit(self, held: HeldChannel, call: Call) -> Chores[None]:
-        pushed = yield from self.payer.sessions.wallet.way_out(call)
+    def _submit(self, held: HeldChannel, pushed: PushedTransaction) -> Chores[None]:
         found = yield from self.payer.wallet.submit(pushed, submitted_before=False)
         if found is Verdict.VOID:
             raise TransferFailedError("Nothing happened, because the ledger refused it.")

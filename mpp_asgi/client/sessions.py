@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mpp_asgi.client.channels import MemoryChannels
+from mpp_asgi.client.errors import ChannelsUnavailableError
 from mpp_asgi.client.held_channel import Status
 from mpp_asgi.client.price_list import PriceList
 from mpp_asgi.client.session_policy import deposit_for
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.network import Token
 
     T = TypeVar("T")
+
+log = logging.getLogger("mpp_asgi.client")
 
 
 class Experience:
@@ -95,14 +100,51 @@ class Sessions:
         return (yield from work(do))
 
     def change(
+        self,
+        held: HeldChannel,
+        change: Callable[[HeldChannel], HeldChannel],
+        *,
+        most_locked: int | None = None,
+    ) -> Chores[HeldChannel]:
+        """Change a channel, in one durable step. Raises as `Channels.change`."""
+        return (
+            yield from self.do(
+                lambda: self.channels.change(held.id, change, most_locked=most_locked)
+            )
+        )
+
+    def note(
         self, held: HeldChannel, change: Callable[[HeldChannel], HeldChannel]
     ) -> Chores[HeldChannel]:
-        """Change a channel, in one durable step. Raises what ``change`` raises."""
-        return (yield from self.do(lambda: self.channels.change(held.id, change)))
+        """Change a channel in a way that the server will say again. What cannot be kept is
+        forgotten, since nothing depends on it."""
 
-    def note(self, held: HeldChannel, change: Callable[[HeldChannel], HeldChannel]) -> HeldChannel:
-        """Change a channel at once, in a way that the server will say again."""
-        return self.channels.change(held.id, change, durable=False)
+        def noted() -> HeldChannel:
+            try:
+                return self.channels.change(held.id, change, durable=False)
+            except ChannelsUnavailableError as error:
+                log.warning("not noted of channel %s: %s", held.id, error)
+                return held
+
+        return (yield from self.do(noted))
+
+    def note_at_once(self, held: HeldChannel, change: Callable[[HeldChannel], HeldChannel]) -> None:
+        """`note` where no step can follow, as it may be the end of the task: it waits for nobody,
+        and stops nothing."""
+        with suppress(ChannelsUnavailableError):
+            self.channels.change(held.id, change, durable=False, at_once=True)
+
+    def found_closed(self, held: HeldChannel, token: Token | None) -> Chores[HeldChannel | None]:
+        """The channel, if it is closed on the ledger and there is nothing in it any more.
+
+        Raises:
+            LedgerUnavailableError: the RPC could not be asked.
+        """
+        facts = yield from self.wallet.facts(held)
+        if facts is None or not facts.is_closed or facts.balance:
+            return None
+        had = facts.withdrawn
+        return (yield from self.do(lambda: self.closed(held, token, had)))
 
     def signing(
         self, token: Token, change: Callable[[HeldChannel], HeldChannel]
@@ -144,7 +186,7 @@ class Sessions:
 
     def closed(self, held: HeldChannel, token: Token | None, withdrawn: int) -> HeldChannel:
         """The channel is closed on the ledger: what is signed and was not withdrawn cannot be
-        taken any more.
+        taken any more. It comes back into the budget once, however many find the channel closed.
 
         Args:
             held: the channel.
@@ -152,11 +194,17 @@ class Sessions:
             withdrawn: base units that the recipient has had.
         """
 
+        is_news = False
+
         def close(each: HeldChannel) -> HeldChannel:
+            nonlocal is_news
+            if each.status is Status.CLOSED:
+                return each
+            is_news = True
             return replace(each.ended(Status.CLOSED), owed=withdrawn)
 
         closed = self.channels.change(held.id, close)
-        if token is not None:
+        if is_news and token is not None:
             units = self.signed.take(held.id, max(closed.signed - closed.owed, 0))
             self.budget.take_back(token, units)
         return closed

@@ -9,7 +9,7 @@ import httpx
 
 from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in
-from mpp_asgi.client.connection import CarryingHeaders, require_safe
+from mpp_asgi.client.connection import CarryingHeaders, origin_text, require_safe
 from mpp_asgi.client.errors import PaymentRefusedError, UnacceptableOfferError
 from mpp_asgi.client.offers import Asked
 from mpp_asgi.client.session_offers import Claim, claim_in, session_offers
@@ -102,6 +102,10 @@ class Showing:
         """It answers the request with the credential, and is not where a redirect led to."""
         return str(response.request.url) == self.target.url
 
+    def from_server(self, response: httpx.Response) -> bool:
+        """It is of the server that the credential was for, wherever there a redirect led to."""
+        return origin_text(response.request.url) == origin_text(httpx.URL(self.target.url))
+
     def challenges(self, response: httpx.Response) -> list[Challenge]:
         """The fresh challenges in a response."""
         if not self.from_target(response):
@@ -129,7 +133,7 @@ class Showing:
     def claim(self, response: httpx.Response, channel: str) -> Claim:
         """What the server says of the channel, in a problem or a fresh challenge."""
         said: list[Mapping[str, object]] = []
-        problem = problem_in(response)
+        problem = problem_in(response) if self.from_server(response) else None
         if problem is not None:
             said.append(problem.extra)
         for challenge in self.challenges(response):
@@ -149,7 +153,7 @@ class Showing:
         """The receipt, and what it says of the channel."""
         receipt = payment_receipt(response)
         claim = claim_in({} if receipt is None else receipt.extra)
-        if claim.channel != channel:
+        if claim.channel != channel or not self.from_server(response):
             claim = claim_in({})
         return receipt, claim
 

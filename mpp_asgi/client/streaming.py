@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.held_channel import HeldChannel
     from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.session_offers import Claim, SessionOffer
-    from mpp_asgi.client.steps import Steps
+    from mpp_asgi.client.steps import Chores, Steps
     from mpp_asgi.stellar.network import Token
 
 NEED_VOUCHER = "payment-need-voucher"
@@ -77,7 +77,7 @@ class StreamPayer:
         claim = claim_in(said)
         if claim.channel != held.id:
             return
-        held = self._believed(held, claim)
+        held = yield from self._believed(held, claim)
         if event.name == NEED_VOUCHER:
             required = claim_in({"spent": said.get("requiredCumulative")}).spent
             if required is not None:
@@ -94,13 +94,15 @@ class StreamPayer:
         ours = (place.payer, place.network) == (rules.payer, rules.network.name)
         return held if ours and place.origin == origin_text(self._url) else None
 
-    def _believed(self, held: HeldChannel, claim: Claim) -> HeldChannel:
+    def _believed(self, held: HeldChannel, claim: Claim) -> Chores[HeldChannel]:
         try:
-            return self._sessions.note(
-                held, lambda each: each.believe(accepted=claim.accepted, spent=claim.spent)
+            return (
+                yield from self._sessions.note(
+                    held, lambda each: each.believe(accepted=claim.accepted, spent=claim.spent)
+                )
             )
         except FalseClaimError:
-            self._sessions.note(held, lambda each: each.ended(Status.FORSAKEN))
+            yield from self._sessions.change(held, lambda each: each.ended(Status.FORSAKEN))
             raise ChannelDisputedError(
                 "The server claims more of a payment channel than was ever signed.",
                 channel=held.id,

@@ -113,8 +113,8 @@ class Trip:
             raise self._refusal(response)
         finally:
             if not self._over:
-                # At once and not as a chore: this may be the end of the task.
-                self._sessions.note(self._held, self._ended)
+                # Not as a chore: this may be the end of the task.
+                self._sessions.note_at_once(self._held, self._ended)
 
     def _ended(self, held: HeldChannel) -> HeldChannel:
         """The trip is over, and nobody said how. A refusal is the server's word that it is free."""
@@ -154,6 +154,9 @@ class Trip:
 
     def _judge(self, response: httpx.Response) -> Steps[bool | None]:
         """Whether the request was answered; ``None``: show another voucher."""
+        if not self._showing.from_server(response):  # a redirect led to somebody else
+            yield from self._arrived(response)
+            return True
         slug = slug_of(problem_in(response)) if response.is_error else ""
         if slug in {CHANNEL_NOT_FOUND, CHANNEL_FINALIZED}:
             return (yield from self._gone(slug, response))
@@ -196,7 +199,7 @@ class Trip:
             if held.status is Status.OPENING:
                 self._held = yield from self._sessions.change(held, land)
             else:
-                self._held = self._sessions.note(held, land)
+                self._held = yield from self._sessions.note(held, land)
         except FalseClaimError:
             # What was asked for was delivered. There is not going to be another voucher.
             yield from self._forsake()
