@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
 from mpp_asgi.stores.postgres import charges, connections
+from mpp_asgi.stores.postgres.connection import Connection, Target, connect
 from mpp_asgi.stores.postgres.store import PostgresStore
 from tests import database
 from tests.stores.postgres_sessions import (
@@ -264,6 +266,33 @@ async def test_a_statement_that_nobody_waits_for_is_stopped(url):
         with pytest.raises(StoreUnavailableError, match="did not answer in time"):
             await store._connections.call(lambda db: charges.find(db, "challenge"), within=1)
         await nobody_waits(url)
+
+
+async def test_nothing_begins_in_the_second_half_of_its_time(url):
+    """The server gives up in time on what begins in the first half."""
+    target = Target.from_url(url)
+    made, begun = 0, 0
+
+    async def connect_slowly() -> Connection:
+        nonlocal made
+        made += 1
+        connection = await connect(target)
+        loop = asyncio.get_running_loop()
+        loop.time = partial(lambda time: time() + PATIENCE * 0.6, loop.time)
+        return connection
+
+    async def work(db: Connection) -> object:
+        nonlocal begun
+        begun += 1
+        return await db.fetchval("SELECT 1")
+
+    pool = connections.Connections(connect_slowly, most=1)
+    with pytest.raises(StoreUnavailableError, match="it did not answer in time"):
+        await pool.call(work, within=PATIENCE)
+    assert begun == 0
+    assert await pool.call(work, within=PATIENCE) == 1
+    assert made == 1  # what came too late for the one is there for the other
+    await pool.close()
 
 
 async def test_no_more_connections_are_made_than_allowed(url):

@@ -172,14 +172,17 @@ class Connections:
     async def _attempt(self, work: Callable[[Connection], Awaitable[_T]], last_start: float) -> _T:
         for _ in range(ATTEMPTS - 1):
             try:
-                return await self._use(work)
+                return await self._use(work, last_start)
             except FAILURES as error:
                 if not is_transient(error) or self._loop.time() > last_start:
                     raise
-        return await self._use(work)
+        return await self._use(work, last_start)
 
-    async def _use(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+    async def _use(self, work: Callable[[Connection], Awaitable[_T]], last_start: float) -> _T:
         connection = await self._take()
+        if self._loop.time() > last_start:  # it took long to make, and is there for the next call
+            self._idle.append(connection)
+            raise TimeoutError
         try:
             done = await work(connection)
         except BaseException as error:
