@@ -129,10 +129,7 @@ async def test_spends_that_lose_their_connection_count_once_if_they_are_asked_fo
 
 
 async def test_idle_connections_that_are_lost_are_made_anew(store, url, new_charge):
-    async with table_locked(url, "charge"):  # so that it has several
-        calls = [asyncio.create_task(store.get("challenge")) for _ in range(3)]
-        await waiting(url, 3)
-    assert await asyncio.gather(*calls) == [None] * 3
+    await held_together(store, url, 3)
     await end(url)
     await heals(lambda: store.claim(new_charge(), [], now=0))
     assert await store.get("challenge") == new_charge()
@@ -236,6 +233,31 @@ async def test_a_server_that_stands_still_is_left_alone_until_it_goes_on(mortal,
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     await store.close()
+
+
+async def test_one_call_finds_out_that_all_idle_connections_are_silent(mortal):
+    """As after a fail-over, or where a network has forgotten them."""
+    url = f"{mortal.url}&application_name=forgotten"
+    async with opened(url) as store:
+        stopped = await held_together(store, url, 3)
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(StoreUnavailableError, match="it did not answer in time"):
+                await store._connections.call(lambda db: charges.find(db, "challenge"), within=1)
+            assert await store.get("nobody") is None
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+
+async def held_together(store: PostgresStore, url: str, how_many: int) -> set[int]:
+    """The server's processes that serve so many calls at a time; they are idle afterwards."""
+    async with table_locked(url, "charge"):
+        calls = [asyncio.create_task(store.get("challenge")) for _ in range(how_many)]
+        pids = await waiting(url, how_many)
+    await asyncio.gather(*calls)
+    return set(pids)
 
 
 # waiting

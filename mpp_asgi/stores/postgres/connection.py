@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ TIMEOUT = 5.0
 _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 FAILURES = (asyncpg.PostgresError, *_LOST, OSError, TimeoutError)
 """What the driver raises when the server, the network or the statement fails."""
+
+_DEMOTED = asyncpg.ReadOnlySQLTransactionError
+"""Another server may be the primary by now."""
 
 _OPTIONS = ("schema", "connections", "timeout", "application_name")
 _DURABLE = ("on", "remote_apply")
@@ -194,8 +198,12 @@ def is_transient(error: BaseException) -> bool:
 
 def is_reusable(connection: Connection, error: BaseException) -> bool:
     """Whether the connection can serve others after this failure."""
-    fine = isinstance(error, asyncpg.PostgresError) and not isinstance(
-        error,
-        asyncpg.ReadOnlySQLTransactionError,  # another server may be the primary by now
-    )
+    fine = isinstance(error, asyncpg.PostgresError) and not isinstance(error, _DEMOTED)
     return fine and not connection.is_closed()
+
+
+def is_server_lost(connection: Connection, error: BaseException) -> bool:
+    """Whether other connections have probably failed with this one: a fail-over, or a network that
+    has forgotten them, is silent about each until it is used."""
+    silent = isinstance(error, (asyncio.CancelledError, TimeoutError, OSError))
+    return silent or isinstance(error, _DEMOTED) or connection.is_closed()

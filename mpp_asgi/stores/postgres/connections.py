@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mpp_asgi.stores.contract import StoreUnavailableError
-from mpp_asgi.stores.postgres.connection import FAILURES, is_reusable, is_transient, reason
+from mpp_asgi.stores.postgres.connection import (
+    FAILURES,
+    is_reusable,
+    is_server_lost,
+    is_transient,
+    reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -190,6 +196,8 @@ class Connections:
                 self._idle.append(connection)
             else:
                 self._start(self._part_with(connection))
+                if is_server_lost(connection, error):
+                    self._part_with_idle()
             raise
         self._idle.append(connection)
         return done
@@ -201,6 +209,13 @@ class Connections:
             if not connection.is_closed():
                 return connection
         return await self._connect()
+
+    def _part_with_idle(self) -> None:
+        """They led to the same server, and each of them would cost a call all its time to find
+        out."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self._start(self._part_with(connection))
 
     async def _part_with(self, connection: Connection) -> None:
         """Politely, since that waits until the server was told to stop what it is doing for us."""
