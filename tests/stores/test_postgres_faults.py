@@ -216,6 +216,17 @@ async def test_a_server_that_is_not_there_is_no_store(mortal):
     await store.close()
 
 
+async def test_an_open_store_that_is_opened_in_an_outage_stays_open(mortal, new_charge):
+    async with opened(mortal.url) as store:
+        await store.claim(new_charge("open"), [], now=0)
+        mortal.stop()
+        try:
+            await store.open()
+        finally:
+            mortal.start()
+        assert await heals(lambda: store.get("open")) == new_charge("open")
+
+
 async def test_a_server_that_stands_still_is_left_alone_until_it_goes_on(mortal, new_charge):
     """As a network does that swallows everything: nobody says that the connection is lost."""
     url = f"{mortal.url}&timeout=1&application_name=impatient"

@@ -65,24 +65,28 @@ class PostgresStore:
         Raises:
             StoreUnavailableError: one sentence for the operator.
         """
-        with self._opening:
-            connections = self._connections
-            if connections is None:
-                connections = self._connections = Connections(
-                    partial(connect, self._target), most=self._target.connections
-                )
+        if self._connections is not None:
+            return
+        connections = Connections(partial(connect, self._target), most=self._target.connections)
         try:
             await connections.call(
                 lambda db: schema.prepare(db, self._target.schema), within=OPEN_TIMEOUT
             )
         except StoreUnavailableError:
-            await self._close(connections)
+            await connections.close()
             raise
+        with self._opening:
+            if self._connections is None:
+                self._connections = connections
+                return
+        await connections.close()  # another call was quicker
 
     async def close(self) -> None:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
-        if self._connections is not None:
-            await self._close(self._connections)
+        with self._opening:
+            connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def secret(self) -> str:
         """As `Store.secret`."""
@@ -222,9 +226,3 @@ class PostgresStore:
         if self._connections is None:
             raise StoreUnavailableError("The PostgreSQL store is not open.")
         return await self._connections.call(work, within=self._target.timeout)
-
-    async def _close(self, connections: Connections) -> None:
-        with self._opening:
-            if self._connections is connections:
-                self._connections = None
-        await connections.close()
