@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi.stores.postgres.schema import MIGRATION_LOCK
 from mpp_asgi.stores.postgres.store import PostgresStore
-from tests.stores.postgres_sessions import PATIENCE, states
+from tests.stores.postgres_sessions import PATIENCE, another_session, states, waiting
+from tests.stores.silent_host import silent_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -17,16 +23,26 @@ def url(postgres_urls) -> str:
     return postgres_urls()
 
 
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "mpp-postgres"]
+@pytest.fixture
+def new_url(postgres_schemas) -> Iterator[str]:
+    """Of a schema that is not there yet."""
+    name = postgres_schemas.new()
+    yield postgres_schemas.url(name)
+    postgres_schemas.drop(name)
+
+
+def no_thread_is_left() -> None:
+    """Returns once none runs."""
+    for thread in threading.enumerate():
+        if thread.name == "mpp-postgres":
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 async def nothing_is_left(url: str) -> None:
     """Returns once no thread runs and the server has no connection."""
+    no_thread_is_left()
     deadline = time.monotonic() + PATIENCE
-    for thread in threads():
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
     while await states(url):
         assert time.monotonic() < deadline
 
@@ -37,3 +53,33 @@ async def test_a_store_that_is_opened_twice_at_once_is_open_once(url):
     assert await store.get("challenge") is None
     await store.close()
     await nothing_is_left(url)
+
+
+async def test_an_opening_that_is_cancelled_while_it_connects_stops():
+    async with silent_host() as host:
+        url = f"postgresql://mpp@127.0.0.1:{host.port}/db?timeout=999"
+        opening = asyncio.create_task(PostgresStore.from_url(url).open())
+        await host.is_asked.wait()
+        await cancelled(opening)
+        await host.is_left_alone()
+        no_thread_is_left()
+
+
+async def test_an_opening_that_is_cancelled_while_another_migrates_stops(new_url):
+    url = f"{new_url}&timeout=999"
+    store = PostgresStore.from_url(url)
+    async with another_session(url) as session, session.transaction():
+        await session.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+        opening = asyncio.create_task(store.open())
+        await waiting(url, 1)
+        await cancelled(opening)
+        await nothing_is_left(url)
+    await store.open()  # another time
+    assert await store.get("challenge") is None
+    await store.close()
+
+
+async def cancelled(opening: asyncio.Task[None]) -> None:
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(opening, PATIENCE)

@@ -2,7 +2,8 @@
 
 So the store belongs to no event loop, and a caller that is cancelled disturbs no statement: its
 call is made whole or, still waiting for its turn, not at all. The caller goes on when that is over,
-so that what it does about the same record then comes later.
+so that what it does about the same record then comes later. Only the opening of a store, which is
+about no record, is stopped in its midst.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ class _Job:
 
     work: Callable[[Connection], Awaitable[Any]]
     within: float
+    is_stoppable: bool
+    """Even in its midst."""
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     # For the thread only:
-    waits_in: asyncio.Task[Any] | None = None
-    """What waits for a connection, and may still be stopped."""
+    may_stop: asyncio.Task[Any] | None = None
+    """What serves it, as long as that may still be stopped."""
     is_dropped: bool = False
     """Nobody wants it any more."""
 
@@ -73,20 +76,28 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._run, name="mpp-postgres", daemon=True).start()
 
-    async def call(self, work: Callable[[Connection], Awaitable[_T]], *, within: float) -> _T:
+    async def call(
+        self,
+        work: Callable[[Connection], Awaitable[_T]],
+        *,
+        within: float,
+        stoppable: bool = False,
+    ) -> _T:
         """Do the work on a connection; it is one statement or one transaction, and may be done
         again if the server undid it.
 
         Args:
             work: is given a connection that is its own until it ends.
             within: seconds for all of it, waiting included.
+            stoppable: a caller that is cancelled stops it wherever it is, so that nobody knows
+                whether it happened.
 
         Raises:
             StoreUnavailableError: it failed; one sentence.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
-        job = _Job(work, within, future, loop)
+        job = _Job(work, within, stoppable, future, loop)
         with self._handing_over:
             if self._is_closing:
                 raise StoreUnavailableError("The PostgreSQL store is not open.")
@@ -158,10 +169,11 @@ class Connections:
         last_start = self._loop.time() + job.within / 2
         try:
             async with asyncio.timeout(job.within):
-                job.waits_in = asyncio.current_task()
+                job.may_stop = asyncio.current_task()
                 async with asyncio.timeout_at(last_start):
                     await self._slots.acquire()
-                job.waits_in = None
+                if not job.is_stoppable:
+                    job.may_stop = None
                 try:
                     outcome = await self._attempt(job.work, last_start)
                 finally:
@@ -235,10 +247,10 @@ class Connections:
 
 
 def _drop(job: _Job) -> None:
-    """Unless it has begun."""
+    """Unless it has begun and has to go on."""
     job.is_dropped = True
-    if job.waits_in is not None:
-        job.waits_in.cancel()
+    if job.may_stop is not None:
+        job.may_stop.cancel()
 
 
 def _unavailable(why: str) -> StoreUnavailableError:

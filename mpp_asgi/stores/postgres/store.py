@@ -60,7 +60,8 @@ class PostgresStore:
         return cls(Target.from_url(url))
 
     async def open(self) -> None:
-        """As `Store.open`. Does nothing if the store is open; opens it again after `close`.
+        """As `Store.open`. Does nothing if the store is open; opens it again after `close`. Stops
+        if it is cancelled, and leaves nothing open then.
 
         Raises:
             StoreUnavailableError: one sentence for the operator.
@@ -70,9 +71,11 @@ class PostgresStore:
         connections = Connections(partial(connect, self._target), most=self._target.connections)
         try:
             await connections.call(
-                lambda db: schema.prepare(db, self._target.schema), within=OPEN_TIMEOUT
+                lambda db: schema.prepare(db, self._target.schema),
+                within=OPEN_TIMEOUT,
+                stoppable=True,
             )
-        except StoreUnavailableError:
+        except BaseException:  # whoever is cancelled closes nothing any more
             await connections.close()
             raise
         with self._opening:
