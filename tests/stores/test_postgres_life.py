@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -83,3 +84,19 @@ async def cancelled(opening: asyncio.Task[None]) -> None:
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(opening, PATIENCE)
+
+
+async def test_a_store_that_is_dropped_and_not_closed_lets_go(url):
+    """Wherever its finalizer runs, as amid a call of another store's."""
+    store = PostgresStore.from_url(url)
+    await store.open()
+    with store._connections._handing_over:
+        del store
+        gc.collect()
+    await nothing_is_left(url)
+
+
+def test_a_store_that_is_dropped_after_its_event_loop_lets_go(url):
+    asyncio.run(PostgresStore.from_url(url).open())
+    gc.collect()
+    asyncio.run(nothing_is_left(url))

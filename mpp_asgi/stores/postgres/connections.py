@@ -56,7 +56,7 @@ class _Job:
 
 
 class Connections:
-    """Made for one time of being open; its thread ends with `close`.
+    """Made for one time of being open; its thread ends with `close` or `abandon`.
 
     Args:
         connect: makes one more connection.
@@ -74,6 +74,7 @@ class Connections:
         self._slots = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_shutting_down = False
         threading.Thread(target=self._run, name="mpp-postgres", daemon=True).start()
 
     async def call(
@@ -118,6 +119,12 @@ class Connections:
                 self._loop.call_soon_threadsafe(self._end)
         await future
 
+    def abandon(self) -> None:
+        """As `close`, but waits for nothing. A finalizer calls it, in any thread and amid anything,
+        so it takes no lock: that may be held right there."""
+        with contextlib.suppress(RuntimeError):  # they have ended
+            self._loop.call_soon_threadsafe(self._end)
+
     async def _end_of(self, job: _Job) -> None:
         cancelled: asyncio.CancelledError | None = None
         while not job.future.done():
@@ -141,9 +148,9 @@ class Connections:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.close()
             with self._handing_over:
                 self._has_ended = True
+            self._loop.close()  # nobody calls it any more
             for future, loop in self._closers:
                 _tell(loop, future, None)
 
@@ -154,7 +161,11 @@ class Connections:
             self._start(self._serve(job))
 
     def _end(self) -> None:
-        self._start(self._shut_down())
+        with self._handing_over:
+            self._is_closing = True
+        if not self._is_shutting_down:
+            self._is_shutting_down = True
+            self._start(self._shut_down())
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

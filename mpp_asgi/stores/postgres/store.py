@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
@@ -49,6 +50,7 @@ class PostgresStore:
         self._new_secret = new_secret
         self._opening = threading.Lock()
         self._connections: Connections | None = None
+        self._forget_finalizer: Callable[[], object] = lambda: None
 
     @classmethod
     def from_url(cls, url: str) -> PostgresStore:
@@ -81,6 +83,10 @@ class PostgresStore:
         with self._opening:
             if self._connections is None:
                 self._connections = connections
+                # A store that nobody closes, as of an app without a lifespan, lets go all the same.
+                finalizer = weakref.finalize(self, connections.abandon)
+                finalizer.atexit = False  # with the process everything goes anyway
+                self._forget_finalizer = finalizer.detach
                 return
         await connections.close()  # another call was quicker
 
@@ -88,6 +94,7 @@ class PostgresStore:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
         with self._opening:
             connections, self._connections = self._connections, None
+            self._forget_finalizer()
         if connections is not None:
             await connections.close()
 
