@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -100,3 +103,49 @@ def test_a_store_that_is_dropped_after_its_event_loop_lets_go(url):
     asyncio.run(PostgresStore.from_url(url).open())
     gc.collect()
     asyncio.run(nothing_is_left(url))
+
+
+FORKED = """
+import asyncio, os, signal, sys
+from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.postgres.store import PostgresStore
+
+async def in_child():
+    try:
+        await store.get("challenge")
+    except StoreUnavailableError as error:
+        print(error)
+    await other.close()
+    await store.open()
+    print("child", await store.drawn("budget"))
+    await store.close()
+
+store, other = PostgresStore.from_url(sys.argv[1]), PostgresStore.from_url(sys.argv[1])
+asyncio.run(store.open())
+asyncio.run(other.open())
+if os.fork():
+    os.wait()
+    print("parent", asyncio.run(store.drawn("budget")))
+    asyncio.run(store.close())
+    asyncio.run(other.close())
+else:
+    signal.alarm(60)
+    asyncio.run(in_child())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_process_that_was_forked_from_one_with_an_open_store_has_to_open_it(url):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=2 * PATIENCE,
+    )
+    assert done.stdout.splitlines() == [
+        "The PostgreSQL store was opened before this process was forked: open it in each.",
+        "child 0",
+        "parent 0",
+    ]
+    assert done.stderr == ""

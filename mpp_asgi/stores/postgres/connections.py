@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -65,6 +66,7 @@ class Connections:
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], *, most: int) -> None:
         self._connect = connect
+        self._process = os.getpid()
         self._handing_over = threading.Lock()  # for the next three
         self._is_closing = False
         self._has_ended = False
@@ -76,6 +78,11 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shutting_down = False
         threading.Thread(target=self._run, name="mpp-postgres", daemon=True).start()
+
+    @property
+    def are_inherited(self) -> bool:
+        """This process was forked since: the thread is not in it, and all else is its parent's."""
+        return os.getpid() != self._process
 
     async def call(
         self,
@@ -96,6 +103,10 @@ class Connections:
         Raises:
             StoreUnavailableError: it failed; one sentence.
         """
+        if self.are_inherited:
+            raise StoreUnavailableError(
+                "The PostgreSQL store was opened before this process was forked: open it in each."
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
         job = _Job(work, within, stoppable, future, loop)
@@ -108,6 +119,8 @@ class Connections:
 
     async def close(self) -> None:
         """Wait for what is under way, then let go of every connection, even if cancelled."""
+        if self.are_inherited:
+            return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._handing_over:
@@ -122,8 +135,9 @@ class Connections:
     def abandon(self) -> None:
         """As `close`, but waits for nothing. A finalizer calls it, in any thread and amid anything,
         so it takes no lock: that may be held right there."""
-        with contextlib.suppress(RuntimeError):  # they have ended
-            self._loop.call_soon_threadsafe(self._end)
+        if not self.are_inherited:
+            with contextlib.suppress(RuntimeError):  # they have ended
+                self._loop.call_soon_threadsafe(self._end)
 
     async def _end_of(self, job: _Job) -> None:
         cancelled: asyncio.CancelledError | None = None

@@ -62,13 +62,13 @@ class PostgresStore:
         return cls(Target.from_url(url))
 
     async def open(self) -> None:
-        """As `Store.open`. Does nothing if the store is open; opens it again after `close`. Stops
-        if it is cancelled, and leaves nothing open then.
+        """As `Store.open`. Does nothing if the store is open; opens it again after `close`, and in
+        a process that was forked since. Stops if it is cancelled, and leaves nothing open then.
 
         Raises:
             StoreUnavailableError: one sentence for the operator.
         """
-        if self._connections is not None:
+        if self._is_open:
             return
         connections = Connections(partial(connect, self._target), most=self._target.connections)
         try:
@@ -81,7 +81,8 @@ class PostgresStore:
             await connections.close()
             raise
         with self._opening:
-            if self._connections is None:
+            if not self._is_open:
+                self._forget_finalizer()
                 self._connections = connections
                 # A store that nobody closes, as of an app without a lifespan, lets go all the same.
                 finalizer = weakref.finalize(self, connections.abandon)
@@ -231,6 +232,10 @@ class PostgresStore:
     async def kept_answer(self, key: str, *, now: int) -> KeptAnswer | None:
         """As `AnswerStore.kept_answer`."""
         return await self._call(lambda db: answers.find(db, key, now))
+
+    @property
+    def _is_open(self) -> bool:
+        return self._connections is not None and not self._connections.are_inherited
 
     async def _call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         if self._connections is None:
