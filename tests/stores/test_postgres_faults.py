@@ -309,7 +309,7 @@ async def test_nothing_begins_in_the_second_half_of_its_time(url):
     async def connect_slowly() -> Connection:
         nonlocal made
         made += 1
-        connection = await connect(target)
+        connection = await connect(target, target.url)
         loop = asyncio.get_running_loop()
         loop.time = partial(lambda time: time() + PATIENCE * 0.6, loop.time)
         return connection

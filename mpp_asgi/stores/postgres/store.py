@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 from mpp_asgi.stores.postgres import answers, channels, charges, loans, schema
-from mpp_asgi.stores.postgres.connection import Target, connect
+from mpp_asgi.stores.postgres.connection import Target
 from mpp_asgi.stores.postgres.connections import Connections
+from mpp_asgi.stores.postgres.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -70,7 +71,7 @@ class PostgresStore:
         """
         if self._is_open:
             return
-        connections = Connections(partial(connect, self._target), most=self._target.connections)
+        connections = Connections(Hosts(self._target).connect, most=self._target.connections)
         try:
             await connections.call(
                 lambda db: schema.prepare(db, self._target.schema),
