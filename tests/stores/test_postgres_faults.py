@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
 from mpp_asgi.stores.postgres import charges, connections
+from mpp_asgi.stores.postgres.connection import Connection, Target, connect
 from mpp_asgi.stores.postgres.store import PostgresStore
 from tests import database
 from tests.stores.postgres_sessions import (
@@ -127,10 +129,7 @@ async def test_spends_that_lose_their_connection_count_once_if_they_are_asked_fo
 
 
 async def test_idle_connections_that_are_lost_are_made_anew(store, url, new_charge):
-    async with table_locked(url, "charge"):  # so that it has several
-        calls = [asyncio.create_task(store.get("challenge")) for _ in range(3)]
-        await waiting(url, 3)
-    assert await asyncio.gather(*calls) == [None] * 3
+    await held_together(store, url, 3)
     await end(url)
     await heals(lambda: store.claim(new_charge(), [], now=0))
     assert await store.get("challenge") == new_charge()
@@ -217,6 +216,17 @@ async def test_a_server_that_is_not_there_is_no_store(mortal):
     await store.close()
 
 
+async def test_an_open_store_that_is_opened_in_an_outage_stays_open(mortal, new_charge):
+    async with opened(mortal.url) as store:
+        await store.claim(new_charge("open"), [], now=0)
+        mortal.stop()
+        try:
+            await store.open()
+        finally:
+            mortal.start()
+        assert await heals(lambda: store.get("open")) == new_charge("open")
+
+
 async def test_a_server_that_stands_still_is_left_alone_until_it_goes_on(mortal, new_charge):
     """As a network does that swallows everything: nobody says that the connection is lost."""
     url = f"{mortal.url}&timeout=1&application_name=impatient"
@@ -234,6 +244,31 @@ async def test_a_server_that_stands_still_is_left_alone_until_it_goes_on(mortal,
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     await store.close()
+
+
+async def test_one_call_finds_out_that_all_idle_connections_are_silent(mortal):
+    """As after a fail-over, or where a network has forgotten them."""
+    url = f"{mortal.url}&application_name=forgotten"
+    async with opened(url) as store:
+        stopped = await held_together(store, url, 3)
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(StoreUnavailableError, match="it did not answer in time"):
+                await store._connections.call(lambda db: charges.find(db, "challenge"), within=1)
+            assert await store.get("nobody") is None
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+
+async def held_together(store: PostgresStore, url: str, how_many: int) -> set[int]:
+    """The server's processes that serve so many calls at a time; they are idle afterwards."""
+    async with table_locked(url, "charge"):
+        calls = [asyncio.create_task(store.get("challenge")) for _ in range(how_many)]
+        pids = await waiting(url, how_many)
+    await asyncio.gather(*calls)
+    return set(pids)
 
 
 # waiting
@@ -264,6 +299,33 @@ async def test_a_statement_that_nobody_waits_for_is_stopped(url):
         with pytest.raises(StoreUnavailableError, match="did not answer in time"):
             await store._connections.call(lambda db: charges.find(db, "challenge"), within=1)
         await nobody_waits(url)
+
+
+async def test_nothing_begins_in_the_second_half_of_its_time(url):
+    """The server gives up in time on what begins in the first half."""
+    target = Target.from_url(url)
+    made, begun = 0, 0
+
+    async def connect_slowly() -> Connection:
+        nonlocal made
+        made += 1
+        connection = await connect(target, target.url)
+        loop = asyncio.get_running_loop()
+        loop.time = partial(lambda time: time() + PATIENCE * 0.6, loop.time)
+        return connection
+
+    async def work(db: Connection) -> object:
+        nonlocal begun
+        begun += 1
+        return await db.fetchval("SELECT 1")
+
+    pool = connections.Connections(connect_slowly, most=1)
+    with pytest.raises(StoreUnavailableError, match="it did not answer in time"):
+        await pool.call(work, within=PATIENCE)
+    assert begun == 0
+    assert await pool.call(work, within=PATIENCE) == 1
+    assert made == 1  # what came too late for the one is there for the other
+    await pool.close()
 
 
 async def test_no_more_connections_are_made_than_allowed(url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from dataclasses import dataclass, field
@@ -28,6 +29,24 @@ TIMEOUT = 5.0
 _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 FAILURES = (asyncpg.PostgresError, *_LOST, OSError, TimeoutError)
 """What the driver raises when the server, the network or the statement fails."""
+
+
+class StandbyError(StoreUnavailableError):
+    """This server takes no writes as long as another one does."""
+
+
+HOST_FAILURES = (
+    *_LOST,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # it starts, or stops
+    OSError,
+    TimeoutError,
+    StandbyError,
+)
+"""What is wrong with one host and says nothing of the others."""
+
+_DEMOTED = asyncpg.ReadOnlySQLTransactionError
+"""Another server may be the primary by now."""
 
 _OPTIONS = ("schema", "connections", "timeout", "application_name")
 _DURABLE = ("on", "remote_apply")
@@ -96,12 +115,17 @@ class Target:
         return cls(driver_url, schema, int(connections), float(timeout), name)
 
 
-async def connect(target: Target) -> Connection:
+async def connect(target: Target, url: str) -> Connection:
     """Connect, and see to it that a commit is durable when it is acknowledged.
+
+    Args:
+        target: on which terms.
+        url: that of the target, or of one of its hosts.
 
     Raises:
         StoreUnavailableError: the URL cannot be read, or this server is not one to keep payments
             on; one sentence.
+        StandbyError: it is not the primary.
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it cannot be reached or refuses.
     """
     # A call begins its statement in the first half of its time. The server gives up before the
@@ -110,7 +134,7 @@ async def connect(target: Target) -> Connection:
     connection: Connection | None = None
     with contextlib.suppress(ValueError):  # whose text holds parts of the URL
         connection = await asyncpg.connect(
-            target.url,
+            url,
             timeout=target.timeout,
             server_settings={
                 "application_name": target.application,
@@ -139,7 +163,7 @@ async def _check(connection: Connection) -> None:
     assert row is not None  # noqa: S101 # a SELECT without FROM has one row
     commit, in_recovery = row
     if in_recovery:
-        raise StoreUnavailableError(
+        raise StandbyError(
             "The PostgreSQL store is on a standby, which takes no writes: name the primary."
         )
     if commit not in _DURABLE:
@@ -175,16 +199,26 @@ def reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, asyncpg.PostgresError):
-        state = str(error.sqlstate or "")
-        for length in (5, 3, 2):
-            if state[:length] in _STATES:
-                return _STATES[state[:length]]
-        return f"PostgreSQL answered {state or 'with an error'}"
+        return _state(str(error.sqlstate or ""))
     if isinstance(error, ValueError):
         return "a value cannot be kept"
+    if is_standby(error):
+        return "it takes no writes at the moment"
     if isinstance(error, _LOST):
         return "the connection was lost"
     return "it cannot be reached"
+
+
+def _state(state: str) -> str:
+    for length in (5, 3, 2):
+        if state[:length] in _STATES:
+            return _STATES[state[:length]]
+    return f"PostgreSQL answered {state or 'with an error'}"
+
+
+def is_standby(error: Exception) -> bool:
+    """Whether a host was passed over because it is not the primary."""
+    return isinstance(error, (StandbyError, asyncpg.TargetServerAttributeNotMatched))
 
 
 def is_transient(error: BaseException) -> bool:
@@ -194,8 +228,12 @@ def is_transient(error: BaseException) -> bool:
 
 def is_reusable(connection: Connection, error: BaseException) -> bool:
     """Whether the connection can serve others after this failure."""
-    fine = isinstance(error, asyncpg.PostgresError) and not isinstance(
-        error,
-        asyncpg.ReadOnlySQLTransactionError,  # another server may be the primary by now
-    )
+    fine = isinstance(error, asyncpg.PostgresError) and not isinstance(error, _DEMOTED)
     return fine and not connection.is_closed()
+
+
+def is_server_lost(connection: Connection, error: BaseException) -> bool:
+    """Whether other connections have probably failed with this one: a fail-over, or a network that
+    has forgotten them, is silent about each until it is used."""
+    silent = isinstance(error, (asyncio.CancelledError, TimeoutError, OSError))
+    return silent or isinstance(error, _DEMOTED) or connection.is_closed()

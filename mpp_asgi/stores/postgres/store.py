@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 from mpp_asgi.stores.postgres import answers, channels, charges, loans, schema
-from mpp_asgi.stores.postgres.connection import Target, connect
+from mpp_asgi.stores.postgres.connection import Target
 from mpp_asgi.stores.postgres.connections import Connections
+from mpp_asgi.stores.postgres.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -49,6 +51,7 @@ class PostgresStore:
         self._new_secret = new_secret
         self._opening = threading.Lock()
         self._connections: Connections | None = None
+        self._forget_finalizer: Callable[[], object] = lambda: None
 
     @classmethod
     def from_url(cls, url: str) -> PostgresStore:
@@ -60,29 +63,42 @@ class PostgresStore:
         return cls(Target.from_url(url))
 
     async def open(self) -> None:
-        """As `Store.open`. Does nothing if the store is open; opens it again after `close`.
+        """As `Store.open`. Does nothing if the store is open; opens it again after `close`, and in
+        a process that was forked since. Stops if it is cancelled, and leaves nothing open then.
 
         Raises:
             StoreUnavailableError: one sentence for the operator.
         """
-        with self._opening:
-            connections = self._connections
-            if connections is None:
-                connections = self._connections = Connections(
-                    partial(connect, self._target), most=self._target.connections
-                )
+        if self._is_open:
+            return
+        connections = Connections(Hosts(self._target).connect, most=self._target.connections)
         try:
             await connections.call(
-                lambda db: schema.prepare(db, self._target.schema), within=OPEN_TIMEOUT
+                lambda db: schema.prepare(db, self._target.schema),
+                within=OPEN_TIMEOUT,
+                stoppable=True,
             )
-        except StoreUnavailableError:
-            await self._close(connections)
+        except BaseException:  # whoever is cancelled closes nothing any more
+            await connections.close()
             raise
+        with self._opening:
+            if not self._is_open:
+                self._forget_finalizer()
+                self._connections = connections
+                # A store that nobody closes, as of an app without a lifespan, lets go all the same.
+                finalizer = weakref.finalize(self, connections.abandon)
+                finalizer.atexit = False  # with the process everything goes anyway
+                self._forget_finalizer = finalizer.detach
+                return
+        await connections.close()  # another call was quicker
 
     async def close(self) -> None:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
-        if self._connections is not None:
-            await self._close(self._connections)
+        with self._opening:
+            connections, self._connections = self._connections, None
+            self._forget_finalizer()
+        if connections is not None:
+            await connections.close()
 
     async def secret(self) -> str:
         """As `Store.secret`."""
@@ -218,13 +234,11 @@ class PostgresStore:
         """As `AnswerStore.kept_answer`."""
         return await self._call(lambda db: answers.find(db, key, now))
 
+    @property
+    def _is_open(self) -> bool:
+        return self._connections is not None and not self._connections.are_inherited
+
     async def _call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         if self._connections is None:
             raise StoreUnavailableError("The PostgreSQL store is not open.")
         return await self._connections.call(work, within=self._target.timeout)
-
-    async def _close(self, connections: Connections) -> None:
-        with self._opening:
-            if self._connections is connections:
-                self._connections = None
-        await connections.close()
