@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis.asyncio as driver
@@ -30,12 +31,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from mpp_asgi.stores.redis.predecessors import Session, run_of
 from mpp_asgi.stores.redis.scripts import REPLACED
 from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mpp_asgi.stores.redis.predecessors import Predecessors
     from mpp_asgi.stores.redis.scripts import Call, Script
     from mpp_asgi.stores.redis.url import RedisServer
 
@@ -131,17 +134,22 @@ class Command(NamedTuple):
 class RedisConnection:
     """Asks one server, over one connection at a time, which is made when it is needed and given up
     at the first doubt. Nothing is ever asked twice: whether it was done is for the caller to doubt.
+    If it was not done when the next call is, it never will be (`Predecessors`).
 
     Args:
         server: where it is.
         timeout: seconds to wait for a connection, and for an answer.
+        predecessors: connections of the same store that were given up.
     """
 
-    def __init__(self, server: RedisServer, *, timeout: float) -> None:
+    def __init__(self, server: RedisServer, *, timeout: float, predecessors: Predecessors) -> None:
         self._server = server
         self._timeout = timeout
+        self._predecessors = predecessors
         self._at = (server.host, server.port)
         self._client: driver.Redis | None = None
+        self._session: Session | None = None
+        """Of the connection on which something may have been asked for."""
 
     def command(self, call: Call[Any], identity: str) -> Command:
         """A call as it is sent.
@@ -186,9 +194,16 @@ class RedisConnection:
         """Give up the connection, if there is one. The next call makes another."""
         client, self._client = self._client, None
         self._at = (self._server.host, self._server.port)
+        self._part()
         if client is not None:
             with contextlib.suppress(RedisError, OSError):  # it is of no use any more anyhow
                 await client.connection_pool.disconnect()
+
+    def _part(self) -> None:
+        """What was sent may arrive yet: the next connection begins with ruling that out."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._predecessors.add(session)
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send([("EVALSHA", of.sha, *words) for of, words in commands])
@@ -239,8 +254,11 @@ class RedisConnection:
 
     async def _greet(self, connection: driver.Connection) -> None:
         """Make sure of the server, on every new connection: it may have been restarted with other
-        settings, and another may have taken its place."""
+        settings, and another may have taken its place; and of what was sent on the one before."""
+        self._part()  # from one that the driver has replaced by itself
         await connection.on_connect()
+        session = await _introduced(connection)
+        await self._predecessors.end(session, partial(_permitted, connection))
         meta = f"{{{self._server.prefix}}}:meta"
         where = await _answer(connection, "HEXISTS", meta, "identity")
         if moved := _moved_to(where):
@@ -248,12 +266,10 @@ class RedisConnection:
             raise _ElsewhereError((host or self._at[0], port))
         if isinstance(where, ResponseError):
             raise where
-        about = await _answer(connection, "INFO", "server")
-        if isinstance(about, bytes):
-            _check_version(about)
         if self._server.durability is not Durability.UNCHECKED:
             settings = [await _answer(connection, "CONFIG", "GET", name) for name in _SETTINGS]
             _check_durability(settings, self._server.durability)
+        self._session = session
 
 
 class _ElsewhereError(UnfitServerError):
@@ -271,6 +287,30 @@ async def _answer(connection: driver.Connection, *command: str) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
+
+
+async def _permitted(connection: driver.Connection, *command: str) -> Any:
+    """The answer to what it takes to end a connection. Without that nothing can be kept here, as
+    a call that failed might be done after others have gone by its not being done."""
+    answer = await _answer(connection, *command)
+    if not isinstance(answer, ResponseError):
+        return answer
+    if _code(answer) in _CODES:
+        raise answer
+    raise UnfitServerError(
+        "the server does not let its user end a connection that was lost; allow it INFO, CLIENT ID "
+        "and CLIENT KILL"
+    )
+
+
+async def _introduced(connection: driver.Connection) -> Session:
+    """What the connection goes by, at a server that is new enough."""
+    about = await _permitted(connection, "INFO", "server")
+    _check_version(about)
+    run = run_of(about)
+    if run is None:
+        raise UnfitServerError("the server does not tell its run_id (INFO)")
+    return Session(run, await _permitted(connection, "CLIENT", "ID"))
 
 
 def _check_version(about: bytes) -> None:

@@ -13,6 +13,7 @@ from mpp_asgi.stores.redis import budgets as budget_scripts
 from mpp_asgi.stores.redis import channels, charges, loans, schema
 from mpp_asgi.stores.redis.connection import RedisConnection
 from mpp_asgi.stores.redis.line import RedisLine
+from mpp_asgi.stores.redis.predecessors import Predecessors
 from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class RedisStore:
         self.server = server
         self._timeout = timeout
         self._new_secret = new_secret
+        self._predecessors = Predecessors()
         self._lock = threading.Lock()  # for the next two
         self._line: RedisLine | None = None
         self._identity = ""
@@ -217,7 +219,11 @@ class RedisStore:
             if self._line is not None and self._identity:
                 return True
             if self._line is None:
-                self._line = RedisLine(RedisConnection(self.server, timeout=self._timeout))
+                self._line = RedisLine(
+                    RedisConnection(
+                        self.server, timeout=self._timeout, predecessors=self._predecessors
+                    )
+                )
             line = self._line
         try:
             identity = await self._identify(line)
