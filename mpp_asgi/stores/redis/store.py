@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 log = logging.getLogger("mpp_asgi.stores")
 
 TIMEOUT: Final = 5.0
-"""Seconds to wait for a connection, and for an answer."""
+"""Seconds for one call, with all its waiting."""
 
 _WARNINGS = {
     Durability.EVERYSEC: "The Redis store may lose what was acknowledged within the last seconds "
@@ -52,7 +52,7 @@ class RedisStore:
 
     Args:
         server: where it is.
-        timeout: seconds to wait for a connection, and for an answer.
+        timeout: seconds for one call, with all its waiting.
         new_secret: makes a secret of so many random bytes, base64url.
     """
 
@@ -219,11 +219,7 @@ class RedisStore:
             if self._line is not None and self._identity:
                 return True
             if self._line is None:
-                self._line = RedisLine(
-                    RedisConnection(
-                        self.server, timeout=self._timeout, predecessors=self._predecessors
-                    )
-                )
+                self._line = self._new_line()
             line = self._line
         try:
             identity = await self._identify(line)
@@ -237,6 +233,12 @@ class RedisStore:
                 log.warning(_WARNINGS[self.server.durability])
             self._identity = identity
         return True
+
+    def _new_line(self) -> RedisLine:
+        connection = RedisConnection(
+            self.server, timeout=self._timeout, predecessors=self._predecessors
+        )
+        return RedisLine(connection, timeout=self._timeout)
 
     async def _identify(self, line: RedisLine) -> str:
         """Which data is there, begun or brought up to date where needed."""
