@@ -7,7 +7,7 @@ import contextlib
 import re
 import ssl
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import redis.asyncio as driver
 from redis.asyncio.retry import Retry
@@ -83,6 +83,9 @@ _CODE_OF: dict[type[Exception], str] = {
 }
 
 
+_Address: TypeAlias = tuple[str, int]
+
+
 class UnfitServerError(ConnectionError):
     """The server is there, but nothing may be kept on it as it is; the message says why."""
 
@@ -111,7 +114,7 @@ def _code(error: BaseException) -> str:
     return str(error).partition(" ")[0]
 
 
-def _moved_to(answer: Any) -> tuple[str, int] | None:
+def _moved_to(answer: Any) -> _Address | None:
     """Where the store is, if the answer is that it is elsewhere."""
     if not isinstance(answer, ResponseError) or _code(answer) != "MOVED":
         return None
@@ -133,8 +136,11 @@ class Command(NamedTuple):
 
 class RedisConnection:
     """Asks one server, over one connection at a time, which is made when it is needed and given up
-    at the first doubt. Nothing is ever asked twice: whether it was done is for the caller to doubt.
-    If it was not done when the next call is, it never will be (`Predecessors`).
+    at the first doubt. In a cluster that is the node that has the store: the last one known, or
+    else whichever the node in the URL knows of.
+
+    Nothing is ever asked twice: whether it was done is for the caller to doubt. If it was not done
+    when the next call is, it never will be (`Predecessors`).
 
     Args:
         server: where it is.
@@ -146,10 +152,11 @@ class RedisConnection:
         self._server = server
         self._timeout = timeout
         self._predecessors = predecessors
-        self._at = (server.host, server.port)
+        self._named = self._good = self._at = (server.host, server.port)
         self._client: driver.Redis | None = None
         self._session: Session | None = None
         """Of the connection on which something may have been asked for."""
+        self._may_have_asked = False  # since the last drop
 
     def command(self, call: Call[Any], identity: str) -> Command:
         """A call as it is sent.
@@ -175,29 +182,49 @@ class RedisConnection:
             RedisError: the server failed, and any of them may have been done.
             OSError: likewise.
         """
-        for _ in range(HOPS):
+        failed: dict[_Address, BaseException] = {}
+        for hop in range(HOPS):
             try:
                 answers = await self._ask(commands)
             except _ElsewhereError as elsewhere:  # found out while connecting: nothing was asked
                 await self.drop()
                 self._at = elsewhere.at
+            except (RedisError, OSError) as error:
+                failed[self._at] = error
+                if await self._gave_up_unasked():
+                    self._at = self._other_node()
             except BaseException:
-                await self.drop()
+                # The time is over. If a node took all of it, the next call tries the other first.
+                if await self._gave_up_unasked() and not hop:
+                    self._at = self._other_node()
                 raise
             else:
                 if any(isinstance(found, ReadOnlyError) or _moved_to(found) for found in answers):
                     await self.drop()  # another server has it by now
                 return answers
+            if self._at in failed:
+                raise failed[self._at]
         raise UnfitServerError("the nodes of its cluster do not agree on which of them has it")
 
     async def drop(self) -> None:
         """Give up the connection, if there is one. The next call makes another."""
         client, self._client = self._client, None
-        self._at = (self._server.host, self._server.port)
+        self._may_have_asked = False
         self._part()
         if client is not None:
             with contextlib.suppress(RedisError, OSError):  # it is of no use any more anyhow
                 await client.connection_pool.disconnect()
+
+    async def _gave_up_unasked(self) -> bool:
+        """Drop the connection; whether it is sure that no command was sent, to whichever node."""
+        is_unasked = not self._may_have_asked
+        await self.drop()
+        return is_unasked
+
+    def _other_node(self) -> _Address:
+        """The one to try instead: that which had the store last comes before the one in the URL,
+        which may know where it is now, or be gone for good."""
+        return self._named if self._at == self._good else self._good
 
     def _part(self) -> None:
         """What was sent may arrive yet: the next connection begins with ruling that out."""
@@ -211,7 +238,10 @@ class RedisConnection:
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             again = [commands[n] for n in unknown]
-            answered = await self._send([("EVAL", of.text, *words) for of, words in again])
+            try:
+                answered = await self._send([("EVAL", of.text, *words) for of, words in again])
+            except _ElsewhereError:  # the others were done here: they must not be asked again there
+                raise UnfitServerError(_CODES["MOVED"]) from None
             for n, answer in zip(unknown, answered, strict=True):
                 answers[n] = answer
         return answers
@@ -269,13 +299,14 @@ class RedisConnection:
         if self._server.durability is not Durability.UNCHECKED:
             settings = [await _answer(connection, "CONFIG", "GET", name) for name in _SETTINGS]
             _check_durability(settings, self._server.durability)
-        self._session = session
+        self._session, self._may_have_asked = session, True
+        self._good = self._at
 
 
 class _ElsewhereError(UnfitServerError):
     """Another node of the cluster has the store."""
 
-    def __init__(self, at: tuple[str, int]) -> None:
+    def __init__(self, at: _Address) -> None:
         super().__init__("another node of its cluster has it")
         self.at = at
 
