@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -61,6 +62,7 @@ class RedisLine:
     def __init__(self, connection: RedisConnection, *, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._process = os.getpid()
         self._waiting: deque[_Asked] = deque()
         self._lock = threading.Lock()  # for the next three
         self._woken = False
@@ -70,6 +72,11 @@ class RedisLine:
         self._loop = asyncio.new_event_loop()
         self._awake = asyncio.Event()
         threading.Thread(target=self._run, name="mpp-redis", daemon=True).start()
+
+    @property
+    def is_anothers(self) -> bool:
+        """This process was forked: the thread has stayed behind, and with it the connection."""
+        return os.getpid() != self._process
 
     async def ask(self, call: Call[_T], identity: str) -> _T:
         """Have a call done and wait until it is.

@@ -82,8 +82,9 @@ class RedisStore:
 
     async def close(self) -> None:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
-        if self._line is not None:
-            await self._let_go(self._line)
+        line = self._line
+        if line is not None and not line.is_anothers:
+            await self._let_go(line)
 
     async def secret(self) -> str:
         """As `Store.secret`."""
@@ -208,13 +209,23 @@ class RedisStore:
         return await self._ask(budget_scripts.kept_answer(key, now))
 
     async def _ask(self, call: Call[_T]) -> _T:
+        self._refuse_after_fork()
         with self._lock:
             line, identity = self._line, self._identity
         if line is None or not identity:
             raise StoreUnavailableError("The Redis store is not open.")
         return await line.ask(call, identity)
 
+    def _refuse_after_fork(self) -> None:
+        # Without the lock, which a thread may have held that was not forked with us.
+        if self._line is not None and self._line.is_anothers:
+            raise StoreUnavailableError(
+                "The Redis store was opened before this process was forked: open one after the "
+                "fork."
+            )
+
     async def _opened(self) -> bool:
+        self._refuse_after_fork()
         with self._lock:
             if self._line is not None and self._identity:
                 return True
