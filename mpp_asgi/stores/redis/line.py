@@ -109,6 +109,14 @@ class RedisLine:
                 self._wake()
         await asyncio.shield(asyncio.wrap_future(self._ended))
 
+    def abandon(self) -> None:
+        """As `close`, for a finalizer: waits for nothing and takes no lock, as it is called in the
+        midst of anything, be it in a thread that holds that lock."""
+        self._closing = True
+        if not self.is_anothers:
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._awake.set)
+
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True

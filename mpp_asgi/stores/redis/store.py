@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 from mpp_asgi.stores.channels import ChannelStatus
@@ -67,8 +68,9 @@ class RedisStore:
         self._timeout = timeout
         self._new_secret = new_secret
         self._predecessors = Predecessors()
-        self._lock = threading.Lock()  # for the next two
+        self._lock = threading.Lock()  # for the next three
         self._line: RedisLine | None = None
+        self._abandonment: weakref.finalize[[], RedisStore] | None = None
         self._identity = ""
 
     async def open(self) -> None:
@@ -231,6 +233,9 @@ class RedisStore:
                 return True
             if self._line is None:
                 self._line = self._new_line()
+                # A store that nobody closes, as of an app without a lifespan, lets go all the same.
+                self._abandonment = weakref.finalize(self, self._line.abandon)
+                self._abandonment.atexit = False  # nobody would wait for it
             line = self._line
         try:
             identity = await self._identify(line)
@@ -275,4 +280,6 @@ class RedisStore:
         with self._lock:
             if self._line is line:
                 self._line, self._identity = None, ""
+                if self._abandonment is not None:
+                    self._abandonment.detach()
         await line.close()
