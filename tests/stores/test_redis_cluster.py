@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,8 @@ import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from mpp_asgi.stores.contract import Outcome, StoreUnavailableError
+from mpp_asgi.stores.redis.store import RedisStore
+from mpp_asgi.stores.redis.url import redis_server
 from tests.redis_server import DURABLE, START_SECONDS, redis_process
 from tests.stores.backends import patient_store
 
@@ -71,6 +74,17 @@ def nodes() -> Iterator[tuple[Node, Node]]:
         yield one, other
 
 
+async def answer(store: RedisStore) -> int:
+    """Once there is one: how often it fails before depends on how slow the machine is."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            await store.open()
+            return await store.drawn("day")
+        except StoreUnavailableError:
+            assert time.monotonic() < deadline
+
+
 def move(source: Node, target: Node) -> None:
     """The slot and everything in it."""
     target.say("CLUSTER", "SETSLOT", SLOT, "IMPORTING", source.id)
@@ -94,4 +108,30 @@ async def test_the_store_is_found_from_any_node_and_wherever_it_moves(nodes, new
     assert await store.get("challenge") == new_charge()
     claim = await store.claim(new_charge("other"), ["tx:1"], now=0)
     assert claim.outcome is Outcome.CONFLICT
+    await store.close()
+
+
+async def test_the_node_that_has_it_is_found_again_when_the_one_that_was_named_is_gone(nodes):
+    one, other = nodes
+    store = RedisStore(redis_server(f"redis://127.0.0.1:{one.port}"), timeout=0.5)
+    assert await answer(store) == 0
+    one.process.kill()
+    other.process.signal(signal.SIGSTOP)
+    with pytest.raises(StoreUnavailableError, match="took too long to answer"):
+        await store.drawn("day")
+    other.process.signal(signal.SIGCONT)
+    assert await answer(store) == 0
+    await store.close()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+async def test_where_it_has_moved_is_asked_of_the_named_node_when_the_last_one_is_gone(nodes, end):
+    one, other = nodes
+    store = RedisStore(redis_server(f"redis://127.0.0.1:{one.port}"), timeout=0.5)
+    assert await answer(store) == 0
+    move(other, one)
+    other.process.signal(end)
+    with pytest.raises(StoreUnavailableError):
+        await store.drawn("day")
+    assert await answer(store) == 0
     await store.close()

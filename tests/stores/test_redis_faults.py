@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,14 +14,18 @@ from mpp_asgi.stores.budgets import Budget
 from mpp_asgi.stores.channels import SpendOutcome
 from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
+from mpp_asgi.stores.redis import line, schema
+from mpp_asgi.stores.redis.connection import RedisConnection
+from mpp_asgi.stores.redis.predecessors import Predecessors
 from mpp_asgi.stores.redis.store import RedisStore
 from tests.redis_server import DURABLE, redis_process
 from tests.stores.backends import patient_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
+    from mpp_asgi.stores.redis.connection import Command
     from tests.redis_server import RedisProcess
 
 VOUCHER = {"amount": 1000, "signature": "s", "cost": 1, "units": 1, "min_delta": 0, "now": 1}
@@ -166,6 +170,60 @@ async def test_a_server_that_hangs_is_not_waited_for(process, new_charge):
     await hasty.close()
     async with opened(process.url) as store:
         assert await store.get("challenge") == new_charge()
+
+
+async def test_all_who_ask_a_server_that_hangs_wait_no_longer_than_one(process):
+    """Those whose turn comes too late are not sent: each would take as long to fail again."""
+    hasty = RedisStore(process.server, timeout=1)
+    while not await can_be_opened(hasty):
+        pass  # the machine is slow at times
+    with process.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        process.signal(signal.SIGSTOP)
+        try:
+            beats = (hasty.heartbeat(f"{n}", alive_until=1) for n in range(3 * line.MOST_TOGETHER))
+            ends = await asyncio.gather(*beats, return_exceptions=True)
+        finally:
+            process.signal(signal.SIGCONT)
+        assert {str(end) for end in ends} == {
+            "The Redis store failed: the server took too long to answer."
+        }
+        assert client.info("stats")["total_connections_received"] == before
+        assert client.zcard("{mpp}:heartbeats") <= line.MOST_TOGETHER
+    await hasty.close()
+
+
+class Endless(RedisConnection):
+    """Takes no step for too long, and has always one more to take."""
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        await asyncio.Event().wait()
+        return [None] * len(commands)
+
+
+async def test_a_call_ends_in_time_however_many_steps_its_connection_takes(process):
+    connection = Endless(process.server, timeout=60, predecessors=Predecessors())
+    waiting = line.RedisLine(connection, timeout=0.1)
+    with pytest.raises(StoreUnavailableError, match="took too long to answer"):
+        await waiting.ask(schema.secret("s"), "")
+    await waiting.close()
+
+
+async def test_more_than_can_wait_fails_at_once(process, monkeypatch):
+    monkeypatch.setattr(line, "MOST_TOGETHER", 1)
+    monkeypatch.setattr(line, "MOST_WAITING", 3)
+    async with opened(process.url) as store:
+        process.signal(signal.SIGSTOP)
+        try:
+            calls = [asyncio.create_task(store.get("challenge")) for _ in range(8)]
+            first, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            process.signal(signal.SIGCONT)
+        (why,) = {str(call.exception()) for call in first}
+        assert why == "The Redis store failed: too much is waiting for it."
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert 3 <= ends.count(None) <= 4  # one may have been on its way
+        assert await store.get("challenge") is None
 
 
 async def can_be_opened(store: RedisStore) -> bool:

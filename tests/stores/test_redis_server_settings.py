@@ -127,7 +127,7 @@ async def test_what_is_not_to_be_checked_is_not_and_warned_of(process, caplog):
 
 async def test_a_server_that_tells_nothing_has_to_be_trusted_in_words(process):
     with process.client() as client:
-        commands = ["+@all", "-config", "-info"]
+        commands = ["+@all", "-config"]
         client.acl_setuser("worker", True, passwords=["+secret"], keys=["*"], commands=commands)
     url = process.url.replace("redis+unix://", "redis+unix://worker:secret@")
     assert "if you know that it loses nothing, write ?durability=unchecked" in await refusal(url)
@@ -140,6 +140,22 @@ async def test_a_user_that_may_run_no_scripts_is_refused(process):
         client.acl_setuser("worker", True, passwords=["+secret"], keys=["*"], commands=commands)
     url = process.url.replace("redis+unix://", "redis+unix://worker:secret@")
     assert "does not let its user do what a store does" in await refusal(url)
+
+
+@pytest.mark.parametrize("durability", ["always", "unchecked"])
+@pytest.mark.parametrize("withheld", [["-info"], ["-client"], ["-client", "+client|id"]])
+async def test_a_user_that_may_not_end_lost_connections_is_refused_with_what_to_allow(
+    process, withheld, durability
+):
+    with process.client() as client:
+        commands = ["+@all", *withheld]
+        client.acl_setuser("worker", True, passwords=["+secret"], keys=["*"], commands=commands)
+    url = process.url.replace("redis+unix://", "redis+unix://worker:secret@")
+    url += f"?durability={durability}"
+    assert "allow it INFO, CLIENT ID and CLIENT KILL" in await refusal(url)
+    with process.client() as client:
+        client.acl_setuser("worker", True, commands=["+info", "+client|id", "+client|kill"])
+    await works(url)
 
 
 async def test_every_new_connection_makes_sure_again(process):

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import re
 import ssl
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import redis.asyncio as driver
 from redis.asyncio.retry import Retry
@@ -30,12 +31,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from mpp_asgi.stores.redis.predecessors import Session, run_of
 from mpp_asgi.stores.redis.scripts import REPLACED
 from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mpp_asgi.stores.redis.predecessors import Predecessors
     from mpp_asgi.stores.redis.scripts import Call, Script
     from mpp_asgi.stores.redis.url import RedisServer
 
@@ -80,6 +83,9 @@ _CODE_OF: dict[type[Exception], str] = {
 }
 
 
+_Address: TypeAlias = tuple[str, int]
+
+
 class UnfitServerError(ConnectionError):
     """The server is there, but nothing may be kept on it as it is; the message says why."""
 
@@ -108,7 +114,7 @@ def _code(error: BaseException) -> str:
     return str(error).partition(" ")[0]
 
 
-def _moved_to(answer: Any) -> tuple[str, int] | None:
+def _moved_to(answer: Any) -> _Address | None:
     """Where the store is, if the answer is that it is elsewhere."""
     if not isinstance(answer, ResponseError) or _code(answer) != "MOVED":
         return None
@@ -130,18 +136,27 @@ class Command(NamedTuple):
 
 class RedisConnection:
     """Asks one server, over one connection at a time, which is made when it is needed and given up
-    at the first doubt. Nothing is ever asked twice: whether it was done is for the caller to doubt.
+    at the first doubt. In a cluster that is the node that has the store: the last one known, or
+    else whichever the node in the URL knows of.
+
+    Nothing is ever asked twice: whether it was done is for the caller to doubt. If it was not done
+    when the next call is, it never will be (`Predecessors`).
 
     Args:
         server: where it is.
         timeout: seconds to wait for a connection, and for an answer.
+        predecessors: connections of the same store that were given up.
     """
 
-    def __init__(self, server: RedisServer, *, timeout: float) -> None:
+    def __init__(self, server: RedisServer, *, timeout: float, predecessors: Predecessors) -> None:
         self._server = server
         self._timeout = timeout
-        self._at = (server.host, server.port)
+        self._predecessors = predecessors
+        self._named = self._good = self._at = (server.host, server.port)
         self._client: driver.Redis | None = None
+        self._session: Session | None = None
+        """Of the connection on which something may have been asked for."""
+        self._may_have_asked = False  # since the last drop
 
     def command(self, call: Call[Any], identity: str) -> Command:
         """A call as it is sent.
@@ -167,28 +182,55 @@ class RedisConnection:
             RedisError: the server failed, and any of them may have been done.
             OSError: likewise.
         """
-        for _ in range(HOPS):
+        failed: dict[_Address, BaseException] = {}
+        for hop in range(HOPS):
             try:
                 answers = await self._ask(commands)
             except _ElsewhereError as elsewhere:  # found out while connecting: nothing was asked
                 await self.drop()
                 self._at = elsewhere.at
+            except (RedisError, OSError) as error:
+                failed[self._at] = error
+                if await self._gave_up_unasked():
+                    self._at = self._other_node()
             except BaseException:
-                await self.drop()
+                # The time is over. If a node took all of it, the next call tries the other first.
+                if await self._gave_up_unasked() and not hop:
+                    self._at = self._other_node()
                 raise
             else:
                 if any(isinstance(found, ReadOnlyError) or _moved_to(found) for found in answers):
                     await self.drop()  # another server has it by now
                 return answers
+            if self._at in failed:
+                raise failed[self._at]
         raise UnfitServerError("the nodes of its cluster do not agree on which of them has it")
 
     async def drop(self) -> None:
         """Give up the connection, if there is one. The next call makes another."""
         client, self._client = self._client, None
-        self._at = (self._server.host, self._server.port)
+        self._may_have_asked = False
+        self._part()
         if client is not None:
             with contextlib.suppress(RedisError, OSError):  # it is of no use any more anyhow
                 await client.connection_pool.disconnect()
+
+    async def _gave_up_unasked(self) -> bool:
+        """Drop the connection; whether it is sure that no command was sent, to whichever node."""
+        is_unasked = not self._may_have_asked
+        await self.drop()
+        return is_unasked
+
+    def _other_node(self) -> _Address:
+        """The one to try instead: that which had the store last comes before the one in the URL,
+        which may know where it is now, or be gone for good."""
+        return self._named if self._at == self._good else self._good
+
+    def _part(self) -> None:
+        """What was sent may arrive yet: the next connection begins with ruling that out."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._predecessors.add(session)
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send([("EVALSHA", of.sha, *words) for of, words in commands])
@@ -196,7 +238,10 @@ class RedisConnection:
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             again = [commands[n] for n in unknown]
-            answered = await self._send([("EVAL", of.text, *words) for of, words in again])
+            try:
+                answered = await self._send([("EVAL", of.text, *words) for of, words in again])
+            except _ElsewhereError:  # the others were done here: they must not be asked again there
+                raise UnfitServerError(_CODES["MOVED"]) from None
             for n, answer in zip(unknown, answered, strict=True):
                 answers[n] = answer
         return answers
@@ -239,8 +284,11 @@ class RedisConnection:
 
     async def _greet(self, connection: driver.Connection) -> None:
         """Make sure of the server, on every new connection: it may have been restarted with other
-        settings, and another may have taken its place."""
+        settings, and another may have taken its place; and of what was sent on the one before."""
+        self._part()  # from one that the driver has replaced by itself
         await connection.on_connect()
+        session = await _introduced(connection)
+        await self._predecessors.end(session, partial(_permitted, connection))
         meta = f"{{{self._server.prefix}}}:meta"
         where = await _answer(connection, "HEXISTS", meta, "identity")
         if moved := _moved_to(where):
@@ -248,18 +296,17 @@ class RedisConnection:
             raise _ElsewhereError((host or self._at[0], port))
         if isinstance(where, ResponseError):
             raise where
-        about = await _answer(connection, "INFO", "server")
-        if isinstance(about, bytes):
-            _check_version(about)
         if self._server.durability is not Durability.UNCHECKED:
             settings = [await _answer(connection, "CONFIG", "GET", name) for name in _SETTINGS]
             _check_durability(settings, self._server.durability)
+        self._session, self._may_have_asked = session, True
+        self._good = self._at
 
 
 class _ElsewhereError(UnfitServerError):
     """Another node of the cluster has the store."""
 
-    def __init__(self, at: tuple[str, int]) -> None:
+    def __init__(self, at: _Address) -> None:
         super().__init__("another node of its cluster has it")
         self.at = at
 
@@ -271,6 +318,30 @@ async def _answer(connection: driver.Connection, *command: str) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
+
+
+async def _permitted(connection: driver.Connection, *command: str) -> Any:
+    """The answer to what it takes to end a connection. Without that nothing can be kept here, as
+    a call that failed might be done after others have gone by its not being done."""
+    answer = await _answer(connection, *command)
+    if not isinstance(answer, ResponseError):
+        return answer
+    if _code(answer) in _CODES:
+        raise answer
+    raise UnfitServerError(
+        "the server does not let its user end a connection that was lost; allow it INFO, CLIENT ID "
+        "and CLIENT KILL"
+    )
+
+
+async def _introduced(connection: driver.Connection) -> Session:
+    """What the connection goes by, at a server that is new enough."""
+    about = await _permitted(connection, "INFO", "server")
+    _check_version(about)
+    run = run_of(about)
+    if run is None:
+        raise UnfitServerError("the server does not tell its run_id (INFO)")
+    return Session(run, await _permitted(connection, "CLIENT", "ID"))
 
 
 def _check_version(about: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 from mpp_asgi.stores.channels import ChannelStatus
@@ -13,6 +14,7 @@ from mpp_asgi.stores.redis import budgets as budget_scripts
 from mpp_asgi.stores.redis import channels, charges, loans, schema
 from mpp_asgi.stores.redis.connection import RedisConnection
 from mpp_asgi.stores.redis.line import RedisLine
+from mpp_asgi.stores.redis.predecessors import Predecessors
 from mpp_asgi.stores.redis.url import Durability
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _T = TypeVar("_T")
 log = logging.getLogger("mpp_asgi.stores")
 
 TIMEOUT: Final = 5.0
-"""Seconds to wait for a connection, and for an answer."""
+"""Seconds for one call, with all its waiting."""
 
 _WARNINGS = {
     Durability.EVERYSEC: "The Redis store may lose what was acknowledged within the last seconds "
@@ -51,7 +53,7 @@ class RedisStore:
 
     Args:
         server: where it is.
-        timeout: seconds to wait for a connection, and for an answer.
+        timeout: seconds for one call, with all its waiting.
         new_secret: makes a secret of so many random bytes, base64url.
     """
 
@@ -65,8 +67,10 @@ class RedisStore:
         self.server = server
         self._timeout = timeout
         self._new_secret = new_secret
-        self._lock = threading.Lock()  # for the next two
+        self._predecessors = Predecessors()
+        self._lock = threading.Lock()  # for the next three
         self._line: RedisLine | None = None
+        self._abandonment: weakref.finalize[[], RedisStore] | None = None
         self._identity = ""
 
     async def open(self) -> None:
@@ -80,8 +84,9 @@ class RedisStore:
 
     async def close(self) -> None:
         """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
-        if self._line is not None:
-            await self._let_go(self._line)
+        line = self._line
+        if line is not None and not line.is_anothers:
+            await self._let_go(line)
 
     async def secret(self) -> str:
         """As `Store.secret`."""
@@ -206,18 +211,31 @@ class RedisStore:
         return await self._ask(budget_scripts.kept_answer(key, now))
 
     async def _ask(self, call: Call[_T]) -> _T:
+        self._refuse_after_fork()
         with self._lock:
             line, identity = self._line, self._identity
         if line is None or not identity:
             raise StoreUnavailableError("The Redis store is not open.")
         return await line.ask(call, identity)
 
+    def _refuse_after_fork(self) -> None:
+        # Without the lock, which a thread may have held that was not forked with us.
+        if self._line is not None and self._line.is_anothers:
+            raise StoreUnavailableError(
+                "The Redis store was opened before this process was forked: open one after the "
+                "fork."
+            )
+
     async def _opened(self) -> bool:
+        self._refuse_after_fork()
         with self._lock:
             if self._line is not None and self._identity:
                 return True
             if self._line is None:
-                self._line = RedisLine(RedisConnection(self.server, timeout=self._timeout))
+                self._line = self._new_line()
+                # A store that nobody closes, as of an app without a lifespan, lets go all the same.
+                self._abandonment = weakref.finalize(self, self._line.abandon)
+                self._abandonment.atexit = False  # nobody would wait for it
             line = self._line
         try:
             identity = await self._identify(line)
@@ -231,6 +249,12 @@ class RedisStore:
                 log.warning(_WARNINGS[self.server.durability])
             self._identity = identity
         return True
+
+    def _new_line(self) -> RedisLine:
+        connection = RedisConnection(
+            self.server, timeout=self._timeout, predecessors=self._predecessors
+        )
+        return RedisLine(connection, timeout=self._timeout)
 
     async def _identify(self, line: RedisLine) -> str:
         """Which data is there, begun or brought up to date where needed."""
@@ -256,4 +280,6 @@ class RedisStore:
         with self._lock:
             if self._line is line:
                 self._line, self._identity = None, ""
+                if self._abandonment is not None:
+                    self._abandonment.detach()
         await line.close()
