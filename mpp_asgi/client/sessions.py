@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.network import Token
 
     T = TypeVar("T")
-
-log = logging.getLogger("mpp_asgi.client")
 
 
 class Experience:
@@ -120,11 +117,9 @@ class Sessions:
         forgotten, since nothing depends on it."""
 
         def noted() -> HeldChannel:
-            try:
+            with suppress(ChannelsUnavailableError):
                 return self.channels.change(held.id, change, durable=False)
-            except ChannelsUnavailableError as error:
-                log.warning("not noted of channel %s: %s", held.id, error)
-                return held
+            return held
 
         return (yield from self.do(noted))
 
