@@ -247,6 +247,38 @@ def test_a_loop_that_ends_takes_no_other_with_it(sqlite_store, new_channel):
     assert asyncio.run(go_on()) is not None
 
 
+class SaidItWasOpen(asyncio.SelectorEventLoop):
+    """Ended right after it was asked whether it has: loops end on threads of their own."""
+
+    is_asked_too_early = False
+
+    def is_closed(self):
+        return super().is_closed() and not self.is_asked_too_early
+
+
+async def test_loops_that_end_just_then_keep_nobody_elses_caller_waiting(sqlite_store):
+    """However many: whoever is told last is told."""
+    ended = [SaidItWasOpen() for _ in range(8)]
+
+    def ask_and_go():
+        for loop in ended:
+            loop.set_exception_handler(lambda *_: None)  # who asked is told nothing any more
+            loop.call_soon(loop.create_task, sqlite_store.heartbeat("gone", alive_until=1))
+            loop.call_soon(loop.call_soon, loop.stop)
+            loop.run_forever()
+            loop.close()
+            loop.is_asked_too_early = True
+
+    async with thread_held_up(sqlite_store):
+        await asyncio.to_thread(ask_and_go)
+        heartbeat = asyncio.create_task(sqlite_store.heartbeat("here", alive_until=1))
+    try:
+        await asyncio.wait_for(heartbeat, 10)
+    finally:
+        for loop in ended:
+            loop.is_asked_too_early = False
+
+
 async def test_spends_wait_for_nobody_who_is_gone(sqlite_store, new_channel):
     """All of them cancelled, the next has its turn."""
     await sqlite_store.add_channel(new_channel())

@@ -8,6 +8,7 @@ its own: what one does wrong undoes nothing of the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -96,7 +97,7 @@ class SharedCommits:
             outcomes = [_Outcome(job, None, error) for job in jobs]
         for loop in {outcome.job.loop for outcome in outcomes}:
             theirs = [outcome for outcome in outcomes if outcome.job.loop is loop]
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it has ended, with all who waited
                 loop.call_soon_threadsafe(_tell, theirs)
 
 
