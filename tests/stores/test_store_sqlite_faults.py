@@ -16,6 +16,7 @@ from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
 from mpp_asgi.stores.sqlite.store import SqliteStore
+from tests.stores import racing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,3 +241,17 @@ async def test_a_close_cancelled_before_its_turn_happens_all_the_same(sqlite_sto
         await asyncio.gather(closing, return_exceptions=True)
     with pytest.raises(StoreUnavailableError, match="not open"):
         await sqlite_store.get("a")
+
+
+async def test_a_process_that_was_forked_with_the_store_open_is_told_so(file, new_charge):
+    """Its parent goes on."""
+    with racing.processes("store_process", ("fork", f"sqlite:///{file}", "w")) as (process,):
+        said = process.communicate()[0].splitlines()
+    refused = "in use before this process was forked: each process has to open its own."
+    assert [line.endswith(refused) for line in said] == [True, True, True, False]
+    assert said[3] == "closed"
+    store = SqliteStore(file)
+    await store.open()
+    assert await store.get("parent") == new_charge("parent", credential="c")
+    assert await store.get("child") is None
+    await store.close()

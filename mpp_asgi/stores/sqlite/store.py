@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sqlite3
 import weakref
@@ -57,6 +58,7 @@ class SqliteStore:
         self.path = Path(path).absolute()
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
+        self._process: int | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
         self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
         self._let_go: Callable[[], object] = lambda: None
@@ -76,7 +78,11 @@ class SqliteStore:
         await self._in_thread(self._connect)
 
     async def close(self) -> None:
-        """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
+        """As `Store.close`. Waits for what is under way, and closes even if it is cancelled. In a
+        process that was forked with the store open it does nothing: what is open is the parent's.
+        """
+        if self._process not in (None, os.getpid()):
+            return
         self._commits.flush()
         await asyncio.shield(self._in_thread(self._disconnect))
 
@@ -214,6 +220,7 @@ class SqliteStore:
         return await self._read(lambda db: answers.find(db, key, now))
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T], *, forced: bool = True) -> _T:
+        self._stay()
         return await self._commits.write(work, forced=forced)
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -221,7 +228,19 @@ class SqliteStore:
         return await self._in_thread(lambda: self._transact("BEGIN", work))
 
     def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        self._stay()
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _stay(self) -> None:
+        """In the process that asked first: its thread does not come along into a child, where
+        callers would wait for ever, and what SQLite knows of its locks is wrong there."""
+        if self._process is None:
+            self._process = os.getpid()
+        elif self._process != os.getpid():
+            raise StoreUnavailableError(
+                "The SQLite store was in use before this process was forked: "
+                "each process has to open its own."
+            )
 
     def _transact(
         self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool | None = None
