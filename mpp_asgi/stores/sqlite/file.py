@@ -210,6 +210,21 @@ def force(connection: sqlite3.Connection, forced: bool) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
 
 
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Make sure, in a transaction, that the file is still at the schema this code knows: a newer
+    version may have migrated it since it was opened, and know of its records what this one breaks.
+
+    Raises:
+        StoreUnavailableError: it is not; one sentence.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != len(MIGRATIONS):
+        raise StoreUnavailableError(
+            f"The SQLite store's file is at schema {version} now, this process knows "
+            f"{len(MIGRATIONS)}: restart it with the mpp-asgi that migrated the file."
+        )
+
+
 class _UnfitError(Exception):
     """The file is not one this code can keep charges in."""
 

@@ -258,6 +258,7 @@ class SqliteStore:
                 self._forces = forced
             self._connection.execute(begin)
             with self._connection:  # commits, or rolls back
+                file.check_schema(self._connection)
                 return work(self._connection)
         except sqlite3.Error as error:
             why = file.reason(error)
