@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 APPLICATION_ID = 0x4D505041
@@ -161,13 +163,21 @@ def reason(error: sqlite3.Error) -> str:
     return _REASONS.get(code & 0xFF, "SQLite failed")
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name now: its device and inode, ``None`` if there is none."""
+def names(path: Path) -> tuple[str, str]:
+    """Where the file is, and where SQLite has its log: beside what links lead to."""
+    return str(path), f"{os.path.realpath(path)}-wal"
+
+
+def identity(names: Iterable[str]) -> list[tuple[int, int]] | None:
+    """Which files have these names now: their devices and inodes, ``None`` if one has none.
+
+    While a connection is open, nobody has a reason to change one of them: SQLite removes a log
+    with the last connection of all processes, and empties it in its place.
+    """
     try:
-        status = path.stat()
+        return [(status.st_dev, status.st_ino) for status in map(os.stat, names)]
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -261,6 +271,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA cache_size = {-CACHE_MIB * 1024}")
     _migrate(connection)
     _use_write_ahead_log(connection)
+    # Whoever reads first makes the log; from here on it is there for as long as we are.
+    connection.execute("PRAGMA user_version").fetchone()
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -63,7 +63,8 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
         self._let_go: Callable[[], object] = lambda: None
         self._forces = True
-        self._identity: tuple[int, int] | None = None
+        self._names: tuple[str, ...] = ()
+        self._identity: list[tuple[int, int]] | None = None
         self._commits = SharedCommits(
             self._thread.submit,
             lambda work, is_forced: self._transact("BEGIN IMMEDIATE", work, forced=is_forced),
@@ -247,10 +248,12 @@ class SqliteStore:
     ) -> _T:
         if self._connection is None:
             raise StoreUnavailableError("The SQLite store is not open.")
-        if file.identity(self.path) != self._identity:
+        identity = file.identity(self._names)
+        if identity is None or identity != self._identity:
             # What is written to a file without a name is gone with this process.
             raise StoreUnavailableError(
-                "The SQLite store's file was removed or replaced: restart to use what is there now."
+                "The SQLite store's file, or the -wal beside it, was removed or replaced: "
+                "restart to use what is there now."
             )
         try:
             if forced is not None and forced is not self._forces:
@@ -268,7 +271,8 @@ class SqliteStore:
         if self._connection is None:
             self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
             self._forces = True
-            self._identity = file.identity(self.path)
+            self._names = file.names(self.path)
+            self._identity = file.identity(self._names)
             # A store that nobody closes, as of an app without a lifespan, lets go all the same; in
             # whichever thread, as handing it to its own may need a lock that is held right here.
             self._let_go = weakref.finalize(self, self._connection.close)
