@@ -154,6 +154,15 @@ _REASONS = {
     sqlite3.SQLITE_IOERR: "its disk failed",
 }
 
+
+class LockedError(StoreUnavailableError):
+    """Another process kept the file locked for as long as a call may wait, or for so long that its
+    turn never came. Nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The SQLite store failed: {_REASONS[sqlite3.SQLITE_BUSY]}.")
+
+
 _creating = threading.Lock()
 
 
@@ -218,6 +227,19 @@ def force(connection: sqlite3.Connection, forced: bool) -> None:
     takes them back and damages nothing. No transaction may be open.
     """
     connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
+
+
+def wait(connection: sqlite3.Connection, seconds: float) -> None:
+    """From here on, for another process's lock, at most so long."""
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def failure(error: sqlite3.Error) -> StoreUnavailableError:
+    """What a call that failed is told: `LockedError` if it was another process that kept the file
+    locked."""
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_BUSY:
+        return LockedError()
+    return StoreUnavailableError(f"The SQLite store failed: {reason(error)}.")
 
 
 def check_schema(connection: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import sqlite3
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process's transaction."""
+"""Seconds that a call waits for its turn and for another process's transaction."""
+
+ATTEMPT = 0.1
+"""Seconds of that for which SQLite waits at a time. Readers have their turn in between."""
 
 
 class SqliteStore:
@@ -44,8 +48,9 @@ class SqliteStore:
 
     Args:
         path: the file; its directory has to exist.
-        busy_timeout: seconds to wait for another process's transaction.
+        busy_timeout: seconds that a call waits for its turn and for another process's transaction.
         new_secret: makes a secret of so many random bytes, base64url.
+        monotonic: what turns are waited for by, in seconds.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class SqliteStore:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         new_secret: Callable[[int], str] = secrets.token_urlsafe,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path).absolute()
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
+        self._monotonic = monotonic
         self._process: int | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
         self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
@@ -66,8 +73,7 @@ class SqliteStore:
         self._names: tuple[str, ...] = ()
         self._identity: list[tuple[int, int]] | None = None
         self._commits = SharedCommits(
-            self._thread.submit,
-            lambda work, is_forced: self._transact("BEGIN IMMEDIATE", work, forced=is_forced),
+            self._thread.submit, self._transact, within=busy_timeout, monotonic=monotonic
         )
 
     async def open(self) -> None:
@@ -225,8 +231,9 @@ class SqliteStore:
         return await self._commits.write(work, forced=forced)
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Waits for no writer."""
-        return await self._in_thread(lambda: self._transact("BEGIN", work))
+        """Waits for its turn, behind the transactions of this process and no other's."""
+        self._stay()
+        return await self._commits.read(work)
 
     def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         self._stay()
@@ -243,9 +250,20 @@ class SqliteStore:
                 "each process has to open its own."
             )
 
-    def _transact(
-        self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool | None = None
-    ) -> _T:
+    def _transact(self, work: Callable[[sqlite3.Connection], _T], forced: bool | None) -> _T:
+        connection = self._usable()
+        try:
+            if forced is not None and forced is not self._forces:
+                file.force(connection, forced)
+                self._forces = forced
+            connection.execute("BEGIN" if forced is None else "BEGIN IMMEDIATE")
+            with connection:  # commits, or rolls back
+                file.check_schema(connection)
+                return work(connection)
+        except sqlite3.Error as error:
+            raise file.failure(error) from error
+
+    def _usable(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreUnavailableError("The SQLite store is not open.")
         identity = file.identity(self._names)
@@ -255,22 +273,13 @@ class SqliteStore:
                 "The SQLite store's file, or the -wal beside it, was removed or replaced: "
                 "restart to use what is there now."
             )
-        try:
-            if forced is not None and forced is not self._forces:
-                file.force(self._connection, forced)
-                self._forces = forced
-            self._connection.execute(begin)
-            with self._connection:  # commits, or rolls back
-                file.check_schema(self._connection)
-                return work(self._connection)
-        except sqlite3.Error as error:
-            why = file.reason(error)
-            raise StoreUnavailableError(f"The SQLite store failed: {why}.") from error
+        return self._connection
 
     def _connect(self) -> None:
         if self._connection is None:
             self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
             self._forces = True
+            file.wait(self._connection, min(ATTEMPT, self._busy_timeout))
             self._names = file.names(self.path)
             self._identity = file.identity(self._names)
             # A store that nobody closes, as of an app without a lifespan, lets go all the same; in
