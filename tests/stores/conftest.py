@@ -131,8 +131,9 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def sqlite_store(file: Path) -> AsyncIterator[SqliteStore]:
-    """Open, and quick to give up waiting."""
-    store = SqliteStore(file, busy_timeout=0.01)
+    """Open, and not waiting for others. For its turn a call waits as long as the machine takes: no
+    time passes."""
+    store = SqliteStore(file, busy_timeout=0, monotonic=lambda: 0.0)
     await store.open()
     yield store
     await store.close()

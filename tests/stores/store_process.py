@@ -4,6 +4,7 @@ Its tasks, which come before the store's URL and the owner:
     race      claim the same challenges and proofs as others do
     work      submit charges for ever, naming each when it is kept
     die STEP  die by SIGKILL in the moment a step is acknowledged
+    fork      fork with the store open, and use it in the child
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
-from mpp_asgi.stores.contract import Charge, Outcome, State
+from mpp_asgi.stores.contract import Charge, Outcome, State, StoreUnavailableError
 
 if TYPE_CHECKING:
     from mpp_asgi.stores.contract import Store
 
 ALIVE_UNTIL = 100
 CONTESTED = 40
+PATIENCE = 10.0
+"""Seconds for a call that has to end at once."""
 
 
 def claimed(charge_id: str, owner: str) -> Charge:
@@ -70,4 +73,30 @@ async def die(store: Store, owner: str, step: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-TASKS = {"race": race, "work": work, "die": die}
+async def fork(store: Store, owner: str) -> None:
+    """Print what the child is told, and go on as if there were none."""
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(_use_in_child(store, owner))
+        finally:
+            os._exit(0)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    await store.claim(claimed("parent", owner), [], now=0)
+
+
+async def _use_in_child(store: Store, owner: str) -> None:
+    for call in (
+        store.claim(claimed("child", owner), [], now=0),
+        store.get("child"),
+        store.open(),
+    ):
+        try:
+            await asyncio.wait_for(call, PATIENCE)
+        except (StoreUnavailableError, TimeoutError) as error:
+            print(error, flush=True)
+    await asyncio.wait_for(store.close(), PATIENCE)
+    print("closed", flush=True)
+
+
+TASKS = {"race": race, "work": work, "die": die, "fork": fork}

@@ -9,8 +9,10 @@ import threading
 import pytest
 
 from mpp_asgi.stores.channels import SpendOutcome
-from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
+from mpp_asgi.stores.contract import Charge, Outcome, State, StoreUnavailableError
+from mpp_asgi.stores.sqlite import commits as sqlite_commits
 from mpp_asgi.stores.sqlite.commits import MOST_TOGETHER
+from mpp_asgi.stores.sqlite.store import SqliteStore
 
 
 def spend(store, channel_id="channel", amount=100, cost=1):
@@ -247,6 +249,38 @@ def test_a_loop_that_ends_takes_no_other_with_it(sqlite_store, new_channel):
     assert asyncio.run(go_on()) is not None
 
 
+class SaidItWasOpen(asyncio.SelectorEventLoop):
+    """Ended right after it was asked whether it has: loops end on threads of their own."""
+
+    is_asked_too_early = False
+
+    def is_closed(self):
+        return super().is_closed() and not self.is_asked_too_early
+
+
+async def test_loops_that_end_just_then_keep_nobody_elses_caller_waiting(sqlite_store):
+    """However many: whoever is told last is told."""
+    ended = [SaidItWasOpen() for _ in range(8)]
+
+    def ask_and_go():
+        for loop in ended:
+            loop.set_exception_handler(lambda *_: None)  # who asked is told nothing any more
+            loop.call_soon(loop.create_task, sqlite_store.heartbeat("gone", alive_until=1))
+            loop.call_soon(loop.call_soon, loop.stop)
+            loop.run_forever()
+            loop.close()
+            loop.is_asked_too_early = True
+
+    async with thread_held_up(sqlite_store):
+        await asyncio.to_thread(ask_and_go)
+        heartbeat = asyncio.create_task(sqlite_store.heartbeat("here", alive_until=1))
+    try:
+        await asyncio.wait_for(heartbeat, 10)
+    finally:
+        for loop in ended:
+            loop.is_asked_too_early = False
+
+
 async def test_spends_wait_for_nobody_who_is_gone(sqlite_store, new_channel):
     """All of them cancelled, the next has its turn."""
     await sqlite_store.add_channel(new_channel())
@@ -256,3 +290,104 @@ async def test_spends_wait_for_nobody_who_is_gone(sqlite_store, new_channel):
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (await spend(sqlite_store)).channel.spent == 1
+
+
+# how long, and how many
+
+
+class Clock:
+    """Goes as it is told."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def waiting_store(file, clock):
+    """Waits for 5 seconds of that clock."""
+    store = SqliteStore(file, monotonic=clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+TOO_LATE = "The SQLite store failed: another process kept it locked for too long."
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(5, False), (5.001, True)])
+async def test_a_call_whose_turn_comes_too_late_never_happens(
+    waiting_store, clock, new_charge, seconds, is_late
+):
+    async with thread_held_up(waiting_store):
+        calls = [
+            asyncio.create_task(call)
+            for call in (waiting_store.claim(new_charge("a"), [], now=0), waiting_store.get("a"))
+        ]
+        await asyncio.sleep(0)
+        clock.now += seconds
+        later = asyncio.create_task(waiting_store.claim(new_charge("b"), [], now=0))
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(end, StoreUnavailableError) for end in ends] == [is_late] * 2
+    assert [str(end) == TOO_LATE for end in ends] == [is_late] * 2
+    assert (await waiting_store.get("a") is None) == is_late
+    assert (await later).outcome is Outcome.NEW
+
+
+async def test_who_asked_first_gives_up_first_and_the_others_go_on(
+    another_connection, waiting_store, file, clock, new_charge
+):
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        async with thread_held_up(waiting_store):
+            first = asyncio.create_task(waiting_store.claim(new_charge("a"), ["p"], now=0))
+            await asyncio.sleep(0)
+            clock.now += 3
+            second = asyncio.create_task(waiting_store.claim(new_charge("b"), ["p"], now=0))
+        clock.now += 2
+        with pytest.raises(StoreUnavailableError, match="locked for too long"):
+            await first
+        assert not second.done()
+        connection.execute("ROLLBACK")
+    assert (await second).outcome is Outcome.NEW
+    assert await waiting_store.get("a") is None
+
+
+async def test_reading_goes_on_while_writers_wait_for_another_process(
+    another_connection, waiting_store, file, new_charge
+):
+    with another_connection(file) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        async with thread_held_up(waiting_store):
+            claim = asyncio.create_task(waiting_store.claim(new_charge("a"), [], now=0))
+        assert await asyncio.wait_for(waiting_store.get("a"), 60) is None
+        async with asyncio.timeout(60):
+            assert await asyncio.gather(*map(waiting_store.get, "abc")) == [None] * 3
+        assert not claim.done()
+        connection.execute("ROLLBACK")
+    assert (await claim).outcome is Outcome.NEW
+    assert await waiting_store.get("a") == new_charge("a")
+
+
+async def test_where_too_many_wait_the_next_fails_at_once(monkeypatch, sqlite_store, new_charge):
+    monkeypatch.setattr(sqlite_commits, "MOST_WAITING", 4)
+    async with thread_held_up(sqlite_store):
+        calls = [
+            asyncio.create_task(call)
+            for name in "ab"
+            for call in (sqlite_store.claim(new_charge(name), [], now=0), sqlite_store.get("c"))
+        ]
+        await asyncio.sleep(0)
+        for call in (sqlite_store.claim(new_charge("c"), [], now=0), sqlite_store.get("c")):
+            with pytest.raises(StoreUnavailableError) as caught:
+                await asyncio.wait_for(call, 60)
+            assert str(caught.value) == "The SQLite store failed: too much is waiting for it."
+    await asyncio.gather(*calls)
+    assert await sqlite_store.get("b") == new_charge("b")
+    assert await sqlite_store.get("c") is None

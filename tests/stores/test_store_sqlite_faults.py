@@ -16,9 +16,11 @@ from mpp_asgi.stores.contract import Outcome, State, StoreUnavailableError
 from mpp_asgi.stores.kept_answers import KeptAnswer
 from mpp_asgi.stores.loans import Loan
 from mpp_asgi.stores.sqlite.store import SqliteStore
+from tests.stores import racing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 CHANNEL = Channel(
@@ -159,6 +161,77 @@ async def test_damage_is_reported_and_the_store_still_closes(file, new_charge):
     await store.close()
 
 
+def log_of(file: Path) -> Path:
+    return file.with_name(file.name + "-wal")
+
+
+async def in_a_process(*command: str) -> None:
+    """Have a process of its own do something in a file and end."""
+
+    def wait() -> None:
+        with racing.processes("store_process", command) as (process,):
+            process.communicate()
+
+    await asyncio.to_thread(wait)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_file_whose_log_was_removed_is_not_written_to(file, new_charge, replaced, linked):
+    """What goes into a log without a name is gone if this process is killed."""
+    store = SqliteStore(file)
+    if linked:
+        (file.parent / "elsewhere").mkdir()
+        file.symlink_to(file.parent / "elsewhere" / "real.db")
+    await store.open()
+    await store.claim(new_charge("kept"), [], now=0)
+    log_of(file.resolve()).unlink()
+    if replaced:
+        await in_a_process("die", f"sqlite:///{file}", "other", "claim")
+        assert log_of(file.resolve()).exists()
+    for call in (store.claim(new_charge("b"), [], now=0), store.get("kept")):
+        with pytest.raises(StoreUnavailableError, match=r"-wal .* removed or replaced: restart"):
+            await call
+    await store.close()
+
+
+@pytest.mark.parametrize("task", [("race",), ("die", "claim")], ids="-".join)
+async def test_processes_that_come_and_go_leave_the_log_to_those_who_stay(file, new_charge, task):
+    """The first of all included; and those that are killed."""
+    url = f"sqlite:///{file}"
+    first, store = SqliteStore(file), SqliteStore(file)
+    await first.open()
+    await store.open()
+    await first.close()
+    for number in range(2):
+        await in_a_process(task[0], url, f"other{number}", *task[1:])
+        assert (await store.claim(new_charge(f"{number}"), [], now=0)).outcome is Outcome.NEW
+    await store.close()
+    assert not log_of(file).exists()  # nobody stays
+    await store.open()
+    assert await store.get("1") == new_charge("1")
+    await store.close()
+
+
+async def test_what_shells_and_checkpoints_do_to_the_log_disturbs_nobody(
+    another_connection, sqlite_store, file, new_charge
+):
+    with another_connection(file) as shell, another_connection(file.with_name("copy")) as copy:
+        for number, do in enumerate(
+            (
+                lambda: shell.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone(),
+                lambda: shell.execute("VACUUM"),
+                lambda: shell.backup(copy),
+                lambda: shell.execute("PRAGMA wal_checkpoint(RESTART)").fetchone(),
+                shell.close,
+            )
+        ):
+            await sqlite_store.claim(new_charge(f"{number}"), [], now=0)
+            do()
+            assert await sqlite_store.get(f"{number}") == new_charge(f"{number}")
+    assert (await sqlite_store.claim(new_charge("last"), [], now=0)).outcome is Outcome.NEW
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_a_file_that_was_removed_is_not_written_to(sqlite_store, file, new_charge, replaced):
     """What went there would be acknowledged and lost."""
@@ -240,3 +313,17 @@ async def test_a_close_cancelled_before_its_turn_happens_all_the_same(sqlite_sto
         await asyncio.gather(closing, return_exceptions=True)
     with pytest.raises(StoreUnavailableError, match="not open"):
         await sqlite_store.get("a")
+
+
+async def test_a_process_that_was_forked_with_the_store_open_is_told_so(file, new_charge):
+    """Its parent goes on."""
+    with racing.processes("store_process", ("fork", f"sqlite:///{file}", "w")) as (process,):
+        said = process.communicate()[0].splitlines()
+    refused = "in use before this process was forked: each process has to open its own."
+    assert [line.endswith(refused) for line in said] == [True, True, True, False]
+    assert said[3] == "closed"
+    store = SqliteStore(file)
+    await store.open()
+    assert await store.get("parent") == new_charge("parent", credential="c")
+    assert await store.get("child") is None
+    await store.close()

@@ -207,6 +207,42 @@ async def test_a_file_of_the_fourth_schema_remembers_spends_from_now_on(
     await store.close()
 
 
+async def test_a_process_that_is_open_writes_nothing_once_a_newer_one_has_migrated_the_file(
+    another_connection, file, new_charge
+):
+    store = SqliteStore(file)
+    await store.open()
+    await store.claim(new_charge("before"), [], now=0)
+    with another_connection(file) as connection:
+        connection.execute("ALTER TABLE charge ADD COLUMN tenant TEXT NOT NULL DEFAULT ''")
+        connection.execute("PRAGMA user_version = 99")
+        for call in (
+            store.claim(new_charge("after"), [], now=0),
+            store.release("before", owner="w"),
+            store.get("before"),
+        ):
+            with pytest.raises(StoreUnavailableError, match=r"schema 99 now, .* knows 5: restart"):
+                await call
+        assert connection.execute("SELECT id FROM charge").fetchall() == [("before",)]
+        connection.execute("BEGIN IMMEDIATE")  # the store holds no lock
+        connection.rollback()
+    await store.close()
+
+
+async def test_processes_that_open_a_file_of_the_same_schema_disturb_nobody(
+    another_connection, file, new_charge
+):
+    store = SqliteStore(file)
+    await store.open()
+    for number in range(2):
+        other = SqliteStore(file)  # it writes the version anew
+        await other.open()
+        assert (await store.claim(new_charge(f"{number}"), [], now=0)).outcome is Outcome.NEW
+        await other.close()
+        assert await store.get(f"{number}") == new_charge(f"{number}")
+    await store.close()
+
+
 # files that cannot be opened
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 APPLICATION_ID = 0x4D505041
@@ -152,6 +154,15 @@ _REASONS = {
     sqlite3.SQLITE_IOERR: "its disk failed",
 }
 
+
+class LockedError(StoreUnavailableError):
+    """Another process kept the file locked for as long as a call may wait, or for so long that its
+    turn never came. Nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The SQLite store failed: {_REASONS[sqlite3.SQLITE_BUSY]}.")
+
+
 _creating = threading.Lock()
 
 
@@ -161,13 +172,21 @@ def reason(error: sqlite3.Error) -> str:
     return _REASONS.get(code & 0xFF, "SQLite failed")
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name now: its device and inode, ``None`` if there is none."""
+def names(path: Path) -> tuple[str, str]:
+    """Where the file is, and where SQLite has its log: beside what links lead to."""
+    return str(path), f"{os.path.realpath(path)}-wal"
+
+
+def identity(names: Iterable[str]) -> list[tuple[int, int]] | None:
+    """Which files have these names now: their devices and inodes, ``None`` if one has none.
+
+    While a connection is open, nobody has a reason to change one of them: SQLite removes a log
+    with the last connection of all processes, and empties it in its place.
+    """
     try:
-        status = path.stat()
+        return [(status.st_dev, status.st_ino) for status in map(os.stat, names)]
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -210,6 +229,34 @@ def force(connection: sqlite3.Connection, forced: bool) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
 
 
+def wait(connection: sqlite3.Connection, seconds: float) -> None:
+    """From here on, for another process's lock, at most so long."""
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def failure(error: sqlite3.Error) -> StoreUnavailableError:
+    """What a call that failed is told: `LockedError` if it was another process that kept the file
+    locked."""
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_BUSY:
+        return LockedError()
+    return StoreUnavailableError(f"The SQLite store failed: {reason(error)}.")
+
+
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Make sure, in a transaction, that the file is still at the schema this code knows: a newer
+    version may have migrated it since it was opened, and know of its records what this one breaks.
+
+    Raises:
+        StoreUnavailableError: it is not; one sentence.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != len(MIGRATIONS):
+        raise StoreUnavailableError(
+            f"The SQLite store's file is at schema {version} now, this process knows "
+            f"{len(MIGRATIONS)}: restart it with the mpp-asgi that migrated the file."
+        )
+
+
 class _UnfitError(Exception):
     """The file is not one this code can keep charges in."""
 
@@ -246,6 +293,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA cache_size = {-CACHE_MIB * 1024}")
     _migrate(connection)
     _use_write_ahead_log(connection)
+    # Whoever reads first makes the log; from here on it is there for as long as we are.
+    connection.execute("PRAGMA user_version").fetchone()
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sqlite3
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process's transaction."""
+"""Seconds that a call waits for its turn and for another process's transaction."""
+
+ATTEMPT = 0.1
+"""Seconds of that for which SQLite waits at a time. Readers have their turn in between."""
 
 
 class SqliteStore:
@@ -43,8 +48,9 @@ class SqliteStore:
 
     Args:
         path: the file; its directory has to exist.
-        busy_timeout: seconds to wait for another process's transaction.
+        busy_timeout: seconds that a call waits for its turn and for another process's transaction.
         new_secret: makes a secret of so many random bytes, base64url.
+        monotonic: what turns are waited for by, in seconds.
     """
 
     def __init__(
@@ -53,18 +59,21 @@ class SqliteStore:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         new_secret: Callable[[int], str] = secrets.token_urlsafe,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path).absolute()
         self._busy_timeout = busy_timeout
         self._new_secret = new_secret
+        self._monotonic = monotonic
+        self._process: int | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mpp-sqlite")
         self._connection: sqlite3.Connection | None = None  # this and those below: for the thread
         self._let_go: Callable[[], object] = lambda: None
         self._forces = True
-        self._identity: tuple[int, int] | None = None
+        self._names: tuple[str, ...] = ()
+        self._identity: list[tuple[int, int]] | None = None
         self._commits = SharedCommits(
-            self._thread.submit,
-            lambda work, is_forced: self._transact("BEGIN IMMEDIATE", work, forced=is_forced),
+            self._thread.submit, self._transact, within=busy_timeout, monotonic=monotonic
         )
 
     async def open(self) -> None:
@@ -76,7 +85,11 @@ class SqliteStore:
         await self._in_thread(self._connect)
 
     async def close(self) -> None:
-        """As `Store.close`. Waits for what is under way, and closes even if it is cancelled."""
+        """As `Store.close`. Waits for what is under way, and closes even if it is cancelled. In a
+        process that was forked with the store open it does nothing: what is open is the parent's.
+        """
+        if self._process not in (None, os.getpid()):
+            return
         self._commits.flush()
         await asyncio.shield(self._in_thread(self._disconnect))
 
@@ -214,41 +227,61 @@ class SqliteStore:
         return await self._read(lambda db: answers.find(db, key, now))
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T], *, forced: bool = True) -> _T:
+        self._stay()
         return await self._commits.write(work, forced=forced)
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Waits for no writer."""
-        return await self._in_thread(lambda: self._transact("BEGIN", work))
+        """Waits for its turn, behind the transactions of this process and no other's."""
+        self._stay()
+        return await self._commits.read(work)
 
     def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        self._stay()
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _transact(
-        self, begin: str, work: Callable[[sqlite3.Connection], _T], *, forced: bool | None = None
-    ) -> _T:
-        if self._connection is None:
-            raise StoreUnavailableError("The SQLite store is not open.")
-        if file.identity(self.path) != self._identity:
-            # What is written to a file without a name is gone with this process.
+    def _stay(self) -> None:
+        """In the process that asked first: its thread does not come along into a child, where
+        callers would wait for ever, and what SQLite knows of its locks is wrong there."""
+        if self._process is None:
+            self._process = os.getpid()
+        elif self._process != os.getpid():
             raise StoreUnavailableError(
-                "The SQLite store's file was removed or replaced: restart to use what is there now."
+                "The SQLite store was in use before this process was forked: "
+                "each process has to open its own."
             )
+
+    def _transact(self, work: Callable[[sqlite3.Connection], _T], forced: bool | None) -> _T:
+        connection = self._usable()
         try:
             if forced is not None and forced is not self._forces:
-                file.force(self._connection, forced)
+                file.force(connection, forced)
                 self._forces = forced
-            self._connection.execute(begin)
-            with self._connection:  # commits, or rolls back
-                return work(self._connection)
+            connection.execute("BEGIN" if forced is None else "BEGIN IMMEDIATE")
+            with connection:  # commits, or rolls back
+                file.check_schema(connection)
+                return work(connection)
         except sqlite3.Error as error:
-            why = file.reason(error)
-            raise StoreUnavailableError(f"The SQLite store failed: {why}.") from error
+            raise file.failure(error) from error
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreUnavailableError("The SQLite store is not open.")
+        identity = file.identity(self._names)
+        if identity is None or identity != self._identity:
+            # What is written to a file without a name is gone with this process.
+            raise StoreUnavailableError(
+                "The SQLite store's file, or the -wal beside it, was removed or replaced: "
+                "restart to use what is there now."
+            )
+        return self._connection
 
     def _connect(self) -> None:
         if self._connection is None:
             self._connection = file.connect(self.path, busy_timeout=self._busy_timeout)
             self._forces = True
-            self._identity = file.identity(self.path)
+            file.wait(self._connection, min(ATTEMPT, self._busy_timeout))
+            self._names = file.names(self.path)
+            self._identity = file.identity(self._names)
             # A store that nobody closes, as of an app without a lifespan, lets go all the same; in
             # whichever thread, as handing it to its own may need a lock that is held right here.
             self._let_go = weakref.finalize(self, self._connection.close)
