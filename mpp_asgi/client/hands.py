@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mpp_asgi.client.steps import TakeTurn, Wait, Work
+from mpp_asgi.client.steps import EndTurn, TakeTurn, Wait, Work
 from mpp_asgi.stellar.rpc_call import RpcCall, RpcError
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class SyncHands:
                 run.send(None)
             case TakeTurn():
                 self._take_turn()
+                run.send(None)
+            case EndTurn():
+                self._turns.leave(self)
                 run.send(None)
             case Work():
                 try:
@@ -100,6 +103,9 @@ class AsyncHands:
                 run.send(None)
             case TakeTurn():
                 await self._take_turn()
+                run.send(None)
+            case EndTurn():
+                self._turns.leave(self)
                 run.send(None)
             case Work():
                 try:

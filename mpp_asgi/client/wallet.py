@@ -24,7 +24,7 @@ from mpp_asgi.client.payments import (
     SignedPayment,
     TransactionTrace,
 )
-from mpp_asgi.client.steps import ask, take_turn, wait
+from mpp_asgi.client.steps import ask, end_turn, take_turn, wait
 from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.inspection import XDR_ERRORS
 from mpp_asgi.stellar.network import LEDGER_SECONDS
@@ -151,6 +151,7 @@ class Wallet:
             if look or submitted_before:
                 found = yield from verdict(pushed.trace)
                 if found is not Verdict.OPEN:
+                    yield from end_turn()  # the server may take its time
                     return found
             if self._clock() > pushed.trace.max_time + PATIENCE_AFTER_EXPIRY:
                 break
@@ -199,7 +200,7 @@ class Wallet:
 
     def own_transaction(self, operation: bytes, *, max_time: int) -> Chores[PushedTransaction]:
         """A transaction of the payer's own, signed. The account's next sequence number is taken by
-        it until the steps end.
+        it until it was submitted, or the steps end.
 
         Args:
             operation: Operation (XDR).
