@@ -284,10 +284,12 @@ class PaymentAuth(ChannelOwner):
         return cast("AsyncGenerator[httpx.Request, httpx.Response]", flow)
 
     def _hands(self) -> SyncHands:
-        return SyncHands(self._node.blocking, self._sleep, self._turns)
+        return SyncHands(self._node.blocking, self._sleep, self._turns, self._payer.clock)
 
     def _async_hands(self) -> AsyncHands:
-        return AsyncHands(self._node.asynchronous, self._async_sleep, self._turns)
+        return AsyncHands(
+            self._node.asynchronous, self._async_sleep, self._turns, self._payer.clock
+        )
 
 
 def _kept(channels: str | PathLike[str] | Channels | None) -> Channels:

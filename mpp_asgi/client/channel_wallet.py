@@ -156,7 +156,9 @@ class ChannelWallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        trace = NonceTrace(self._keypair.public_key, nonce, ledger.sequence, expiration)
+        trace = NonceTrace(
+            self._keypair.public_key, nonce, ledger.sequence, expiration, int(self._clock())
+        )
         payload = {"type": "transaction", "transaction": envelope}
         return Funding(amount=amount, payload=payload, trace=trace)
 

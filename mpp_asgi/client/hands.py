@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from mpp_asgi.client.steps import EndTurn, TakeTurn, Wait, Work
+from mpp_asgi.client.steps import EndTurn, LookAtClock, TakeTurn, Wait, Work
 from mpp_asgi.stellar.rpc_call import RpcCall, RpcError
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ class SyncHands:
         rpc: Callable[[], BlockingRpc],
         sleep: Callable[[float], None],
         turns: Turns,
+        clock: Callable[[], float],
     ) -> None:
         self._make_rpc = rpc
         self._rpc: BlockingRpc | None = None
         self._sleep = sleep
         self._turns = turns
+        self._clock = clock
         self._stack = ExitStack()
         self._stack.callback(turns.leave, self)
 
@@ -49,6 +51,8 @@ class SyncHands:
             case EndTurn():
                 self._turns.leave(self)
                 run.send(None)
+            case LookAtClock():
+                run.send(self._clock())
             case Work():
                 try:
                     outcome = chore.do()
@@ -87,11 +91,13 @@ class AsyncHands:
         rpc: Callable[[], Rpc],
         sleep: Callable[[float], Awaitable[None]],
         turns: Turns,
+        clock: Callable[[], float],
     ) -> None:
         self._make_rpc = rpc
         self._rpc: Rpc | None = None
         self._sleep = sleep
         self._turns = turns
+        self._clock = clock
         self._stack = AsyncExitStack()
         self._stack.callback(turns.leave, self)
 
@@ -107,6 +113,8 @@ class AsyncHands:
             case EndTurn():
                 self._turns.leave(self)
                 run.send(None)
+            case LookAtClock():
+                run.send(self._clock())
             case Work():
                 try:
                     outcome = await anyio.to_thread.run_sync(chore.do)

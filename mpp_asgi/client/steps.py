@@ -39,13 +39,18 @@ class EndTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtClock:
+    """What time it is here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Do something that may take a moment, such as writing to a disk."""
 
     do: Callable[[], object]
 
 
-Chore = RpcCall[Any] | Wait | TakeTurn | EndTurn | Work
+Chore = RpcCall[Any] | Wait | TakeTurn | EndTurn | LookAtClock | Work
 """What needs nothing of the server."""
 Step = httpx.Request | Chore
 Chores = Generator[Chore, Any, T]
@@ -101,6 +106,12 @@ def work(do: Callable[[], T]) -> Chores[T]:
 def wait(seconds: float) -> Chores[None]:
     """Return after that time."""
     yield Wait(seconds)
+
+
+def look_at_clock() -> Chores[float]:
+    """Unix seconds, by the payer's own clock."""
+    now: float = yield LookAtClock()
+    return now
 
 
 def take_turn() -> Chores[None]:

@@ -195,7 +195,7 @@ class Wallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        trace = NonceTrace(transfer.sender, nonce, ledger.sequence, expiration)
+        trace = NonceTrace(transfer.sender, nonce, ledger.sequence, expiration, int(self._clock()))
         return {"type": "transaction", "transaction": envelope}, trace
 
     def own_transaction(self, operation: bytes, *, max_time: int) -> Chores[PushedTransaction]:

@@ -359,7 +359,7 @@ async def test_the_ledger_knows(
     assert auth.spent == PAID
     assert len(auth.unresolved) == 1
 
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     await reconcile(auth, request)
     assert auth.spent == (PAID if taken else NOTHING)
@@ -388,7 +388,7 @@ async def test_a_ledger_that_cannot_be_asked_knows_nothing(
     shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=False)
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     node.fail = {"getLedgerEntries": 1, "getTransaction": 1}
     await reconcile(auth, request)
@@ -428,7 +428,7 @@ async def test_doubts_are_settled_when_the_budget_is_short(
     auth = payer(rpc=node, budget="0.01")
     await in_doubt(shop, auth, fetch, taken=False)
     auth.abandon(auth.unresolved[0])
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     assert (await fetch(auth)).status_code == 200
     assert auth.spent == PAID
