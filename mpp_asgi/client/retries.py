@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -48,10 +49,12 @@ def may_repeat(request: httpx.Request, response: httpx.Response) -> bool:
 def _retry_after(value: str, clock: Callable[[], float]) -> float | None:
     """Seconds, from either form of the field (RFC 9110, section 10.2.3)."""
     value = value.strip()
-    if value.isdecimal():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:  # "-0000"
+            moment = moment.replace(tzinfo=UTC)
+        return max(moment.timestamp() - clock(), 0.0)
+    except (ValueError, OverflowError):  # there is no such day, or none that can be counted with
         return None
-    return max(moment.timestamp() - clock(), 0.0)
