@@ -192,18 +192,23 @@ def _funded(chain: Chain) -> Keypair:
 
 
 def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal: Terminal) -> int:
-    while True:
-        try:
-            return _give(http.send(request, auth=auth, stream=True), terminal)
-        except PaymentOutcomeUnknownError as error:
-            trouble = str(error)
-        except PaymentError as error:
-            raise CommandError(printable(str(error))) from None
-        except httpx.HTTPError as error:
-            if not auth.unresolved:
-                raise _silence(error) from None
-            trouble = "The answer broke off after it was paid."
-        _require_another_try(trouble, auth, terminal)
+    try:
+        while True:
+            try:
+                return _give(http.send(request, auth=auth, stream=True), terminal)
+            except PaymentOutcomeUnknownError as error:
+                trouble = str(error)
+            except PaymentError as error:
+                raise CommandError(printable(str(error))) from None
+            except httpx.HTTPError as error:
+                if not auth.unresolved:
+                    raise _silence(error) from None
+                trouble = "The answer broke off after it was paid."
+            _require_another_try(trouble, auth, terminal)
+    except KeyboardInterrupt:
+        if not auth.unresolved:
+            raise
+        raise KeyboardInterrupt(_perhaps_paid(auth)) from None
 
 
 def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) -> None:
@@ -211,9 +216,13 @@ def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) ->
     terminal.note(printable(trouble))
     if terminal.asks and terminal.confirm("Send the same payment again?"):
         return
+    raise CommandError(_perhaps_paid(auth))
+
+
+def _perhaps_paid(auth: PaymentAuth) -> str:
     (payment, *_) = auth.unresolved
     known = f"transaction {payment.transaction_hash}, " if payment.transaction_hash else ""
-    raise CommandError(
+    return (
         f"The payment may have been made ({known}challenge {printable(payment.challenge_id)}): ask "
         "the server before you pay again."
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 
@@ -220,6 +221,43 @@ def test_a_payment_in_doubt_can_be_shown_again(
     assert told.status == 1
     assert told.err.count("Send the same payment again? [y/N] ") == 2
     assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+@pytest.mark.parametrize("options", [(), ("--own-fee",)])
+def test_ctrl_c_after_the_credential_was_shown_says_what_may_be(
+    command: Command,
+    network: Network,
+    api: str,
+    payer: Keypair,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    handle = httpx.HTTPTransport.handle_request
+
+    def interrupted(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        answer = handle(self, request)
+        if any(value.startswith(b"Payment ") for _, value in request.headers.raw):
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", interrupted)
+    told = command("pay", f"{api}/sun/paris", "--yes", *options)
+    assert told.status == 130
+    assert ("(transaction " in told.err) is bool(options)
+    assert "mpp-asgi: The payment may have been made (" in told.err
+    assert told.err.endswith("): ask the server before you pay again.\n")
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+def test_ctrl_c_before_that_says_nothing(
+    command: Command, api: str, payer: Keypair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", interrupted)
+    told = command("pay", f"{api}/sun/paris", "--yes")
+    assert (told.status, told.err) == (130, "\n")
 
 
 @pytest.fixture(scope="module")
