@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
     from mpp_asgi.client.steps import Chores, Steps
-    from mpp_asgi.protocol import Challenge
+    from mpp_asgi.protocol import Challenge, Receipt
 
 
 MOST_SHOWINGS: Final = 3
@@ -253,9 +253,12 @@ class Conversation:
         if response.is_error:
             return
         owed.reservation.spend()
-        payment = owed.payment
+        if not owed.entered:
+            owed.entered = True
+            self._enter(owed.payment, payment_receipt(response))
+
+    def _enter(self, payment: SignedPayment, receipt: Receipt | None) -> None:
         self._payer.sessions.experience.add(self._place(payment))
-        receipt = payment_receipt(response)
         transaction_hash = payment.transaction_hash
         if transaction_hash is None and receipt is not None:
             transaction_hash = receipt.reference
