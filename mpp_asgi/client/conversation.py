@@ -225,6 +225,8 @@ class Conversation:
             owed.shown = True
             if isinstance(lost.cause, httpx.TransportError):
                 raise _unknown(owed, "the connection was lost") from lost.cause
+            if isinstance(lost.cause, httpx.TooManyRedirects):
+                raise _unknown(owed, "the answer was one redirect too many") from lost.cause
             raise
         owed.shown = True
         return response

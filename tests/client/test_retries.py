@@ -1,5 +1,6 @@
 """How long to wait is the server's word, and any word may come."""
 
+import re
 from typing import Any
 
 import httpx
@@ -7,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpp_asgi.client import Patience
+from mpp_asgi.client import Patience, PaymentOutcomeUnknownError
+from mpp_asgi.client.retries import MOST_ATTEMPTS
 from tests.client.mishaps import busy
-from tests.client.shop import Shop
+from tests.client.shop import Shop, credentials_of
 
 NOW = 1_800_000_000.0
 """Fri, 15 Jan 2027 08:00:00 GMT"""
@@ -68,3 +70,38 @@ async def test_no_date_loses_a_payment(shop: Shop, payer: Any, fetch: Any) -> No
     shop.reactions = [busy(503, **{"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"})]
     assert (await fetch(payer())).status_code == 200
     assert len(shop.payments) == 1
+
+
+async def test_the_longest_patience_is_not_too_long_for_httpx(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    shop.reactions = [busy(503)] * (MOST_ATTEMPTS - 1)
+    auth = payer(patience=Patience(attempts=MOST_ATTEMPTS, longest_wait=0))
+    assert (await fetch(auth)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"attempts": 0}, "attempts must be from 1 to 20, not 0."),
+        ({"attempts": 21}, "attempts must be from 1 to 20, not 21."),
+        ({"longest_wait": -1.0}, "longest_wait must be seconds, not -1.0."),
+        ({"longest_wait": float("inf")}, "longest_wait must be seconds, not inf."),
+        ({"longest_wait": float("nan")}, "longest_wait must be seconds, not nan."),
+    ],
+)
+def test_patience_has_bounds(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Patience(**settings)
+
+
+async def test_redirects_without_end_leave_it_open(shop: Shop, payer: Any, fetch: Any) -> None:
+    def round_and_round(request: httpx.Request) -> httpx.Response:
+        if credentials_of(request) or request.url.path == "/round":
+            return httpx.Response(307, headers={"Location": "https://shop.test/round"})
+        return shop(request)
+
+    auth = payer()
+    with pytest.raises(PaymentOutcomeUnknownError, match="one redirect too many"):
+        await fetch(auth, server=round_and_round, follow_redirects=True)
+    assert len(auth.unresolved) == 1
