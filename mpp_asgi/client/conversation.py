@@ -14,7 +14,7 @@ import httpx
 from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Owed
-from mpp_asgi.client.connection import CarryingHeaders, origin_text, require_safe
+from mpp_asgi.client.connection import CarryingHeaders, origin_of, origin_text, require_safe
 from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
     BudgetExceededError,
@@ -58,6 +58,9 @@ class Conversation:
         self._body = body
         self._ride = Ride(payer, request, body)
         self._reasons: list[str] = []
+        self._cookies = httpx.Cookies()
+        """What the server has set meanwhile: that may be what brings the credential to the node
+        that asked for it."""
         self.key = RequestKey.of(request, body)
 
     # --- sessions ---------------------------------------------------------------------------------
@@ -111,6 +114,7 @@ class Conversation:
             return None
         at = priced.request
         require_safe(self._request.url, at.url, self._payer.origins)
+        self._cookies.extract_cookies(priced)
         offer, reservation = yield from self._choose(challenges, at)
         try:
             payment = yield from self._payer.wallet.sign(
@@ -229,6 +233,8 @@ class Conversation:
                 raise _unknown(owed, "the answer was one redirect too many") from lost.cause
             raise
         owed.shown = True
+        if origin_of(response.request.url) == origin_of(request.url):
+            self._cookies.extract_cookies(response)
         return response
 
     def _carrying(self, payment: SignedPayment) -> httpx.Request:
@@ -242,8 +248,11 @@ class Conversation:
             target.url,
             stream=httpx.ByteStream(self._body_at(target.method)),
             extensions=self._request.extensions,
+            headers=headers,
         )
-        request.headers = CarryingHeaders(headers, {payment.offer.header: payment.credential()})
+        self._cookies.set_cookie_header(request)
+        carried = {payment.offer.header: payment.credential()}
+        request.headers = CarryingHeaders(request.headers, carried)
         return request
 
     # --- the answer -------------------------------------------------------------------------------
