@@ -236,6 +236,21 @@ async def test_a_pushed_payment_is_not_shown_for_another_price(
     one_payment(shop, auth)
 
 
+async def test_a_pushed_payment_is_not_shown_for_a_challenge_from_elsewhere(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    """The credential led to a redirect, and who is there wants to be answered, too."""
+    shop.unsponsored()
+
+    def server(request: httpx.Request) -> httpx.Response:
+        return shop.price(request) if request.url.host == "evil.test" else shop(request)
+
+    shop.reactions = [lambda *_: httpx.Response(307, headers={"Location": "https://evil.test/"})]
+    with pytest.raises(PaymentRefusedError, match="the money has left"):
+        await fetch(payer(mode="push"), server=server, follow_redirects=True)
+    assert len(shop.credentials) == 1
+
+
 async def test_the_servers_words_stay_on_one_line(shop: Shop, payer: Any, fetch: Any) -> None:
     words = problems.VERIFICATION_FAILED.because("No.\nAll is well.\x1b[2J" + "x" * 999)
     shop.reactions = [lambda *_: httpx.Response(402, content=words.to_json())]
