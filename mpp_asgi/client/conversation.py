@@ -14,7 +14,13 @@ import httpx
 from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Owed
-from mpp_asgi.client.connection import CarryingHeaders, origin_of, origin_text, require_safe
+from mpp_asgi.client.connection import (
+    CarryingHeaders,
+    origin_of,
+    origin_text,
+    require_direct,
+    require_safe,
+)
 from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
     BudgetExceededError,
@@ -84,6 +90,7 @@ class Conversation:
         if not offers:
             return False
         require_safe(self._request.url, at.url, self._payer.origins)
+        require_direct(priced)
         offer, sessions = offers[0], self._payer.sessions
         sessions.prices.learn(at.method, at.url, offer.challenge)
         charged, _ = self._offers(challenges, at)
@@ -114,6 +121,7 @@ class Conversation:
             return None
         at = priced.request
         require_safe(self._request.url, at.url, self._payer.origins)
+        require_direct(priced)
         self._cookies.extract_cookies(priced)
         offer, reservation = yield from self._choose(challenges, at)
         try:

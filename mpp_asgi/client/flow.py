@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from mpp_asgi.client.body import watch_body
+from mpp_asgi.client.connection import note_peer
 from mpp_asgi.client.glance import AsyncGlance, Glance
 from mpp_asgi.client.purchase import purchase
 from mpp_asgi.client.steps import Run
@@ -40,6 +41,8 @@ class SyncFlow:
 
     def send(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopIteration` when the response is the answer."""
+        if response is not None:
+            note_peer(response)
         glance = None if response is None else Glance(response, self._payer.clock)
         if glance is not None and glance.seen.is_error:
             glance.take()
@@ -85,6 +88,8 @@ class AsyncFlow:
 
     async def asend(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopAsyncIteration` when the response is the answer."""
+        if response is not None:
+            note_peer(response)
         glance = None if response is None else AsyncGlance(response, self._payer.clock)
         if glance is not None and glance.seen.is_error:
             await glance.take()
