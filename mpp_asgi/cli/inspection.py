@@ -10,6 +10,7 @@ import httpx
 
 from mpp_asgi.cli.reading import Finding, challenge_rows, read_text
 from mpp_asgi.cli.terminal import CommandError, printable
+from mpp_asgi.cli.urls import url_typed
 from mpp_asgi.protocol import Challenge, ProtocolError
 from mpp_asgi.protocol.headers import WWW_AUTHENTICATE
 
@@ -58,8 +59,8 @@ def table(rows: Rows) -> list[str]:
 
 def _asked_by(url: str, now: float) -> list[Finding]:
     try:
-        answer = httpx.get(url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        answer = httpx.get(url_typed(url))
+    except httpx.HTTPError as error:
         raise CommandError(f"The URL does not answer ({type(error).__name__}).") from None
     if answer.status_code != _PAYMENT_REQUIRED:
         raise CommandError(f"The URL asks for no payment: it answers HTTP {answer.status_code}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from mpp_asgi.cli.inspection import table
 from mpp_asgi.cli.reading import amount_text, price_text, receipt_rows, terms_of, token_of
 from mpp_asgi.cli.signer import signer
 from mpp_asgi.cli.terminal import CommandError, printable
+from mpp_asgi.cli.urls import url_typed
 from mpp_asgi.client import (
     Patience,
     PaymentAuth,
@@ -41,6 +43,8 @@ ATTEMPTS = 10
 PLAY_MONEY = {"xlm": "100", "usdc": "100"}
 
 _PAYMENT_REQUIRED = 402
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110, section 5.6.2)."""
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -73,13 +77,13 @@ def _request(arguments: Namespace, http: httpx.Client) -> httpx.Request:
             raise CommandError("A header is written 'Name: value'.")
         headers[name.strip()] = value.strip()
     method = arguments.method or ("GET" if body is None else "POST")
+    if not _METHOD.fullmatch(method):
+        raise CommandError("A method is a word such as POST.")
+    url = url_typed(arguments.url)
     try:
-        request = http.build_request(method.upper(), arguments.url, content=body, headers=headers)
-    except (httpx.InvalidURL, ValueError):
-        raise CommandError("That request cannot be sent: see to its URL and headers.") from None
-    if request.url.scheme not in {"http", "https"}:
-        raise CommandError("A URL begins with http:// or https://.")
-    return request
+        return http.build_request(method.upper(), url, content=body, headers=headers)
+    except ValueError:
+        raise CommandError("That request cannot be sent: see to its headers.") from None
 
 
 def _body(data: str | None) -> bytes | None:
@@ -88,7 +92,7 @@ def _body(data: str | None) -> bytes | None:
     if data == "-":
         return sys.stdin.buffer.read()
     if not data.startswith("@"):
-        return data.encode()
+        return os.fsencode(data)  # the bytes that were typed, whatever they are
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
@@ -177,10 +181,9 @@ def _require_budget(budget: str, price: str, token: Token) -> None:
 def _funded(chain: Chain) -> Keypair:
     """A new account of a sandbox's."""
     key = Keypair.random()
+    faucet = url_typed(f"{chain.rpc_url.rstrip('/')}/faucet")
     try:
-        answer = httpx.post(
-            f"{chain.rpc_url.rstrip('/')}/faucet", params={"addr": key.public_key, **PLAY_MONEY}
-        )
+        answer = httpx.post(faucet, params={"addr": key.public_key, **PLAY_MONEY})
     except httpx.HTTPError:
         answer = None
     if answer is None or answer.is_error:
@@ -192,18 +195,23 @@ def _funded(chain: Chain) -> Keypair:
 
 
 def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal: Terminal) -> int:
-    while True:
-        try:
-            return _give(http.send(request, auth=auth, stream=True), terminal)
-        except PaymentOutcomeUnknownError as error:
-            trouble = str(error)
-        except PaymentError as error:
-            raise CommandError(printable(str(error))) from None
-        except httpx.HTTPError as error:
-            if not auth.unresolved:
-                raise _silence(error) from None
-            trouble = "The answer broke off after it was paid."
-        _require_another_try(trouble, auth, terminal)
+    try:
+        while True:
+            try:
+                return _give(http.send(request, auth=auth, stream=True), terminal)
+            except PaymentOutcomeUnknownError as error:
+                trouble = str(error)
+            except PaymentError as error:
+                raise CommandError(printable(str(error))) from None
+            except httpx.HTTPError as error:
+                if not auth.unresolved:
+                    raise _silence(error) from None
+                trouble = "The answer broke off after it was paid."
+            _require_another_try(trouble, auth, terminal)
+    except KeyboardInterrupt:
+        if not auth.unresolved:
+            raise
+        raise KeyboardInterrupt(_perhaps_paid(auth)) from None
 
 
 def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) -> None:
@@ -211,9 +219,13 @@ def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) ->
     terminal.note(printable(trouble))
     if terminal.asks and terminal.confirm("Send the same payment again?"):
         return
+    raise CommandError(_perhaps_paid(auth))
+
+
+def _perhaps_paid(auth: PaymentAuth) -> str:
     (payment, *_) = auth.unresolved
     known = f"transaction {payment.transaction_hash}, " if payment.transaction_hash else ""
-    raise CommandError(
+    return (
         f"The payment may have been made ({known}challenge {printable(payment.challenge_id)}): ask "
         "the server before you pay again."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -29,6 +28,7 @@ from mpp_asgi.client.reconciliation import reconcile
 from mpp_asgi.client.retries import Patience
 from mpp_asgi.client.session_policy import BREAK_EVEN, SessionPolicy
 from mpp_asgi.client.sessions import Sessions
+from mpp_asgi.client.turns import Turns
 from mpp_asgi.client.wallet import Wallet
 from mpp_asgi.stellar.network import TESTNET, network_named
 
@@ -64,9 +64,10 @@ class PaymentAuth(ChannelOwner):
         async with httpx.AsyncClient(auth=auth) as client:
             forecast = await client.get("https://api.example.com/forecast/Paris")
 
-    Works with `httpx.AsyncClient` and `httpx.Client`. A 402 is answered with one payment of
-    ``stellar/charge``, if everything in its challenge is acceptable (see the arguments); else a
-    `PaymentNotMadeError` is raised and nothing was signed.
+    Works with `httpx.AsyncClient` and `httpx.Client`, in any number of threads and event loops at
+    once. A 402 is answered with one payment of ``stellar/charge``, if everything in its challenge
+    is acceptable (see the arguments); else a `PaymentNotMadeError` is raised and nothing was
+    signed.
 
     **One request, one payment.** If the answer to a payment gets lost, or the server is in
     trouble, the *same* credential is shown again, as often as ``patience`` says. If that does not
@@ -156,8 +157,7 @@ class PaymentAuth(ChannelOwner):
         tokens = spendable(currencies, budget, chain)
         self._sleep = sleep
         self._async_sleep = async_sleep
-        self._turn = threading.Lock()
-        self._async_turn = anyio.Lock()
+        self._turns = Turns(clock)
         self._node = Node.chosen(rpc, chain)
         self._budget = Budget(dict.fromkeys(tokens, 0) | limits(budget, tokens))
         self._book = Book([] if paid is None else paid)
@@ -284,10 +284,12 @@ class PaymentAuth(ChannelOwner):
         return cast("AsyncGenerator[httpx.Request, httpx.Response]", flow)
 
     def _hands(self) -> SyncHands:
-        return SyncHands(self._node.blocking, self._sleep, self._turn)
+        return SyncHands(self._node.blocking, self._sleep, self._turns, self._payer.clock)
 
     def _async_hands(self) -> AsyncHands:
-        return AsyncHands(self._node.asynchronous, self._async_sleep, self._async_turn)
+        return AsyncHands(
+            self._node.asynchronous, self._async_sleep, self._turns, self._payer.clock
+        )
 
 
 def _kept(channels: str | PathLike[str] | Channels | None) -> Channels:

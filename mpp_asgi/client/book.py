@@ -31,6 +31,8 @@ class Owed:
     """Its credential may have been seen by the server."""
     resolved: bool = False
     """There is nothing left to ask the server for."""
+    entered: bool = False
+    """It is among the requests that were paid for, though its answer may have been lost since."""
 
 
 class Book:

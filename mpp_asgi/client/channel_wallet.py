@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.client.errors import (
@@ -14,13 +13,12 @@ from mpp_asgi.client.held_channel import Funding
 from mpp_asgi.client.payments import NonceTrace
 from mpp_asgi.client.session_offers import LONGEST_OPENING
 from mpp_asgi.client.steps import ask
-from mpp_asgi.client.wallet import why_not
+from mpp_asgi.client.wallet import ledger_after, why_not
 from mpp_asgi.stellar.channel_calls import Opening, TopUp
 from mpp_asgi.stellar.channel_facts import NotAChannelError, get_channels
 from mpp_asgi.stellar.commitment import sign_commitment
-from mpp_asgi.stellar.envelope import network_id, unsigned_envelope
+from mpp_asgi.stellar.envelope import EnvelopeError, network_id, unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, sponsored_call
-from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
 from mpp_asgi.stellar.rpc_call import RpcError
 
@@ -121,7 +119,7 @@ class ChannelWallet:
             if offer.sponsored and self._mode == "pull":
                 return (yield from self._sponsored(call, amount, until))
             own = yield from self._wallet.own_transaction(_by_source(call), max_time=int(until))
-        except RpcError as error:
+        except (RpcError, EnvelopeError) as error:
             raise LedgerUnavailableError(
                 "Nothing was paid, because the Stellar RPC could not be asked."
             ) from error
@@ -145,7 +143,7 @@ class ChannelWallet:
         if simulation.error is not None or simulation.restore:
             raise TransferFailedError(f"Nothing was paid, because {why_not(simulation)}.")
         ledger = yield from ask(get_latest_ledger())
-        expiration = ledger.sequence + math.ceil(max(until - self._clock(), 0) / LEDGER_SECONDS)
+        expiration = ledger_after(ledger, until - self._clock())
         nonce = self._random_bits(64) - 2**63
         envelope = sponsored_call(
             call,
@@ -156,7 +154,9 @@ class ChannelWallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        trace = NonceTrace(self._keypair.public_key, nonce, ledger.sequence, expiration)
+        trace = NonceTrace(
+            self._keypair.public_key, nonce, ledger.sequence, expiration, int(self._clock())
+        )
         payload = {"type": "transaction", "transaction": envelope}
         return Funding(amount=amount, payload=payload, trace=trace)
 
@@ -190,7 +190,7 @@ class ChannelWallet:
                     _by_source(call), max_time=int(self._clock() + OWN_SECONDS)
                 )
             )
-        except RpcError as error:
+        except (RpcError, EnvelopeError) as error:
             raise LedgerUnavailableError(
                 "Nothing happened, because the Stellar RPC could not be asked."
             ) from error

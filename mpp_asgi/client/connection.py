@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Origin = tuple[str, str, int | None]
 
+_PEER = "mpp_asgi.peer"
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -67,6 +69,32 @@ def require_safe(asked: httpx.URL, answered: httpx.URL, origins: frozenset[Origi
         raise UnsafeConnectionError(
             "Nothing was paid, because a credential must not travel over plain HTTP: use https."
         )
+
+
+def note_peer(response: httpx.Response) -> None:
+    """Write down in the response whom it came from, while the connection is there to tell."""
+    stream = response.extensions.get("network_stream")
+    if stream is None:  # a transport that is no network
+        return
+    try:
+        response.extensions[_PEER] = stream.get_extra_info("server_addr")
+    except OSError:  # closed already
+        return
+
+
+def require_direct(priced: httpx.Response) -> None:
+    """A plain HTTP response of this machine came from it, and not by way of a proxy elsewhere, to
+    which a credential would travel in the clear.
+
+    Raises:
+        UnsafeConnectionError: it did not.
+    """
+    match priced.extensions.get(_PEER):
+        case (host, *_) if priced.request.url.scheme == "http" and not _is_loopback(str(host)):
+            raise UnsafeConnectionError(
+                "Nothing was paid, because the request went through a proxy without https: put the "
+                "host into NO_PROXY."
+            )
 
 
 def _is_loopback(host: str) -> bool:

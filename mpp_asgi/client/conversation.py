@@ -14,7 +14,13 @@ import httpx
 from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.client.answers import challenges_in, payment_receipt, problem_in, problem_slug
 from mpp_asgi.client.book import Owed
-from mpp_asgi.client.connection import CarryingHeaders, origin_text, require_safe
+from mpp_asgi.client.connection import (
+    CarryingHeaders,
+    origin_of,
+    origin_text,
+    require_direct,
+    require_safe,
+)
 from mpp_asgi.client.deposits import NoRideError
 from mpp_asgi.client.errors import (
     BudgetExceededError,
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.payer import Payer
     from mpp_asgi.client.payments import PushedTransaction, SignedPayment
     from mpp_asgi.client.steps import Chores, Steps
-    from mpp_asgi.protocol import Challenge
+    from mpp_asgi.protocol import Challenge, Receipt
 
 
 MOST_SHOWINGS: Final = 3
@@ -58,6 +64,9 @@ class Conversation:
         self._body = body
         self._ride = Ride(payer, request, body)
         self._reasons: list[str] = []
+        self._cookies = httpx.Cookies()
+        """What the server has set meanwhile: that may be what brings the credential to the node
+        that asked for it."""
         self.key = RequestKey.of(request, body)
 
     # --- sessions ---------------------------------------------------------------------------------
@@ -81,6 +90,7 @@ class Conversation:
         if not offers:
             return False
         require_safe(self._request.url, at.url, self._payer.origins)
+        require_direct(priced)
         offer, sessions = offers[0], self._payer.sessions
         sessions.prices.learn(at.method, at.url, offer.challenge)
         charged, _ = self._offers(challenges, at)
@@ -111,6 +121,8 @@ class Conversation:
             return None
         at = priced.request
         require_safe(self._request.url, at.url, self._payer.origins)
+        require_direct(priced)
+        self._cookies.extract_cookies(priced)
         offer, reservation = yield from self._choose(challenges, at)
         try:
             payment = yield from self._payer.wallet.sign(
@@ -225,8 +237,12 @@ class Conversation:
             owed.shown = True
             if isinstance(lost.cause, httpx.TransportError):
                 raise _unknown(owed, "the connection was lost") from lost.cause
+            if isinstance(lost.cause, httpx.TooManyRedirects):
+                raise _unknown(owed, "the answer was one redirect too many") from lost.cause
             raise
         owed.shown = True
+        if origin_of(response.request.url) == origin_of(request.url):
+            self._cookies.extract_cookies(response)
         return response
 
     def _carrying(self, payment: SignedPayment) -> httpx.Request:
@@ -240,8 +256,11 @@ class Conversation:
             target.url,
             stream=httpx.ByteStream(self._body_at(target.method)),
             extensions=self._request.extensions,
+            headers=headers,
         )
-        request.headers = CarryingHeaders(headers, {payment.offer.header: payment.credential()})
+        self._cookies.set_cookie_header(request)
+        carried = {payment.offer.header: payment.credential()}
+        request.headers = CarryingHeaders(request.headers, carried)
         return request
 
     # --- the answer -------------------------------------------------------------------------------
@@ -253,9 +272,12 @@ class Conversation:
         if response.is_error:
             return
         owed.reservation.spend()
-        payment = owed.payment
+        if not owed.entered:
+            owed.entered = True
+            self._enter(owed.payment, payment_receipt(response))
+
+    def _enter(self, payment: SignedPayment, receipt: Receipt | None) -> None:
         self._payer.sessions.experience.add(self._place(payment))
-        receipt = payment_receipt(response)
         transaction_hash = payment.transaction_hash
         if transaction_hash is None and receipt is not None:
             transaction_hash = receipt.reference

@@ -80,7 +80,8 @@ class PaymentRefusedError(PaymentError):
 
     ``problem`` says why, in the server's words. ``paid`` tells whether the money left: ``True`` or
     ``False`` where the ledger has decided, ``None`` while the server can still take it. Unless it
-    is ``False`` the amount stays counted in the budget.
+    is ``False`` the amount stays counted in the budget. ``response`` has been read: of a long body
+    the first 64 KiB, of a slow one what came within five seconds.
     """
 
     def __init__(

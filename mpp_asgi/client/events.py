@@ -33,7 +33,10 @@ class EventReader:
     """Puts events together from the pieces that they arrive in."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._line = bytearray()
+        """As much of a line as is there. It has no end in it, so nothing is looked at twice."""
+        self._cr = False
+        """A CR came last. Whether a LF follows, only the next piece shows."""
         self._begun = False
         self._data: list[str] = []
         self._size = 0
@@ -46,19 +49,28 @@ class EventReader:
         Raises:
             EventError: one is longer than `LONGEST_EVENT`.
         """
-        lines = _LINE_END.split(self._rest + piece)
-        self._rest = lines.pop()
+        lines = self._lines(piece)
         self._size += len(piece)
         for line in lines:
             if not self._begun:
                 line, self._begun = line.removeprefix(b"\xef\xbb\xbf"), True  # noqa: PLW2901
             event = self._read(line.decode("utf-8", "replace"))
             if not line:
-                self._size = len(self._rest)
+                self._size = len(self._line) + self._cr
             if event is not None:
                 yield event
         if self._size > LONGEST_EVENT:
             raise EventError(f"An event of the stream is longer than {LONGEST_EVENT} bytes.")
+
+    def _lines(self, piece: bytes) -> list[bytes]:
+        """The lines that are complete with this piece."""
+        *lines, rest = _LINE_END.split(b"\r" * self._cr + piece)
+        self._cr = rest.endswith(b"\r")
+        if lines:
+            lines[0] = bytes(self._line) + lines[0]
+            self._line.clear()
+        self._line += rest.removesuffix(b"\r")
+        return lines
 
     def _read(self, line: str) -> ServerEvent | None:
         if not line:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from mpp_asgi.client.body import watch_body
+from mpp_asgi.client.connection import note_peer
+from mpp_asgi.client.glance import AsyncGlance, Glance
 from mpp_asgi.client.purchase import purchase
 from mpp_asgi.client.steps import Run
 
@@ -39,12 +41,17 @@ class SyncFlow:
 
     def send(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopIteration` when the response is the answer."""
-        if response is not None and response.is_error:
-            response.read()
+        if response is not None:
+            note_peer(response)
+        glance = None if response is None else Glance(response, self._payer.clock)
+        if glance is not None and glance.seen.is_error:
+            glance.take()
         run = self._under_way()
-        run.send(response)
+        run.send(None if glance is None else glance.seen)
         while (step := run.step) is not None:
             if isinstance(step, httpx.Request):
+                if glance is not None:
+                    glance.leave()
                 return step
             self._hands.carry_out(run, step)
         if response is not None and run.result is not None:
@@ -81,12 +88,17 @@ class AsyncFlow:
 
     async def asend(self, response: httpx.Response | None) -> httpx.Request:
         """The next request; `StopAsyncIteration` when the response is the answer."""
-        if response is not None and response.is_error:
-            await response.aread()
+        if response is not None:
+            note_peer(response)
+        glance = None if response is None else AsyncGlance(response, self._payer.clock)
+        if glance is not None and glance.seen.is_error:
+            await glance.take()
         run = await self._under_way()
-        run.send(response)
+        run.send(None if glance is None else glance.seen)
         while (step := run.step) is not None:
             if isinstance(step, httpx.Request):
+                if glance is not None:
+                    await glance.leave()
                 return step
             await self._hands.carry_out(run, step)
         if response is not None and run.result is not None:

@@ -2,6 +2,10 @@
 
 A server that holds a signed payment can say what it likes; only the ledger knows whether the money
 moved, and from when on it cannot move any more.
+
+What the ledger says comes by way of an RPC, and one that is ahead of itself, or lies, could declare
+void what is still good. So nothing is void by lapse of time before its time is over by the payer's
+own clock, too.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from stellar_sdk import xdr
 
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
-from mpp_asgi.client.steps import ask
+from mpp_asgi.client.steps import ask, look_at_clock
 from mpp_asgi.stellar.address import address_to_xdr
 from mpp_asgi.stellar.rpc import get_ledger_entries, get_transaction
 from mpp_asgi.stellar.rpc_call import RpcError
@@ -22,6 +26,12 @@ if TYPE_CHECKING:
 
 MIN_NONCE_LEDGERS: Final = 720
 """For so many ledgers a used nonce stays in the ledger at least."""
+
+LONGEST_LEDGER_SECONDS: Final = 6
+"""Between two ledgers, on average, in a slow hour. They are meant to be five seconds apart."""
+
+CLOCK_MARGIN: Final = 30.0
+"""Seconds that the payer's clock may be ahead of the network's."""
 
 
 class Verdict(Enum):
@@ -53,7 +63,7 @@ def _of_transaction(trace: TransactionTrace) -> Chores[Verdict]:
     too_late = found.latest_ledger_close_time > trace.max_time
     # An older ledger than the node keeps might hold it.
     complete = found.oldest_ledger_close_time <= trace.signed_at
-    return Verdict.VOID if too_late and complete else Verdict.OPEN
+    return (yield from _void_after(trace.max_time)) if too_late and complete else Verdict.OPEN
 
 
 def _of_nonce(trace: NonceTrace) -> Chores[Verdict]:
@@ -63,7 +73,15 @@ def _of_nonce(trace: NonceTrace) -> Chores[Verdict]:
     too_late = found.latest_ledger > trace.expiration_ledger
     # The entry of a nonce that was used as early as possible would still be there.
     complete = found.latest_ledger < trace.signed_at_ledger + MIN_NONCE_LEDGERS
-    return Verdict.VOID if too_late and complete else Verdict.OPEN
+    ledgers = trace.expiration_ledger - trace.signed_at_ledger
+    end = trace.signed_at + ledgers * LONGEST_LEDGER_SECONDS
+    return (yield from _void_after(end)) if too_late and complete else Verdict.OPEN
+
+
+def _void_after(end: float) -> Chores[Verdict]:
+    """The ledger says that it is over. Is it, by our own clock?"""
+    now = yield from look_at_clock()
+    return Verdict.VOID if now > end + CLOCK_MARGIN else Verdict.OPEN
 
 
 def nonce_key(address: str, nonce: int) -> str:

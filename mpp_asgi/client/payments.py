@@ -48,6 +48,8 @@ class NonceTrace:
     nonce: int
     signed_at_ledger: int
     expiration_ledger: int
+    signed_at: int = 0
+    """Unix seconds; 0 in records of versions that did not write it down."""
 
 
 @dataclass(frozen=True, slots=True)

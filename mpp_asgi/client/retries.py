@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,14 +20,28 @@ _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRAC
 """Idempotent methods (RFC 9110, section 9.2.2)."""
 
 
+MOST_ATTEMPTS: Final = 20
+"""httpx counts each as a redirect, and follows as many before it gives up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often and how long to try again."""
+    """How often and how long to try again.
+
+    Raises:
+        ValueError: a number makes no sense.
+    """
 
     attempts: int = 5
-    """How many times one credential is shown for one request, at most."""
+    """How many times one credential is shown for one request, at most: 1 to `MOST_ATTEMPTS`."""
     longest_wait: float = 30.0
     """Seconds between two of them, at most."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.attempts <= MOST_ATTEMPTS:
+            raise ValueError(f"attempts must be from 1 to {MOST_ATTEMPTS}, not {self.attempts}.")
+        if not 0 <= self.longest_wait < math.inf:
+            raise ValueError(f"longest_wait must be seconds, not {self.longest_wait}.")
 
     def delay(self, response: httpx.Response, attempt: int, clock: Callable[[], float]) -> float:
         """Seconds to wait after the given attempt (1, 2, …): what the server asks for, or 1, 2,
@@ -48,10 +64,12 @@ def may_repeat(request: httpx.Request, response: httpx.Response) -> bool:
 def _retry_after(value: str, clock: Callable[[], float]) -> float | None:
     """Seconds, from either form of the field (RFC 9110, section 10.2.3)."""
     value = value.strip()
-    if value.isdecimal():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:  # "-0000"
+            moment = moment.replace(tzinfo=UTC)
+        return max(moment.timestamp() - clock(), 0.0)
+    except (ValueError, OverflowError):  # there is no such day, or none that can be counted with
         return None
-    return max(moment.timestamp() - clock(), 0.0)

@@ -30,7 +30,17 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class TakeTurn:
     """Wait until no other payment uses the account's sequence number; the turn ends with the
-    steps."""
+    steps at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """Let others use the account's sequence number, if they had to wait for these steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtClock:
+    """What time it is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ class Work:
     do: Callable[[], object]
 
 
-Chore = RpcCall[Any] | Wait | TakeTurn | Work
+Chore = RpcCall[Any] | Wait | TakeTurn | EndTurn | LookAtClock | Work
 """What needs nothing of the server."""
 Step = httpx.Request | Chore
 Chores = Generator[Chore, Any, T]
@@ -68,7 +78,7 @@ class RequestLostError(Exception):
 
 
 def send(request: httpx.Request) -> Steps[httpx.Response]:
-    """The response. One with an error status has been read, any other has not.
+    """The response. One with an error status has been read, a long one in part; any other has not.
 
     Raises:
         RequestLostError: there is none.
@@ -98,9 +108,20 @@ def wait(seconds: float) -> Chores[None]:
     yield Wait(seconds)
 
 
+def look_at_clock() -> Chores[float]:
+    """Unix seconds, by the payer's own clock."""
+    now: float = yield LookAtClock()
+    return now
+
+
 def take_turn() -> Chores[None]:
     """Return when no other payment uses the account's sequence number."""
     yield TakeTurn()
+
+
+def end_turn() -> Chores[None]:
+    """The account's sequence number, if the turn was taken, is not in use any more."""
+    yield EndTurn()
 
 
 class Run(Generic[S, T]):

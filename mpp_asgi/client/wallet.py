@@ -24,8 +24,8 @@ from mpp_asgi.client.payments import (
     SignedPayment,
     TransactionTrace,
 )
-from mpp_asgi.client.steps import ask, take_turn, wait
-from mpp_asgi.stellar.envelope import signed_envelope, unsigned_envelope
+from mpp_asgi.client.steps import ask, end_turn, take_turn, wait
+from mpp_asgi.stellar.envelope import EnvelopeError, signed_envelope, unsigned_envelope
 from mpp_asgi.stellar.inspection import XDR_ERRORS
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc import (
@@ -35,7 +35,7 @@ from mpp_asgi.stellar.rpc import (
     send_transaction,
     simulate_transaction,
 )
-from mpp_asgi.stellar.rpc_call import RpcError, RpcRefusedError, RpcUnavailableError
+from mpp_asgi.stellar.rpc_call import LAST_LEDGER, RpcError, RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.transfer import (
     Transfer,
     source_authorization,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from mpp_asgi.client.payments import RequestKey, Target
     from mpp_asgi.client.steps import Chores
     from mpp_asgi.stellar.network import Network
-    from mpp_asgi.stellar.rpc import Simulation
+    from mpp_asgi.stellar.rpc import LatestLedger, Simulation
 
 INCLUSION_FEE: Final = 1_000
 """Stroops bid for inclusion; in quiet times the network takes 100 of them."""
@@ -117,7 +117,7 @@ class Wallet:
                     pushed = own
                 else:
                     payload = {"type": "transaction", "transaction": own.envelope}
-        except RpcError as error:
+        except (RpcError, EnvelopeError) as error:
             raise LedgerUnavailableError(
                 "Nothing was paid, because the Stellar RPC could not be asked."
             ) from error
@@ -151,6 +151,7 @@ class Wallet:
             if look or submitted_before:
                 found = yield from verdict(pushed.trace)
                 if found is not Verdict.OPEN:
+                    yield from end_turn()  # the server may take its time
                     return found
             if self._clock() > pushed.trace.max_time + PATIENCE_AFTER_EXPIRY:
                 break
@@ -183,8 +184,7 @@ class Wallet:
         self, transfer: Transfer, offer: Offer
     ) -> Chores[tuple[dict[str, str], NonceTrace]]:
         ledger = yield from ask(get_latest_ledger())
-        seconds = max(offer.expires - self._clock(), 0)
-        expiration = ledger.sequence + math.ceil(seconds / LEDGER_SECONDS)
+        expiration = ledger_after(ledger, offer.expires - self._clock())
         nonce = self._random_bits(64) - 2**63
         envelope = sponsored_envelope(
             transfer,
@@ -194,12 +194,12 @@ class Wallet:
             signer=self._keypair,
             passphrase=self._network.passphrase,
         )
-        trace = NonceTrace(transfer.sender, nonce, ledger.sequence, expiration)
+        trace = NonceTrace(transfer.sender, nonce, ledger.sequence, expiration, int(self._clock()))
         return {"type": "transaction", "transaction": envelope}, trace
 
     def own_transaction(self, operation: bytes, *, max_time: int) -> Chores[PushedTransaction]:
         """A transaction of the payer's own, signed. The account's next sequence number is taken by
-        it until the steps end.
+        it until it was submitted, or the steps end.
 
         Args:
             operation: Operation (XDR).
@@ -209,6 +209,7 @@ class Wallet:
             TransferFailedError: it would not go through.
             PaymentNotMadeError: its fee is too high.
             RpcError: the RPC could not be asked.
+            EnvelopeError: what it says makes no sense.
         """
         yield from take_turn()
         source = self._keypair.public_key
@@ -267,6 +268,18 @@ class Wallet:
             "hash": transaction_hash,
             "sourceSignature": self._keypair.sign(text.encode("utf-8")).hex(),
         }
+
+
+def ledger_after(latest: LatestLedger, seconds: float) -> int:
+    """The number of the ledger that closes about then.
+
+    Raises:
+        RpcUnavailableError: there cannot be one, so the latest is not what the RPC says.
+    """
+    number = latest.sequence + math.ceil(max(seconds, 0) / LEDGER_SECONDS)
+    if latest.sequence < 0 or number > LAST_LEDGER:
+        raise RpcUnavailableError("The RPC's answer to getLatestLedger makes no sense.")
+    return number
 
 
 def _offered_to_node(envelope: str) -> Chores[str | None]:

@@ -208,7 +208,7 @@ def _latest_ledger(answer: Fields) -> LatestLedger:
 
 def _health(answer: Fields) -> Health:
     return Health(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         latest_ledger_close_time=answer.integer_or_none("latestLedgerCloseTime"),
     )
 
@@ -223,10 +223,10 @@ def _simulation(answer: Fields) -> Simulation:
     error = answer.text_or_none("error")
     results = answer.objects("results")
     return Simulation(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         error=error,
-        transaction_data=answer.text("transactionData") if error is None else None,
-        min_resource_fee=answer.integer("minResourceFee") if error is None else None,
+        transaction_data=answer.base64("transactionData") if error is None else None,
+        min_resource_fee=answer.natural("minResourceFee") if error is None else None,
         events=answer.texts("events"),
         auth=results[0].texts("auth") if results else (),
         restore=answer.has("restorePreamble"),
@@ -240,7 +240,7 @@ def _submission(answer: Fields) -> Submission:
                 status=status,
                 hash=answer.text("hash"),
                 error_result_xdr=answer.text_or_none("errorResultXdr"),
-                latest_ledger=answer.integer("latestLedger"),
+                latest_ledger=answer.ledger("latestLedger"),
                 latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
             )
         case _:
@@ -256,9 +256,9 @@ def _transaction_status(answer: Fields) -> TransactionStatus:
         case _:
             raise answer.senseless("status")
     span = Span(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
-        oldest_ledger=answer.integer("oldestLedger"),
+        oldest_ledger=answer.ledger("oldestLedger"),
         oldest_ledger_close_time=answer.integer("oldestLedgerCloseTime"),
     )
     return applied_transaction(answer, span) if found else _not_found(span)
@@ -276,7 +276,7 @@ def applied_transaction(entry: Fields, span: Span) -> TransactionStatus:
                 latest_ledger_close_time=span.latest_ledger_close_time,
                 oldest_ledger=span.oldest_ledger,
                 oldest_ledger_close_time=span.oldest_ledger_close_time,
-                ledger=entry.integer("ledger"),
+                ledger=entry.ledger("ledger"),
                 created_at=entry.integer("createdAt"),
                 envelope_xdr=entry.text("envelopeXdr"),
                 result_xdr=entry.text("resultXdr"),
@@ -305,12 +305,12 @@ def _not_found(span: Span) -> TransactionStatus:
 
 def _ledger_entries(answer: Fields) -> LedgerEntries:
     return LedgerEntries(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         entries=tuple(
             LedgerEntry(
                 key=entry.text("key"),
                 xdr=entry.text("xdr"),
-                last_modified_ledger=entry.integer("lastModifiedLedgerSeq"),
+                last_modified_ledger=entry.ledger("lastModifiedLedgerSeq"),
                 live_until_ledger=entry.integer_or_none("liveUntilLedgerSeq"),
             )
             for entry in answer.objects("entries")
@@ -321,7 +321,7 @@ def _ledger_entries(answer: Fields) -> LedgerEntries:
 def _fee_stats(answer: Fields) -> FeeStats:
     fees = answer.object("sorobanInclusionFee")
     return FeeStats(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         p50=fees.integer("p50"),
         p90=fees.integer("p90"),
         p99=fees.integer("p99"),

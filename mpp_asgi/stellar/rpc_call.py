@@ -6,6 +6,7 @@ there are is in `rpc`.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -17,6 +18,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 _REFUSALS: Final = frozenset({-32700, -32600, -32601, -32602})
 """JSON-RPC codes that blame the request. Every other one blames the node: nothing is known."""
+
+LAST_LEDGER: Final = 2**32 - 1
 
 _SHOWN: Final = 200
 """Characters of a node's own words that may enter an error message."""
@@ -142,6 +145,29 @@ class Fields:
         if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
             return int(value)
         raise self.senseless(name)
+
+    def natural(self, name: str) -> int:
+        """A number that is not negative."""
+        value = self.integer(name)
+        if value < 0:
+            raise self.senseless(name)
+        return value
+
+    def ledger(self, name: str) -> int:
+        """A ledger's number, which has 32 bits."""
+        value = self.natural(name)
+        if value > LAST_LEDGER:
+            raise self.senseless(name)
+        return value
+
+    def base64(self, name: str) -> str:
+        """Text that is bytes in base64."""
+        value = self.text(name)
+        try:
+            b64decode(value, validate=True)
+        except ValueError:
+            raise self.senseless(name) from None
+        return value
 
     def integer_or_none(self, name: str) -> int | None:
         return self.integer(name) if self.has(name) else None

@@ -43,11 +43,21 @@ def checked_url(url: str) -> httpx.URL:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         parsed = httpx.URL("")
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not has_possible_host(parsed):
         raise ValueError("The URL of the RPC must be an http:// or https:// URL.")
     return parsed
+
+
+def has_possible_host(url: httpx.URL) -> bool:
+    """There is a host, and no label of its name is empty or longer than 63 bytes: looking up such
+    a name is an error of the codec for names, and not one of the network."""
+    try:
+        url.raw_host.decode("ascii").encode("idna")
+    except UnicodeError:
+        return False
+    return bool(url.host)
 
 
 class AsyncRpc:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 
@@ -64,6 +66,19 @@ def test_a_body_makes_it_a_post(
     assert network.usdc(payer.public_key) == 10 * 10**7 - 40_000
 
 
+def test_data_is_sent_as_it_was_typed(command: Command) -> None:
+    bodies = []
+
+    async def app(scope: object, receive: Any, send: Any) -> None:
+        bodies.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with served(app) as url:
+        assert command("pay", url, "--data", os.fsdecode(b"\xff\xc3\xa9")).status == 0
+    assert bodies == [b"\xff\xc3\xa9"]
+
+
 def test_a_free_url_is_only_fetched(command: Command, api: str) -> None:
     told = command("pay", f"{api}/")
     assert told.status == 0
@@ -113,6 +128,13 @@ def test_without_a_yes_nothing_is_paid(
         (("--data", "@missing"), "cannot be read: No such file or directory."),
         (("--network", "pubnet"), "The price is on stellar:testnet"),
         (("--rpc-url", "nonsense"), "must be an http:// or https:// URL"),
+        (("--rpc-url", "http://a..b"), "must be an http:// or https:// URL"),
+        (("--rpc-url", f"https://{'a' * 64}.com"), "must be an http:// or https:// URL"),
+        (("--rpc-url", "http://\udcff"), "must be an http:// or https:// URL"),
+        (("--method", "\u00c9"), "A method is a word such as POST."),
+        (("--method", "GET POST"), "A method is a word such as POST."),
+        (("--method", "\udcff"), "A method is a word such as POST."),
+        (("--header", "X: \udcff"), "see to its headers"),
     ],
 )
 def test_what_stops_it_before_it_pays(
@@ -136,19 +158,30 @@ def test_an_empty_purse_is_said(
     assert "balance" in told.err
 
 
+def test_play_money_of_nowhere(command: Command, api: str) -> None:
+    told = command("pay", f"{api}/sun/paris", "--sandbox", "--rpc-url", "http://a..b", "--yes")
+    assert told.status == 1
+    assert "No host can have the name in that URL." in told.err
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("http://127.0.0.1:9/", "The URL does not answer (ConnectError)."),
         ("ftp://127.0.0.1/", "A URL begins with http:// or https://."),
         ("example.com/forecast", "A URL begins with http:// or https://."),
-        ("http://example.com:http/", "see to its URL and headers"),
+        ("http://example.com:http/", "That is no URL."),
+        ("http://\udcff.com/", "That is no URL."),
+        (f"http://{'a' * 64}.com/", "No host can have the name in that URL."),
+        ("http://a..b/", "No host can have the name in that URL."),
+        ("http:///forecast", "No host can have the name in that URL."),
     ],
 )
 def test_urls_that_lead_nowhere(command: Command, url: str, sentence: str) -> None:
-    told = command("pay", url)
-    assert told.status == 1
-    assert sentence in told.err
+    for name in ("pay", "inspect") if url.startswith("http:") else ("pay",):
+        told = command(name, url)
+        assert told.status == 1
+        assert sentence in told.err
 
 
 @pytest.mark.parametrize(
@@ -220,6 +253,43 @@ def test_a_payment_in_doubt_can_be_shown_again(
     assert told.status == 1
     assert told.err.count("Send the same payment again? [y/N] ") == 2
     assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+@pytest.mark.parametrize("options", [(), ("--own-fee",)])
+def test_ctrl_c_after_the_credential_was_shown_says_what_may_be(
+    command: Command,
+    network: Network,
+    api: str,
+    payer: Keypair,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    handle = httpx.HTTPTransport.handle_request
+
+    def interrupted(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        answer = handle(self, request)
+        if any(value.startswith(b"Payment ") for _, value in request.headers.raw):
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", interrupted)
+    told = command("pay", f"{api}/sun/paris", "--yes", *options)
+    assert told.status == 130
+    assert ("(transaction " in told.err) is bool(options)
+    assert "mpp-asgi: The payment may have been made (" in told.err
+    assert told.err.endswith("): ask the server before you pay again.\n")
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
+
+
+def test_ctrl_c_before_that_says_nothing(
+    command: Command, api: str, payer: Keypair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", interrupted)
+    told = command("pay", f"{api}/sun/paris", "--yes")
+    assert (told.status, told.err) == (130, "\n")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,16 @@ from mpp_asgi.client import (
     ChannelDisputedError,
     PaymentAuth,
     PaymentError,
+    PaymentNotMadeError,
     PaymentRefusedError,
     SessionPolicy,
     Status,
     UnacceptableOfferError,
+    UnsafeConnectionError,
 )
 from mpp_asgi.protocol import Credential, ProblemType, problems
 from mpp_asgi.sandbox import Sandbox
+from mpp_asgi.stellar.network import PUBNET
 from tests.client.session_shop import SessionShop, closing
 from tests.client.shop import PAYER, PRICE, XLM, Clock
 
@@ -45,6 +48,37 @@ def most_signed(shop: SessionShop) -> int:
 
 def refusing(shop: SessionShop, problem: ProblemType, **extra: str) -> Any:
     return lambda request, credential: shop.refuse(request, problem, **extra)
+
+
+async def test_no_price_is_learnt_that_must_not_be_paid(
+    shop: SessionShop, auth: PaymentAuth, fetch: Any
+) -> None:
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "evil.test":
+            return shop(request)
+        return httpx.Response(307, headers={"Location": "https://evil.test/forecast"})
+
+    with pytest.raises(UnsafeConnectionError, match="another origin"):
+        await fetch(auth, server=server, follow_redirects=True)
+    assert not auth._payer.sessions.prices.knows("GET", httpx.URL("https://evil.test/forecast"))
+    assert (shop.credentials, auth.channels) == ([], ())
+
+
+@pytest.mark.parametrize("sponsored", [True, False])
+async def test_no_deposit_by_an_rpc_of_another_network(
+    shop: SessionShop, sandbox: Sandbox, payer: Payers, fetch: Any, sponsored: bool
+) -> None:
+    def foreign(request: dict[str, Any]) -> dict[str, Any]:
+        answer = sandbox.rpc(request)
+        if request["method"] == "getNetwork":
+            answer = answer | {"result": answer["result"] | {"passphrase": PUBNET.passphrase}}
+        return answer
+
+    shop.details["feePayer"] = sponsored
+    auth = payer(sessions="always", rpc=foreign)
+    with pytest.raises(PaymentNotMadeError, match="does not follow stellar:testnet"):
+        await fetch(auth)
+    assert (shop.credentials, auth.channels) == ([], ())
 
 
 # --- offers ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from stellar_sdk import Keypair
+from stellar_sdk import Keypair, xdr
 
 from mpp_asgi.client import (
     LedgerUnavailableError,
@@ -15,7 +15,7 @@ from mpp_asgi.client import (
     TransferFailedError,
 )
 from mpp_asgi.stellar.network import PUBNET
-from tests.client.shop import Shop
+from tests.client.shop import PAYER, Shop
 
 NOTHING = {"USDC": Decimal(0)}
 PAID = {"USDC": Decimal("0.01")}
@@ -23,12 +23,14 @@ PAID = {"USDC": Decimal("0.01")}
 
 class Node:
     """The sandbox's RPC with faults: ``node.fail[method]`` calls get no answer, and
-    ``node.answer[method]`` is what a method's results are changed by."""
+    ``node.answer[method]`` is what a method's results are, ``node.alter[method]`` what is changed
+    in them, down to the first entries of lists."""
 
     def __init__(self, sandbox: Any) -> None:
         self.sandbox = sandbox
         self.fail: dict[str, int] = {}
         self.answer: dict[str, dict[str, Any]] = {}
+        self.alter: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +42,16 @@ class Node:
         response = self.sandbox.rpc(request)
         if method in self.answer:
             response = response | {"result": self.answer[method]}
+        if method in self.alter:
+            response = response | {"result": altered(response["result"], self.alter[method])}
         return response
+
+
+def altered(result: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
+    changed = dict(result)
+    for name, value in by.items():
+        changed[name] = [result[name][0] | value[0]] if isinstance(value, list) else value
+    return changed
 
 
 @pytest.fixture
@@ -66,6 +77,46 @@ def nothing_happened(shop: Shop, auth: PaymentAuth) -> None:
 
 
 # --- before anything is signed --------------------------------------------------------------------
+
+
+LAST_SEQUENCE = xdr.LedgerEntryData(
+    xdr.LedgerEntryType.ACCOUNT,
+    account=xdr.AccountEntry(
+        account_id=PAYER.xdr_account_id(),
+        balance=xdr.Int64(0),
+        seq_num=xdr.SequenceNumber(xdr.Int64(2**63 - 1)),
+        num_sub_entries=xdr.Uint32(0),
+        inflation_dest=None,
+        flags=xdr.Uint32(0),
+        home_domain=xdr.String32(b""),
+        thresholds=xdr.Thresholds(b"\0" * 4),
+        signers=[],
+        ext=xdr.AccountEntryExt(0),
+    ),
+).to_xdr()
+
+
+@pytest.mark.parametrize(
+    ("way", "method", "said"),
+    [
+        ("unsponsored", "simulateTransaction", {"transactionData": "***"}),
+        ("unsponsored", "simulateTransaction", {"transactionData": "\u00e9"}),
+        ("unsponsored", "simulateTransaction", {"minResourceFee": -5_000}),
+        ("unsponsored", "simulateTransaction", {"latestLedger": 2**32}),
+        ("unsponsored", "getLedgerEntries", {"entries": [{"xdr": LAST_SEQUENCE}]}),
+        ("sponsored", "getLatestLedger", {"sequence": 2**33}),
+        ("sponsored", "getLatestLedger", {"sequence": 2**32 - 1}),
+        ("sponsored", "getLatestLedger", {"sequence": -100}),
+    ],
+    indirect=["way"],
+)
+async def test_an_rpc_that_talks_nonsense(
+    shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, method: str, said: dict[str, Any]
+) -> None:
+    node.alter[method] = said
+    with pytest.raises(LedgerUnavailableError):
+        await fetch(auth)
+    nothing_happened(shop, auth)
 
 
 @pytest.mark.parametrize("method", ["getNetwork", "getLatestLedger"])
@@ -359,7 +410,7 @@ async def test_the_ledger_knows(
     assert auth.spent == PAID
     assert len(auth.unresolved) == 1
 
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     await reconcile(auth, request)
     assert auth.spent == (PAID if taken else NOTHING)
@@ -388,7 +439,7 @@ async def test_a_ledger_that_cannot_be_asked_knows_nothing(
     shop: Shop, auth: PaymentAuth, node: Node, fetch: Any, request: pytest.FixtureRequest
 ) -> None:
     await in_doubt(shop, auth, fetch, taken=False)
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     node.fail = {"getLedgerEntries": 1, "getTransaction": 1}
     await reconcile(auth, request)
@@ -428,7 +479,7 @@ async def test_doubts_are_settled_when_the_budget_is_short(
     auth = payer(rpc=node, budget="0.01")
     await in_doubt(shop, auth, fetch, taken=False)
     auth.abandon(auth.unresolved[0])
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     assert (await fetch(auth)).status_code == 200
     assert auth.spent == PAID

@@ -7,22 +7,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stellar_sdk import Keypair
 
-from mpp_asgi.client.ledger_truth import MIN_NONCE_LEDGERS, Verdict, verdict
+from mpp_asgi.client.ledger_truth import (
+    CLOCK_MARGIN,
+    LONGEST_LEDGER_SECONDS,
+    MIN_NONCE_LEDGERS,
+    Verdict,
+    verdict,
+)
 from mpp_asgi.client.payments import NonceTrace, TransactionTrace
-from mpp_asgi.client.steps import Run
+from mpp_asgi.client.steps import LookAtClock, Run
 from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 
 ADDRESS = Keypair.from_raw_ed25519_seed(b"p" * 32).public_key
-NONCE = NonceTrace(ADDRESS, -7, signed_at_ledger=100, expiration_ledger=160)
+NONCE = NonceTrace(ADDRESS, -7, signed_at_ledger=100, expiration_ledger=160, signed_at=700)
+NONCE_OVER = 700 + 60 * LONGEST_LEDGER_SECONDS + CLOCK_MARGIN
 TRANSACTION = TransactionTrace("ab" * 32, max_time=1_000, signed_at=700)
 ENTRY = {"key": "k", "xdr": "x", "lastModifiedLedgerSeq": 101}
 
 
-def of_nonce(ledger: int, *, found: bool = False) -> Verdict | None:
-    return told(NONCE, {"latestLedger": ledger, "entries": [ENTRY] if found else []})
+LATE = 1_000_000.0
 
 
-def of_transaction(status: str, *, closed: int = 2_000, oldest: int = 0) -> Verdict | None:
+def of_nonce(ledger: int, *, found: bool = False, now: float = LATE) -> Verdict | None:
+    return told(NONCE, {"latestLedger": ledger, "entries": [ENTRY] if found else []}, now)
+
+
+def of_transaction(
+    status: str, *, closed: int = 2_000, oldest: int = 0, now: float = LATE
+) -> Verdict | None:
     answer = {
         "status": status,
         "latestLedger": 9,
@@ -35,15 +47,17 @@ def of_transaction(status: str, *, closed: int = 2_000, oldest: int = 0) -> Verd
         "resultXdr": "",
         "resultMetaXdr": "",
     }
-    return told(TRANSACTION, answer)
+    return told(TRANSACTION, answer, now)
 
 
-def told(trace: Any, answer: dict[str, Any]) -> Verdict | None:
+def told(trace: Any, answer: dict[str, Any], now: float) -> Verdict | None:
     """The verdict after one question with this answer."""
     run = Run(verdict(trace))
     run.send(None)
     call: Any = run.step
     run.send(call.result({"id": 1, "result": answer}, 1))
+    if isinstance(run.step, LookAtClock):
+        run.send(now)
     assert run.step is None
     return run.result
 
@@ -86,6 +100,24 @@ def test_a_transaction_that_is_not_there(closed: int, oldest: int, expected: Ver
 def test_a_transaction_that_is_there(closed: int, oldest: int) -> None:
     assert of_transaction("SUCCESS", closed=closed, oldest=oldest) is Verdict.PAID
     assert of_transaction("FAILED", closed=closed, oldest=oldest) is Verdict.VOID
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"), [(NONCE_OVER, Verdict.OPEN), (NONCE_OVER + 1, Verdict.VOID)]
+)
+def test_no_nonce_is_void_before_its_time_is_over_here(now: float, expected: Verdict) -> None:
+    assert of_nonce(161, now=now) is expected
+    assert of_nonce(161, now=now, found=True) is Verdict.PAID
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [(1_000 + CLOCK_MARGIN, Verdict.OPEN), (1_001 + CLOCK_MARGIN, Verdict.VOID)],
+)
+def test_no_transaction_is_void_before_its_time_is_over_here(now: float, expected: Verdict) -> None:
+    assert of_transaction("NOT_FOUND", now=now) is expected
+    assert of_transaction("FAILED", now=now) is Verdict.VOID
+    assert of_transaction("SUCCESS", now=now) is Verdict.PAID
 
 
 @pytest.mark.parametrize("trace", [NONCE, TRANSACTION])

@@ -210,6 +210,7 @@ async def test_the_body_breaks_off(shop: Shop, auth: PaymentAuth, fetch: Any) ->
     assert (await fetch(auth)).json() == {"weather": "fine"}
     one_payment(shop, auth)
     assert auth.unresolved == ()
+    assert [each.amount for each in auth.paid] == [100_000]
 
 
 async def test_the_body_of_a_refusal_breaks_off(shop: Shop, payer: Any, fetch: Any) -> None:

@@ -14,7 +14,7 @@ from mpp_asgi.client import (
     PaymentRefusedError,
     UnacceptableOfferError,
 )
-from mpp_asgi.protocol import problems
+from mpp_asgi.protocol import Credential, problems
 from tests.client.mishaps import losing, one_payment, taking
 from tests.client.shop import URL, Shop
 
@@ -82,11 +82,42 @@ async def test_never_received_and_void_by_now(shop: Shop, auth: PaymentAuth, fet
     shop.reactions = [losing()]
     with pytest.raises(PaymentOutcomeUnknownError):
         await fetch(auth)
-    shop.clock.now += 301
+    shop.clock.now += 400
     shop.sandbox.close_ledger(61)
     assert (await fetch(auth)).status_code == 200
     assert len(shop.payments) == 2
     assert shop.earned == 100_000
+    assert auth.spent == {"USDC": Decimal("0.01")}
+
+
+@pytest.mark.parametrize("way", ["sponsored", "unsponsored"], indirect=True)
+async def test_an_rpc_that_is_ahead_of_the_ledger(
+    shop: Shop, payer: Any, fetch: Any, way: str
+) -> None:
+    """It says that the payment's time is over, and the server can still take it."""
+
+    def ahead(request: dict[str, Any]) -> dict[str, Any]:
+        answer = shop.sandbox.rpc(request)
+        result = dict(answer["result"])
+        if request["method"] == "getLedgerEntries" and not result["entries"]:
+            result["latestLedger"] += 100
+        if request["method"] == "getTransaction":
+            result["latestLedgerCloseTime"] = str(int(shop.clock.now) + 500)
+        return answer | {"result": result}
+
+    shown: list[Credential] = []
+
+    def refuse(request: httpx.Request, credential: Credential) -> httpx.Response:
+        shown.append(credential)
+        return shop.price(request)
+
+    auth = payer(rpc=ahead)
+    shop.reactions = [refuse]
+    with pytest.raises(PaymentRefusedError, match="may take it"):
+        await fetch(auth)
+    shop.take(shown[0])
+    assert shop.earned == 100_000
+    assert len(shop.payments) == 1
     assert auth.spent == {"USDC": Decimal("0.01")}
 
 
@@ -203,6 +234,21 @@ async def test_a_pushed_payment_is_not_shown_for_another_price(
     assert caught.value.paid is True
     assert len(shop.credentials) == 1
     one_payment(shop, auth)
+
+
+async def test_a_pushed_payment_is_not_shown_for_a_challenge_from_elsewhere(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    """The credential led to a redirect, and who is there wants to be answered, too."""
+    shop.unsponsored()
+
+    def server(request: httpx.Request) -> httpx.Response:
+        return shop.price(request) if request.url.host == "evil.test" else shop(request)
+
+    shop.reactions = [lambda *_: httpx.Response(307, headers={"Location": "https://evil.test/"})]
+    with pytest.raises(PaymentRefusedError, match="the money has left"):
+        await fetch(payer(mode="push"), server=server, follow_redirects=True)
+    assert len(shop.credentials) == 1
 
 
 async def test_the_servers_words_stay_on_one_line(shop: Shop, payer: Any, fetch: Any) -> None:

@@ -18,6 +18,7 @@ from mpp_asgi.client import (
     PaymentError,
     SessionPolicy,
     Status,
+    events,
 )
 from mpp_asgi.client.events import LONGEST_EVENT, EventError, EventReader, ServerEvent
 from mpp_asgi.protocol import Credential
@@ -226,3 +227,18 @@ def test_it_does_not_matter_how_they_are_cut(lines: list[str], end: str, cuts: l
 def test_an_event_without_end() -> None:
     with pytest.raises(EventError, match="longer than"):
         events_in(*[b"data: " + b"x" * 1000 + b"\n"] * (LONGEST_EVENT // 1000))
+
+
+def test_a_long_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    class Counting:
+        def split(self, text: bytes) -> list[bytes]:
+            looked_at.append(len(text))
+            return [text]
+
+    monkeypatch.setattr(events, "_LINE_END", Counting())
+    reader = EventReader()
+    for _ in range(1000):
+        assert list(reader.feed(b"x" * 64)) == []
+    assert sum(looked_at) == 64_000
