@@ -150,6 +150,13 @@ class Ledger:
     def is_frozen(self) -> bool:
         return self._schedule.frozen
 
+    def silence(self, now: float) -> float:
+        """Seconds since the latest ledger closed; 0 where they close on demand only, as none is
+        late there, unless it is frozen."""
+        if self.interval is None and not self.is_frozen:
+            return 0
+        return now - self.close_time
+
     def freeze(self) -> None:
         """Close no ledger by itself until :meth:`thaw`."""
         self._schedule.frozen = True
