@@ -2,6 +2,11 @@
 
 Nothing here reads a clock or sleeps. :meth:`Ledger.advance` is told the time and closes every
 ledger that is due by then; whoever asks the ledger anything calls it first.
+
+Close times are whole seconds and never run back, but several ledgers may have the same: those less
+than a second apart, closed by hand, or after a clock was set back. On the network they grow by a
+second at least; here that would take them ahead of the clock, a second for each such ledger, and
+whatever is compared with them would expire too early.
 """
 
 from __future__ import annotations

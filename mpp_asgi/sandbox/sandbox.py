@@ -65,8 +65,8 @@ class Sandbox:
 
     The ledger closes every ``close_interval`` seconds of ``clock`` (Unix seconds), or only on
     :meth:`close_ledger` when that is ``None``. Nothing runs in the background: every call first
-    closes what is due. All methods may be called from any thread. The same seed and the same
-    calls give the same ledgers.
+    closes what is due. Ledgers less than a second apart may share a close time. All methods may be
+    called from any thread. The same seed and the same calls give the same ledgers.
 
     It answers to testnet's passphrase, and its USDC is testnet's: same issuer, same contract
     address. The secret key of that issuer is unknown here as anywhere; USDC is given out by
