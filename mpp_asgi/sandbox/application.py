@@ -41,6 +41,8 @@ class Application:
         self.fee_changes: list[bytes] = []
         self.refund_changes: list[bytes] = []
         self.result = Result(0, Code.SUCCESS)
+        self.base_fee = network.base_fee
+        """What the ledger takes for each operation."""
         self._network = network
         self._moment = moment
         self._diagnostics = Diagnostics()
@@ -53,6 +55,7 @@ class Application:
 
     def charge(self, layer: Layer, base_fee: int) -> int:
         """Take the fee up front; returns what was taken."""
+        self.base_fee = base_fee
         account = require_account(layer, self.frame.fee_source)
         fee = min(account.balance, self.frame.fee_at(base_fee))
         child = layer.child()

@@ -10,7 +10,7 @@ from mpp_asgi.sandbox.settings import BASE_FEE, BASE_RESERVE, PROTOCOL_VERSION
 from mpp_asgi.sandbox.wire.stream import ONE, ZERO, array, i64, u32, u64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from mpp_asgi.sandbox.history import AppliedTransaction, ClosedLedger
 
@@ -59,16 +59,33 @@ class Header:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Half a transaction set: envelopes, and what each operation in them pays."""
+
+    envelopes: Sequence[bytes] = ()
+    base_fee: int = BASE_FEE
+
+    @classmethod
+    def kept(cls, ledger: ClosedLedger, *, soroban: bool) -> Phase:
+        """That of a ledger in history."""
+        found = [each for each in ledger.transactions if each.is_soroban is soroban]
+        if not found:
+            return cls()
+        return cls([each.envelope for each in found], found[0].inclusion_fee)
+
+
 def transaction_set(
-    previous_hash: bytes, classic: Iterable[bytes], soroban: Iterable[bytes]
+    previous_hash: bytes,
+    classic: Phase = Phase(),
+    soroban: Phase = Phase(),
 ) -> bytes:
-    """A ``GeneralizedTransactionSet`` of envelopes: the classic phase and the Soroban phase."""
-    fee = ONE + i64(BASE_FEE)
-    first, second = (sorted(phase, key=_full_hash) for phase in (classic, soroban))
-    components = [ZERO + fee + array(first)] if first else []
+    """A ``GeneralizedTransactionSet``: the classic phase and the Soroban phase."""
+    first, second = (sorted(each.envelopes, key=_full_hash) for each in (classic, soroban))
+    components = [ZERO + ONE + i64(classic.base_fee) + array(first)] if first else []
     # One stage of one cluster: the sandbox applies one transaction after the other.
     stages = [array([array(second)])] if second else []
-    parallel = (fee if second else ZERO) + array(stages)
+    parallel = (ONE + i64(soroban.base_fee) if second else ZERO) + array(stages)
     return ONE + previous_hash + array([ZERO + array(components), ONE + parallel])
 
 
@@ -84,11 +101,8 @@ def result_set_hash(pairs: Sequence[bytes]) -> bytes:
 def close_meta(ledger: ClosedLedger) -> bytes:
     """The ``LedgerCloseMeta`` (v2) of a closed ledger."""
     header = ledger.hash + ledger.header + ZERO
-    encoded_set = transaction_set(
-        ledger.previous_hash,
-        [transaction.envelope for transaction in ledger.transactions if not transaction.is_soroban],
-        [transaction.envelope for transaction in ledger.transactions if transaction.is_soroban],
-    )
+    classic, soroban = (Phase.kept(ledger, soroban=each) for each in (False, True))
+    encoded_set = transaction_set(ledger.previous_hash, classic, soroban)
     processing = array(_processing(transaction) for transaction in ledger.transactions)
     tail = array(()) + array(()) + u64(0) + array(ledger.evicted)
     return u32(2) + ZERO + header + encoded_set + processing + tail

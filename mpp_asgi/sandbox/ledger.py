@@ -2,6 +2,11 @@
 
 Nothing here reads a clock or sleeps. :meth:`Ledger.advance` is told the time and closes every
 ledger that is due by then; whoever asks the ledger anything calls it first.
+
+Close times are whole seconds and never run back, but several ledgers may have the same: those less
+than a second apart, closed by hand, or after a clock was set back. On the network they grow by a
+second at least; here that would take them ahead of the clock, a second for each such ledger, and
+whatever is compared with them would expire too early.
 """
 
 from __future__ import annotations
@@ -14,11 +19,12 @@ from typing import TYPE_CHECKING
 
 from mpp_asgi.sandbox.application import Application
 from mpp_asgi.sandbox.diagnostics import Diagnostics
-from mpp_asgi.sandbox.header import Header, result_set_hash, transaction_set
+from mpp_asgi.sandbox.header import Header, Phase, result_set_hash, transaction_set
 from mpp_asgi.sandbox.history import RETENTION, History, Stretch
 from mpp_asgi.sandbox.network import Moment
 from mpp_asgi.sandbox.queue import BANNED_LEDGERS, Queue
 from mpp_asgi.sandbox.record import applied_transaction, closed_ledger, placed_events
+from mpp_asgi.sandbox.room import Room, Selection, select
 from mpp_asgi.sandbox.standing import Standing
 from mpp_asgi.sandbox.state import Layer, State, live_until
 from mpp_asgi.sandbox.validity import judge
@@ -84,7 +90,7 @@ class Ledger:
         for entry in genesis:
             layer.put(entry)
         self._commit(layer)
-        empty = transaction_set(bytes(32), (), ())
+        empty = transaction_set(bytes(32))
         header = Header(
             sequence=FIRST_LEDGER,
             close_time=int(now),
@@ -150,6 +156,13 @@ class Ledger:
     def is_frozen(self) -> bool:
         return self._schedule.frozen
 
+    def silence(self, now: float) -> float:
+        """Seconds since the latest ledger closed; 0 where they close on demand only, as none is
+        late there, unless it is frozen."""
+        if self.interval is None and not self.is_frozen:
+            return 0
+        return now - self.close_time
+
     def freeze(self) -> None:
         """Close no ledger by itself until :meth:`thaw`."""
         self._schedule.frozen = True
@@ -159,9 +172,10 @@ class Ledger:
 
     def _close_at(self, time: float) -> None:
         moment = Moment(self.sequence + 1, max(int(time), self.close_time))
-        frames = self._candidates(moment)
+        selections = self._candidates(moment)
+        frames = [frame for selection in selections for frame in selection.frames]
         if frames:
-            self._close_with(frames, moment, time)
+            self._close_with(selections, moment, time)
         else:
             self._append_empty(time, 1, self.history.latest.hash)
         self.queue.closed(frames)
@@ -186,7 +200,7 @@ class Ledger:
         sequence = self.sequence + steps
         passed = (steps - 1) * (self._schedule.interval or 0)
         stretch = self._stretch(time - passed, self.sequence + 1)
-        empty = transaction_set(previous_hash, (), ())
+        empty = transaction_set(previous_hash)
         self._header = Header(
             sequence=sequence,
             close_time=max(int(time), self.close_time),
@@ -202,8 +216,8 @@ class Ledger:
         """A new stretch of close times, unless the one that runs foretells this time."""
         return self.history.stretch_for(sequence, time, self._schedule.interval)
 
-    def _candidates(self, moment: Moment) -> list[Frame]:
-        """What goes into the next ledger; what has become invalid is banned."""
+    def _candidates(self, moment: Moment) -> tuple[Selection, Selection]:
+        """What goes into the next ledger, by phase; what has become invalid is banned."""
         valid: list[Frame] = []
         invalid: list[Frame] = []
         for frame in self.queue:
@@ -212,39 +226,32 @@ class Ledger:
             result = judge(frame, self.network, self.state, moment, Diagnostics())
             (valid if result.succeeded else invalid).append(frame)
         self.queue.ban(invalid)
-        settings = self.network.settings
-        classic = _fit(
-            [frame for frame in valid if not frame.is_soroban],
-            settings.ledger_max_classic_operations,
-            None,
-        )
-        soroban = _fit(
-            [frame for frame in valid if frame.is_soroban],
-            settings.ledger_max_transactions,
-            settings.ledger_max_transaction_bytes,
-        )
-        return [*classic, *soroban]
+        return self._select(valid, soroban=False), self._select(valid, soroban=True)
 
-    def _close_with(self, frames: list[Frame], moment: Moment, time: float) -> None:
+    def _select(self, frames: Iterable[Frame], *, soroban: bool) -> Selection:
+        room = Room.in_ledger(self.network.settings, soroban=soroban)
+        rivals = (frame for frame in frames if frame.is_soroban is soroban)
+        return select(rivals, room, self.network.base_fee)
+
+    def _close_with(
+        self, selections: tuple[Selection, Selection], moment: Moment, time: float
+    ) -> None:
         previous = self.history.latest.hash
-        base_fee = self.network.base_fee
-        ordered = _apply_order(frames, previous)
-        encoded = transaction_set(
-            previous,
-            [frame.envelope.xdr for frame in ordered if not frame.is_soroban],
-            [frame.envelope.xdr for frame in ordered if frame.is_soroban],
-        )
+        classic, soroban = selections
+        ordered = _apply_order([*classic.frames, *soroban.frames], previous)
+        encoded = transaction_set(previous, _phase(classic), _phase(soroban))
         layer = Layer(self.state, moment.sequence)
         applications = [Application(frame, self.network, moment) for frame in ordered]
         for application in applications:
-            self._fee_pool += application.charge(layer, base_fee)
+            phase = soroban if application.frame.is_soroban else classic
+            self._fee_pool += application.charge(layer, phase.base_fee)
         for application in applications:
             application.apply(layer)
         for application in applications:
             self._fee_pool -= application.refund(layer)
         self._commit(layer)
         transactions = tuple(
-            applied_transaction(application, moment, order, base_fee)
+            applied_transaction(application, moment, order)
             for order, application in enumerate(applications, start=1)
         )
         pairs = [transaction.hash + transaction.result for transaction in transactions]
@@ -334,23 +341,8 @@ class Ledger:
         return self.queue.submit(frame, self.state, moment)
 
 
-def _fit(frames: list[Frame], count: int, size: int | None) -> list[Frame]:
-    """As many as fit into a ledger, best bids first."""
-    taken: list[Frame] = []
-    left = size
-    for frame in sorted(frames, key=_bid, reverse=True):
-        operations = 1 if frame.is_soroban else frame.operation_count
-        if operations > count or (left is not None and frame.size > left):
-            continue
-        count -= operations
-        if left is not None:
-            left -= frame.size
-        taken.append(frame)
-    return taken
-
-
-def _bid(frame: Frame) -> tuple[float, bytes]:
-    return frame.inclusion_fee / max(1, frame.operation_count), frame.full_hash
+def _phase(selection: Selection) -> Phase:
+    return Phase([frame.envelope.xdr for frame in selection.frames], selection.base_fee)
 
 
 def _apply_order(frames: list[Frame], previous_hash: bytes) -> list[Frame]:

@@ -1,8 +1,10 @@
 """Transactions that wait for the next ledger.
 
 One transaction per source account, in one of two lanes: classic and Soroban. A waiting transaction
-can be replaced only by a fee bump with the same sequence number and ten times the bid. What could
-not be included for four ledgers expires; what expired or turned out invalid is banned for ten.
+can be replaced only by a fee bump with the same sequence number and ten times the bid. Each lane
+holds twice what a ledger does; when it is full, higher bids drive out the lowest. What could not be
+included for four ledgers expires; what expired, was driven out, found no room or turned out invalid
+is banned for ten.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from typing import TYPE_CHECKING
 from mpp_asgi.sandbox.diagnostics import Diagnostics
 from mpp_asgi.sandbox.refusal import RefusedError
 from mpp_asgi.sandbox.resources import check_resources
+from mpp_asgi.sandbox.room import Room, bid, fee_above, rank
 from mpp_asgi.sandbox.state import find_account
 from mpp_asgi.sandbox.validity import judge
 from mpp_asgi.sandbox.wire.entries import INT64_MAX
 from mpp_asgi.sandbox.wire.results import Code, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from fractions import Fraction
 
     from mpp_asgi.sandbox.frame import Frame
     from mpp_asgi.sandbox.network import Moment, Network
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10
 REPLACEMENT_FACTOR = 10
+LEDGERS_HELD = 2
+"""How many ledgers a lane has room for."""
 
 
 class Status(StrEnum):
@@ -57,11 +63,22 @@ class Waiting:
     age: int = 0
 
 
+class NoRoomError(Exception):
+    """A lane is full; ``fee`` would get in, unless it is 0: then nothing would."""
+
+    def __init__(self, fee: int) -> None:
+        super().__init__(f"a fee of {fee} is needed" if fee else "no fee gets in")
+        self.fee = fee
+
+
 class Lane:
     """The waiting transactions of one sort."""
 
     def __init__(self) -> None:
         self._accounts: dict[bytes, Waiting] = {}
+        self._used = Room()
+        self._outbid: Fraction | None = None
+        """The bid last driven out; until the next ledger, nobody gets in who does not bid more."""
         self._banned: deque[set[bytes]] = deque(
             (set() for _ in range(BANNED_LEDGERS)), maxlen=BANNED_LEDGERS
         )
@@ -83,8 +100,38 @@ class Lane:
     def is_banned(self, frame: Frame) -> bool:
         return any(frame.full_hash in banned for banned in self._banned)
 
-    def add(self, frame: Frame) -> None:
+    def losers(self, frame: Frame, limit: Room) -> list[Frame]:
+        """Who has to make room for ``frame``: the lowest bids, as many as it takes.
+
+        Raises :class:`NoRoomError` if it does not outbid all of them.
+        """
+        offer = bid(frame)
+        if self._outbid is not None and offer <= self._outbid:
+            raise NoRoomError(fee_above(self._outbid, frame))
+        replaced = self.waiting(frame.source)
+        needed = Room.of(frame) - (Room() if replaced is None else Room.of(replaced))
+        if not limit.holds(needed):
+            raise NoRoomError(0)
+        missing = self._used + needed - limit
+        losers: list[Frame] = []
+        for rival in sorted(self, key=rank) if missing else ():
+            if not missing:
+                break
+            if bid(rival) >= offer:
+                raise NoRoomError(fee_above(bid(rival), frame))
+            if rival is replaced:
+                raise NoRoomError(0)
+            losers.append(rival)
+            missing -= Room.of(rival)
+        return losers
+
+    def add(self, frame: Frame, losers: Sequence[Frame] = ()) -> None:
+        """Take it in, and ban those who make room for it."""
+        for loser in losers:
+            self._outbid = bid(loser)
+        self.ban(losers)
         self.drop(frame.source)
+        self._used += Room.of(frame)
         self._accounts.setdefault(frame.source, Waiting()).frame = frame
         self._accounts.setdefault(frame.fee_source, Waiting()).fees += frame.full_fee
 
@@ -96,6 +143,7 @@ class Lane:
         frame = account.frame
         account.frame = None
         account.age = 0
+        self._used -= Room.of(frame)
         self._accounts[frame.fee_source].fees -= frame.full_fee
         for key in {public_key, frame.fee_source}:
             left = self._accounts[key]
@@ -118,6 +166,7 @@ class Lane:
 
     def shift(self) -> None:
         """A ledger has closed: what waits grows older, bans grow lighter."""
+        self._outbid = None
         self._banned.appendleft(set())
         expired = []
         for account in self._accounts.values():
@@ -148,28 +197,40 @@ class Queue:
     def submit(self, frame: Frame, view: View, moment: Moment) -> Submission:
         """Take a transaction in, or say why not. ``moment`` is that of the next ledger."""
         lane, other = self._lanes(frame)
-        if other.has_account(frame.source) or lane.is_banned(frame):
-            return Submission(Status.TRY_AGAIN_LATER)
-        if not _has_sane_fee(frame):
-            return _error(Result(0, Code.MALFORMED))
-        waiting = lane.waiting(frame.source)
-        if waiting is not None:
-            refusal = self._refuse_replacing(frame, waiting)
-            if refusal is not None:
-                return refusal
+        refusal = self._refuse_unread(frame, lane, other)
+        if refusal is not None:
+            return refusal
+        try:
+            losers = lane.losers(frame, self._limit(frame))
+        except NoRoomError as error:
+            lane.ban([frame])
+            return _no_room(error.fee)
         diagnostics = Diagnostics()
         result = judge(frame, self._network, view, moment, diagnostics)
         if not result.succeeded:
             return _error(result, diagnostics)
-        if not self._can_pay(frame, waiting, lane, view):
+        if not self._can_pay(frame, lane.waiting(frame.source), lane, view):
             return _error(Result(0, Code.INSUFFICIENT_BALANCE))
-        lane.add(frame)
+        lane.add(frame, losers)
         return Submission(Status.PENDING)
 
     def _lanes(self, frame: Frame) -> tuple[Lane, Lane]:
         if frame.is_soroban:
             return self.soroban, self.classic
         return self.classic, self.soroban
+
+    def _refuse_unread(self, frame: Frame, lane: Lane, other: Lane) -> Submission | None:
+        """Why ``frame`` is not even looked into; ``None`` when it is."""
+        if other.has_account(frame.source) or lane.is_banned(frame):
+            return Submission(Status.TRY_AGAIN_LATER)
+        if not _has_sane_fee(frame):
+            return _error(Result(0, Code.MALFORMED))
+        waiting = lane.waiting(frame.source)
+        return None if waiting is None else self._refuse_replacing(frame, waiting)
+
+    def _limit(self, frame: Frame) -> Room:
+        """Of the lane that the transaction is for."""
+        return Room.in_ledger(self._network.settings, soroban=frame.is_soroban) * LEDGERS_HELD
 
     def _refuse_replacing(self, frame: Frame, waiting: Frame) -> Submission | None:
         """Why ``frame`` may not take the place of what waits; ``None`` when it may."""
@@ -224,6 +285,12 @@ def _replacement_fee(frame: Frame, waiting: Frame) -> int:
     if frame.inclusion_fee * old_count >= wanted:
         return 0
     return min(-(-wanted // old_count) + frame.resource_fee, INT64_MAX)
+
+
+def _no_room(fee: int) -> Submission:
+    if not fee:
+        return Submission(Status.TRY_AGAIN_LATER)
+    return _error(Result(fee, Code.INSUFFICIENT_FEE))
 
 
 def _is_same(waiting: Frame, frame: Frame) -> bool:

@@ -44,9 +44,7 @@ def closed_ledger(
     )
 
 
-def applied_transaction(
-    application: Application, moment: Moment, order: int, base_fee: int
-) -> AppliedTransaction:
+def applied_transaction(application: Application, moment: Moment, order: int) -> AppliedTransaction:
     frame = application.frame
     meta = application.meta
     return AppliedTransaction(
@@ -58,7 +56,7 @@ def applied_transaction(
         is_fee_bump=frame.is_fee_bump,
         is_soroban=frame.is_soroban,
         succeeded=application.result.succeeded,
-        inclusion_fee=min(base_fee, frame.inclusion_fee // max(1, frame.operation_count)),
+        inclusion_fee=application.base_fee,  # nobody is taken who bids less
         envelope=frame.envelope.xdr,
         result=application.result.xdr,
         meta=meta.xdr,

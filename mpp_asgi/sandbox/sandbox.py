@@ -65,8 +65,8 @@ class Sandbox:
 
     The ledger closes every ``close_interval`` seconds of ``clock`` (Unix seconds), or only on
     :meth:`close_ledger` when that is ``None``. Nothing runs in the background: every call first
-    closes what is due. All methods may be called from any thread. The same seed and the same
-    calls give the same ledgers.
+    closes what is due. Ledgers less than a second apart may share a close time. All methods may be
+    called from any thread. The same seed and the same calls give the same ledgers.
 
     It answers to testnet's passphrase, and its USDC is testnet's: same issuer, same contract
     address. The secret key of that issuer is unknown here as anywhere; USDC is given out by
@@ -245,7 +245,10 @@ class Sandbox:
             self._ledger.set_interval(seconds, self._clock())
 
     def freeze(self) -> None:
-        """Close no ledger by itself until :meth:`thaw`; submitted transactions wait."""
+        """Close no ledger by itself until :meth:`thaw`; submitted transactions wait.
+
+        ``getHealth`` is an error once the latest ledger is 30 seconds old.
+        """
         with self._lock:
             self._node.advance()
             self._ledger.freeze()
@@ -288,14 +291,16 @@ class Sandbox:
     def fall_behind(self, *, times: int | None = None) -> None:
         """Answer from the present ledger on and on, while the network goes ahead.
 
-        That is what a node does that cannot keep up. Submissions still reach the network. It ends
-        with :meth:`catch_up`, or after as many calls as ``times`` says.
+        That is what a node does that cannot keep up. Submissions still reach the network.
+        ``getHealth`` is an error once that ledger is 30 seconds old. It ends with
+        :meth:`catch_up`, or after as many calls as ``times`` says.
         """
         with self._lock:
             self._node.advance()
             network = self._ledger.network
             past = Ledger(network, now=0, close_interval=None, genesis=())
             past.resume(self._ledger.standing(), self._clock())
+            past.freeze()
             self._past = Past(self._node_of(past), times)
 
     def catch_up(self) -> None:

@@ -83,10 +83,12 @@ class RpcCall(Generic[T_co]):
         return self.parse(Fields(self.method, result))
 
     def _failure(self, error: object) -> RpcError:
-        code = error.get("code") if isinstance(error, dict) else None
-        if isinstance(error, dict) and isinstance(code, int) and code in _REFUSALS:
-            return RpcRefusedError(code, str(error.get("message", "no reason given")))
-        return RpcUnavailableError(f"The RPC failed at {self.method} (code {code!r}).")
+        if not isinstance(error, dict):
+            return RpcUnavailableError(f"The RPC failed at {self.method}.")
+        code, words = error.get("code"), str(error.get("message", "no reason given"))
+        if isinstance(code, int) and code in _REFUSALS:
+            return RpcRefusedError(code, words)
+        return RpcUnavailableError(f"The RPC failed at {self.method}: {words[:_SHOWN]} ({code!r}).")
 
 
 class Rpc(Protocol):

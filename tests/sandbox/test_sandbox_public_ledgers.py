@@ -16,6 +16,7 @@ from mpp_asgi.sandbox.frame import Frame
 from mpp_asgi.sandbox.header import (
     TOTAL_COINS,
     Header,
+    Phase,
     close_meta,
     result_set_hash,
     transaction_set,
@@ -159,7 +160,7 @@ def test_transaction_sets_are_written_as_on_the_network() -> None:
         theirs = each.meta.tx_set
         assert sha256(theirs.to_xdr_bytes()).digest() == each.header.scp_value.tx_set_hash.hash
         given = list(reversed(each.envelopes))  # the order is the set's own
-        own = transaction_set(each.previous_hash, given, ())
+        own = transaction_set(each.previous_hash, Phase(given))
         if each.record["sequence"] == MODERN:
             assert own == theirs.to_xdr_bytes()
         decoded = xdr.GeneralizedTransactionSet.from_xdr_bytes(own).v1_tx_set

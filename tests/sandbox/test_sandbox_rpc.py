@@ -70,6 +70,49 @@ def test_health_network_version(stage: Any) -> None:
     assert network["protocolVersion"] == stage.rpc("getVersionInfo")["protocolVersion"] == 28
 
 
+def too_old(said: str) -> dict[str, Any]:
+    """What a node says whose last ledger is so old (Stellar RPC, ``methods/get_health.go``)."""
+    text = f"latency ({said}) since last known ledger closed is too high (>30s)"
+    return {"code": -32603, "message": text}
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "said"),
+    [(30.1, "30s"), (30.5, "31s"), (60, "1m0s"), (3_599.4, "59m59s"), (7_205, "2h0m5s")],
+)
+def test_a_node_whose_ledgers_stand_still_is_not_well(
+    new_stage: Any, elapsed: float, said: str
+) -> None:
+    stage = new_stage(close_interval=5)
+    stage.sandbox.freeze()
+    stage.clock.now += 30
+    assert stage.rpc("getHealth")["status"] == "healthy"
+    stage.clock.now += elapsed - 30
+    assert stage.rpc_error("getHealth") == too_old(said)
+    assert stage.rpc("getLatestLedger")["sequence"] == stage.sandbox.sequence  # it does answer
+    stage.sandbox.thaw()
+    assert stage.rpc_error("getHealth") == too_old(said)
+    stage.clock.now += 5
+    assert stage.rpc("getHealth")["status"] == "healthy"
+
+
+@pytest.mark.parametrize("interval", [5, None])
+def test_a_node_that_has_fallen_behind_is_not_well(new_stage: Any, interval: int | None) -> None:
+    stage = new_stage(close_interval=interval)
+    stage.sandbox.fall_behind()
+    stage.clock.now += 31
+    assert stage.rpc_error("getHealth") == too_old("31s")
+    stage.sandbox.catch_up()
+    assert stage.rpc("getHealth")["status"] == "healthy"
+
+
+def test_no_ledger_is_late_where_they_close_on_demand(stage: Any) -> None:
+    stage.clock.now += 1_000_000
+    assert stage.rpc("getHealth")["status"] == "healthy"
+    stage.sandbox.freeze()
+    assert stage.rpc_error("getHealth") == too_old("277h46m40s")
+
+
 def test_latest_ledger_is_genuine(stage: Any) -> None:
     first = stage.rpc("getLatestLedger")
     outcome = stage.succeed(stage.ready_transfer(1))

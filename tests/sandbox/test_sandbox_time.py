@@ -74,6 +74,41 @@ def test_time_never_runs_back(steps: list[float], interval: float | None) -> Non
     assert seen == sorted(seen)
 
 
+@given(
+    st.floats(0, 1, exclude_max=True),
+    st.lists(st.floats(0, 700), min_size=1, max_size=8),
+    st.sampled_from([1, 1.1, 2.5, 5]),
+)
+def test_close_times_grow_where_ledgers_are_a_second_apart(
+    begun: float, steps: list[float], interval: float
+) -> None:
+    """As they do on the network, whatever fraction of a second it all begins with."""
+    now = START + begun
+    sandbox = Sandbox(close_interval=interval, clock=lambda: now)
+    first, _ = latest(sandbox)
+    for step in steps:
+        now += step
+        sequence, time = latest(sandbox)
+        history = sandbox._ledger.history
+        times = [history.close_time(each) for each in range(first, sequence + 1)]
+        assert times == sorted(set(times))
+        assert times[-1] == time
+
+
+@pytest.mark.parametrize(("interval", "ledgers"), [(0.5, 10), (None, 3)])
+def test_close_times_do_not_run_ahead_of_the_clock(
+    new_stage: Callable[..., Stage], interval: float | None, ledgers: int
+) -> None:
+    """Or a transaction would be too late before its time: so fast ledgers share a second."""
+    stage = new_stage(close_interval=interval)
+    before, _ = latest(stage.sandbox)
+    if interval is None:
+        stage.sandbox.close_ledger(ledgers)
+    else:
+        stage.clock.now += interval * ledgers
+    assert latest(stage.sandbox) == (before + ledgers, int(stage.clock.now))
+
+
 def test_a_clock_that_is_set_back_does_not_stop_the_ledger(
     new_stage: Callable[..., Stage],
 ) -> None:

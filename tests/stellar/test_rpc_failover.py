@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
+from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction, send_transaction
 from mpp_asgi.stellar.rpc_call import (
     RpcAnswerTooLargeError,
@@ -19,6 +20,7 @@ from mpp_asgi.stellar.rpc_call import (
     RpcUnavailableError,
     T,
 )
+from mpp_asgi.stellar.rpc_drivers import InProcessRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names, open_rpc, preferred
 from mpp_asgi.stellar.rpc_failover import (
     ASIDE_SECONDS,
@@ -155,6 +157,26 @@ async def test_those_not_in_use_are_looked_after_beside_the_calls(chain: Chain) 
     assert two.calls == {"getNetwork": 1, "getHealth": 1}
     assert list(aside(rpc)) == ["node 2"]
     await rpc.aclose()
+
+
+async def test_one_that_says_it_is_not_well_is_put_aside(chain: Chain) -> None:
+    """As nodes do whose ledger is older than 30 seconds; here, two of the sandbox."""
+    sandboxes = [Sandbox(clock=chain.clock, close_interval=5) for _ in range(2)]
+    rpc = FailoverRpc(
+        [Endpoint(f"node {n}", InProcessRpc(each.rpc)) for n, each in enumerate(sandboxes, 1)],
+        passphrase=sandboxes[0].passphrase,
+        clock=chain.clock,
+    )
+    sandboxes[0].fall_behind()
+    await chain.sleep(31)
+    await rpc.probe()
+    words = "latency (31s) since last known ledger closed is too high (>30s)"
+    assert aside(rpc) == {"node 1": f"The RPC failed at getHealth: {words} (-32603)."}
+    assert await ask(rpc) == sandboxes[1].sequence
+    sandboxes[0].catch_up()
+    await chain.sleep(ASIDE_SECONDS)
+    await rpc.probe()
+    assert aside(rpc) == {}
 
 
 async def test_looking_after_others_ends_with_the_rest(chain: Chain) -> None:

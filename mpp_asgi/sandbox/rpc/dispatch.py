@@ -42,7 +42,7 @@ def dispatch(node: Node, request: Any) -> dict[str, Any]:
 
 
 def failure(identity: Any, code: ErrorCode, message: str) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": identity, "error": {"code": code, "message": message}}
+    return {"jsonrpc": "2.0", "id": identity, "error": {"code": int(code), "message": message}}
 
 
 def _identity(request: Any) -> str | int | float | None:

@@ -28,3 +28,7 @@ def invalid_params(message: str) -> RpcError:
 
 def invalid_request(message: str) -> RpcError:
     return RpcError(ErrorCode.INVALID_REQUEST, message)
+
+
+def internal_error(message: str) -> RpcError:
+    return RpcError(ErrorCode.INTERNAL_ERROR, message)

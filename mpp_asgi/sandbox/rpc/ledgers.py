@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox.header import close_meta
-from mpp_asgi.sandbox.rpc.errors import invalid_params
+from mpp_asgi.sandbox.rpc.errors import internal_error, invalid_params
 from mpp_asgi.sandbox.rpc.params import Params, decode_base64, encode_base64
 from mpp_asgi.sandbox.settings import PROTOCOL_VERSION
 from mpp_asgi.sandbox.state import live_until
@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 _MAX_KEYS = 200
 _FEE_WINDOW = 50
 """Ledgers that fee statistics look back on."""
+_HEALTHY_SECONDS = 30
+"""How long ago the latest ledger may have closed; what Stellar RPC has unless told otherwise."""
 VERSION = "sandbox"
 
 
 def get_health(node: Node, _params: Params) -> dict[str, Any]:
+    """How the node is; one whose ledgers stand still or that has fallen behind says so by an
+    error."""
+    silence = node.silence()
+    if silence > _HEALTHY_SECONDS:
+        raise internal_error(
+            f"latency ({_duration(silence)}) since last known ledger closed is too high "
+            f"(>{_duration(_HEALTHY_SECONDS)})"
+        )
     history = node.ledger.history
     return {
         "status": "healthy",
@@ -33,6 +43,15 @@ def get_health(node: Node, _params: Params) -> dict[str, Any]:
         "oldestLedgerCloseTime": str(history.close_time(history.oldest)),
         "ledgerRetentionWindow": history.retention,
     }
+
+
+def _duration(seconds: float) -> str:
+    """Whole seconds as Go writes them: ``31s``, ``1m0s``, ``2h0m5s``."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def get_network(node: Node, _params: Params) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class Node:
     def advance(self) -> None:
         self.ledger.advance(self._clock())
 
+    def silence(self) -> float:
+        """Seconds since the last ledger it knows of closed, where ledgers close by themselves."""
+        return self.ledger.silence(self._clock())
+
     def simulator(self) -> Simulator:
         """Simulates as of the latest ledger."""
         ledger = self.ledger
