@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
-from mpp_asgi.stellar.admissions import ChargeAdmission
+from mpp_asgi.stellar.admissions import ChargeAdmission, leaves
 from mpp_asgi.stellar.dispatch import Dispatch, Prepared
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.ledger import Pending
@@ -37,8 +37,7 @@ class SponsoredAdmission(ChargeAdmission):
             self._inspected, counter.own_addresses, payer=self._transfer.sender
         )
         policy.require_transfer_alone_allowed(self._inspected)
-        nonce = self._inspected.authorizations[0].nonce
-        return (f"auth:{counter.network.name}:{self._transfer.sender}:{nonce}",)
+        return leaves(self._inspected, counter.network)
 
     async def _check(self) -> None:
         pool = self._sponsor.pool
@@ -134,8 +133,12 @@ class PullAdmission(ChargeAdmission):
                     "The transaction is on the ledger already. Its payer can show its hash, signed."
                 )
             )
-        await self._claim((f"tx:{inspected.hash}",))
-        await self._simulate(self._shown.value, self._transfer)
+        await self._claim((f"tx:{inspected.hash}", *leaves(inspected, self._counter.network)))
+        now = self._counter.clock()
+        simulation = await self._simulate(self._shown.value, self._transfer)
+        policy.require_timely_authorization(
+            inspected, ledger=simulation.latest_ledger, expires=self._quote.expires, now=now
+        )
         self.payment = self.payment._replace(payer=self._transfer.sender)
 
     async def _submit(self) -> None:

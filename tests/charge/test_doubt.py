@@ -106,8 +106,9 @@ class Customer:
         raise AssertionError(f"no end after {MOST_REQUESTS} requests")
 
     async def pay_anew(self, mode: str) -> None:
-        """What was not paid can be paid."""
-        credential = self.payer.in_mode(mode, await self.shop.challenges(self.path))
+        """What was not paid can be paid, with a leave of its own."""
+        offers = await self.shop.challenges(self.path)
+        credential = self.payer.in_mode(mode, offers, nonce=8)
         assert (await self.shop.show(credential, self.path)).status_code == 200
 
     def heal(self) -> None:
