@@ -4,12 +4,13 @@ A process may die between any two steps. What it leaves is a record that says ho
 (`mpp_asgi.stores.contract`), and a heartbeat that ends. Whoever shows the same credential again
 takes such a record over; for those who never come back, or come late, this does:
 
-- ``claimed``: nothing was submitted. The record is forgotten, so that the challenge and the proof
-  are good again.
+- ``claimed``: nothing is on its way. The record is forgotten, so that the challenge and the proof
+  are good again; if something was sent for it once, not before the payer's leave in that has
+  lapsed: others have seen it, and only its payer may go on with it.
 - ``submitted``: the ledger is asked what became of it. If the money moved, the record is settled,
   with its receipt, and waits for its payer, who is served free. Otherwise it ends as failed, or is
-  forgotten if it can be done again. As long as the ledger has not decided, it is left as it is and
-  looked at again. Nothing is submitted here: nobody waits for it.
+  claimed and no more if it can be done again. As long as the ledger has not decided, it is left as
+  it is and looked at again. Nothing is submitted here: nobody waits for it.
 
 The same goes for what else moves money (channels that are opened, topped up, settled, closed),
 which is on record as charges are.
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar.clockwork import Clockwork
-from mpp_asgi.stellar.fates import FateKind, fate_of
+from mpp_asgi.stellar.fates import FateKind, fate_of, is_void
 from mpp_asgi.stores.contract import OwnershipLostError, State, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class End(StrEnum):
     RELEASED = "released"
     """Forgotten, so that its challenge and proof can be used again."""
     UNDECIDED = "undecided"
-    """The ledger has not decided yet."""
+    """The ledger has not decided yet, or what was sent is not void yet."""
     BUSY = "busy"
     """Somebody is at it, or was faster."""
 
@@ -195,10 +196,6 @@ class Recovery:
     async def _finish(self, charge: Charge) -> End:
         if charge.owner == self._book.owner:
             return End.BUSY  # we were silent for too long, and find that out where it matters
-        if charge.state is State.CLAIMED and charge.owner is not None:
-            # In its owner's name: should it be alive after all, or have a successor, they notice.
-            await self._book.store.release(charge.id, owner=charge.owner)
-            return End.RELEASED
         turn = self._book.free_turn(charge.id)
         if turn is None:
             return End.BUSY
@@ -215,7 +212,7 @@ class Recovery:
     async def _conclude(self, turn: Turn, charge: Charge) -> End:
         """Find out what became of a charge that is ours, and write it down."""
         if charge.state is State.CLAIMED:
-            return End.RELEASED
+            return await self._forget(turn, charge)
         fate = None if self._ledger is None else await fate_of(self._ledger, charge)
         if fate is None:
             return End.UNDECIDED
@@ -234,7 +231,16 @@ class Recovery:
                 return End.FAILED
             case FateKind.DROPPED:
                 await turn.withdrawn()
-                return End.RELEASED
+                return await self._forget(turn, charge)
+
+    async def _forget(self, turn: Turn, charge: Charge) -> End:
+        """Have a charge that is ours forgotten when the turn ends, unless others could use what was
+        sent for it."""
+        if charge.reference is not None:
+            if self._ledger is None or not await is_void(self._ledger, charge):
+                return End.UNDECIDED
+            await turn.forgotten()
+        return End.RELEASED
 
     def _note(self, charge: Charge, end: End) -> None:
         last = self._later.pop(charge.id, None)

@@ -216,7 +216,16 @@ class Turn:
 
     async def withdrawn(self) -> None:
         """Write down that what was submitted is not on the ledger and never will be, through no
-        fault of the payer's: the charge may begin again."""
+        fault of the payer's: the charge may begin again.
+
+        What it was stays on record, with its proofs, and beyond this turn: others may have seen it,
+        and what the payer has allowed in it may be good for a while. So nobody but who goes on with
+        this charge can use that, until it is `forgotten`."""
+        await self._write(self._record()._replace(state=State.CLAIMED))
+
+    async def forgotten(self) -> None:
+        """Write down that nothing in what was withdrawn is good any more, for anybody: the record
+        goes with its turn."""
         await self._write(
             self._record()._replace(
                 state=State.CLAIMED, reference=None, envelope=None, valid_until=None
@@ -255,8 +264,9 @@ class Turn:
             self._over()
 
     async def end(self) -> None:
-        """Let go, whatever the state: what was only claimed is forgotten, what was submitted or
-        settled waits for the next request with the same credential. Survives cancellation."""
+        """Let go, whatever the state: what was never more than claimed is forgotten, what was
+        submitted or settled waits for the next request with the same credential. Survives
+        cancellation."""
         if not self._ended:
             await asyncio.shield(self._book.spawn(self._let_go()))
 
@@ -269,7 +279,7 @@ class Turn:
             charge = await store.get(self._id)
             if charge is None or charge.owner != owner:
                 return
-            if charge.state is State.CLAIMED:
+            if charge.state is State.CLAIMED and charge.reference is None:
                 await store.release(self._id, owner=owner)
             else:
                 await store.write(charge._replace(owner=None), owner=owner)

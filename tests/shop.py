@@ -255,10 +255,10 @@ class Payer:
         assert expires_at is not None
         return int(expires_at.timestamp())
 
-    def in_mode(self, mode: str, challenges: list[Challenge]) -> Credential:
+    def in_mode(self, mode: str, challenges: list[Challenge], *, nonce: int = 7) -> Credential:
         """A good credential in one of the three ways."""
         if mode == "sponsored":
-            return self.sponsored(challenges[0])
+            return self.sponsored(challenges[0], nonce=nonce)
         if mode == "unsponsored":
             return self.unsponsored(challenges[1])
         return self.signed_hash(challenges[1], self.push(self.transfer(challenges[1])))

@@ -83,6 +83,16 @@ class ShownCharge:
     quote: Quote
 
 
+def leaves(inspected: InspectedTransfer, network: Network) -> tuple[str, ...]:
+    """The proofs of what somebody allows with a transaction. They are its payer's, whoever's
+    transaction it is in: everybody who has seen one can put it into another."""
+    return tuple(
+        f"auth:{network.name}:{entry.address}:{entry.nonce}"
+        for entry in inspected.authorizations
+        if entry.address is not None
+    )
+
+
 class ChargeAdmission(ABC):
     """What the three ways have in common: the record, and its way from state to state."""
 

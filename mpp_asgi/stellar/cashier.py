@@ -244,7 +244,7 @@ class Cashier:
             RefusalError: it failed on the ledger.
         """
         if decision.kind != "success":
-            await turn.withdrawn()
+            await turn.forgotten()  # the leave in it is ours, for what is owed to us
         if decision.kind == "failed":
             log.error("the payment %s failed on the ledger", payment.record_id)
             await self._note_after(payment.channel, decision.status.ledger or 0)

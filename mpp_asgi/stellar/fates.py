@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
 from mpp_asgi.stellar.cashier import is_payout
-from mpp_asgi.stellar.rpc import get_transaction
+from mpp_asgi.stellar.inspection import last_leave
+from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction
 
 if TYPE_CHECKING:
     from mpp_asgi.stellar.ledger import Ledger
@@ -36,6 +37,19 @@ class Fate(NamedTuple):
     """The ``Payment-Receipt`` value, if it is settled."""
     problem: str = ""
     """The problem's slug, if it failed."""
+
+
+async def is_void(ledger: Ledger, charge: Charge) -> bool:
+    """Whether nothing that others may have seen of a charge which was withdrawn is good any more:
+    then its record can go.
+
+    Raises:
+        FaultError: the ledger cannot be asked.
+    """
+    if is_payout(charge.id):
+        return True  # what the recipient allows is for what it is owed
+    last = last_leave(charge.envelope or "")
+    return last == 0 or (await ledger.ask(get_latest_ledger())).sequence > last
 
 
 async def fate_of(ledger: Ledger, charge: Charge) -> Fate | None:

@@ -99,6 +99,16 @@ def inspect_envelope(envelope: str, passphrase: str) -> InspectedTransfer:
         raise TransferError("The transaction is not valid XDR.") from None
 
 
+def last_leave(envelope: str) -> int:
+    """The last ledger in which anything is good that is allowed in a transaction of ours
+    (TransactionEnvelope, base64 XDR), whichever transaction it is put into; 0 if nothing is."""
+    try:
+        inspected = _inspected(base64.b64decode(envelope), passphrase="")  # the hash is not wanted
+    except (TransferError, *XDR_ERRORS):
+        return 0  # it is no transaction, but another way to pay's
+    return max((entry.expiration_ledger or 0 for entry in inspected.authorizations), default=0)
+
+
 def _decoded(envelope: str) -> bytes:
     if len(envelope) > _MAX_TEXT:
         raise TransferError(f"The transaction is larger than {MAX_ENVELOPE} bytes.")

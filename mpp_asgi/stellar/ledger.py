@@ -53,6 +53,9 @@ class Pending:
     ours: bool
     """Its sequence number is ours, so nobody else can have sent it: a refusal is a refusal, to a
     node that is no further behind."""
+    unseen: bool = False
+    """Nobody else has sent it, or else it is none of ours to see through: what was sent is for
+    everybody to read, so who brings it here then need not be who made it."""
     dearer: Callable[[], Awaitable[str | None]] | None = None
     """Makes a fee bump of the same transaction (TransactionEnvelope, base64 XDR) that bids more, if
     there is more to be had. It changes nothing about its fate: the hash is the same, and its
@@ -68,6 +71,10 @@ class Decision:
     status: TransactionStatus
     refusal: str | None = None
     """With ``dropped``: the TransactionResult (base64 XDR) of a submission that was refused."""
+
+
+class SentByOthersError(Exception):
+    """A transaction that should be unseen is on its way, or there, by somebody else's hand."""
 
 
 class Ledger:
@@ -114,6 +121,7 @@ class Ledger:
 
         Raises:
             FaultError: there is no decision yet; ask again later, with ``sent=True``.
+            SentByOthersError: it is not ``unseen``.
         """
         give_up = self._clock() + self._patience_seconds
         offers = _Offers(unanswered=pending.sent)
@@ -131,6 +139,8 @@ class Ledger:
                 status = news or status
                 decision = _decision(pending, status, offers) if status is not None else None
                 if decision is not None:
+                    if decision.kind == "success" and pending.unseen and not offers.may_be_in:
+                        raise SentByOthersError
                     return decision
                 if self._clock() >= give_up:
                     raise FaultError("The payment is not on the ledger yet.", retry_after=5)
@@ -189,6 +199,9 @@ class Ledger:
             offers.unanswered = True
         else:
             self._note(submission)
+            may_be_ours = offers.may_be_in or submission.after_silence
+            if pending.unseen and submission.status == "DUPLICATE" and not may_be_ours:
+                raise SentByOthersError
             offers.note(submission, self._follower.highest)
 
     def _note(self, result: object) -> None:
@@ -214,6 +227,11 @@ class _Offers:
     def is_refused(self) -> bool:
         """Every offer of it was answered, and the last ones with a refusal."""
         return self.refused_at is not None and not self.unanswered
+
+    @property
+    def may_be_in(self) -> bool:
+        """An offer of ours may have brought it into the network's queue."""
+        return self.taken or self.unanswered
 
     def note(self, answer: Submission, latest: int) -> None:
         """``latest`` is the latest ledger that any node knows of: another one than that which

@@ -127,8 +127,9 @@ def require_timely_authorization(
         RefusalError: one does, or is over too soon to be relied on.
     """
     latest = ledger + math.ceil(max(expires - now, 0) / LEDGER_SECONDS) + DRIFT_LEDGERS
-    for entry in inspected.authorizations:
-        expiration = entry.expiration_ledger or 0
+    for expiration in (entry.expiration_ledger for entry in inspected.authorizations):
+        if expiration is None:  # it is the transaction's own, and ends with that
+            continue
         _require(expiration <= latest, "The authorization entry is valid beyond the challenge.")
         _require(expiration >= ledger + LEAST_LEDGERS, "The authorization entry expires too soon.")
 

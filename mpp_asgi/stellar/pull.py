@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
-from mpp_asgi.stellar.admissions import ChargeAdmission
+from mpp_asgi.stellar.admissions import ChargeAdmission, leaves
 from mpp_asgi.stellar.dispatch import Dispatch, Prepared
 from mpp_asgi.stellar.envelope import unsigned_envelope
-from mpp_asgi.stellar.ledger import Pending
-from mpp_asgi.stellar.rpc import get_transaction
+from mpp_asgi.stellar.ledger import Pending, SentByOthersError
+from mpp_asgi.stellar.shown_hash import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,7 @@ class SponsoredAdmission(ChargeAdmission):
             self._inspected, counter.own_addresses, payer=self._transfer.sender
         )
         policy.require_transfer_alone_allowed(self._inspected)
-        nonce = self._inspected.authorizations[0].nonce
-        return (f"auth:{counter.network.name}:{self._transfer.sender}:{nonce}",)
+        return leaves(self._inspected, counter.network)
 
     async def _check(self) -> None:
         pool = self._sponsor.pool
@@ -114,6 +114,7 @@ class PullAdmission(ChargeAdmission):
 
     _inspected: InspectedTransfer
     _transfer: Transfer
+    _sending: asyncio.Task[None] | None = None
 
     def _read(self) -> Sequence[str]:
         counter = self._counter
@@ -121,24 +122,32 @@ class PullAdmission(ChargeAdmission):
         policy.require_self_paid(self._inspected, expires=self._quote.expires, now=counter.clock())
         policy.require_transfer_alone_allowed(self._inspected)
         policy.require_no_name(self._inspected, counter.own_addresses, payer=self._transfer.sender)
-        return ()
+        return leaves(self._inspected, counter.network)
 
     async def _check(self) -> None:
         inspected = self._inspected
-        # Whoever reads the ledger has the transactions in it; only what is not there yet comes
-        # from its payer.
-        status = await self._counter.ledger.ask(get_transaction(inspected.hash))
+        # Whoever reads the network has the transactions in it; only what is not there yet, now that
+        # it is shown, comes from its payer. What waits to get there is told by sending it.
+        now = self._counter.clock()
+        status = await self._counter.ledger.find(
+            inspected.hash, as_of=now, patience_seconds=PATIENCE_SECONDS
+        )
         if status.status != "NOT_FOUND":
-            raise RefusalError(
-                problems.VERIFICATION_FAILED.because(
-                    "The transaction is on the ledger already. Its payer can show its hash, signed."
-                )
-            )
-        await self._claim((f"tx:{inspected.hash}",))
-        await self._simulate(self._shown.value, self._transfer)
+            raise _seen_before()
+        now = self._counter.clock()
+        simulation = await self._simulate(self._shown.value, self._transfer)
+        policy.require_timely_authorization(
+            inspected, ledger=simulation.latest_ledger, expires=self._quote.expires, now=now
+        )
         self.payment = self.payment._replace(payer=self._transfer.sender)
 
     async def _submit(self) -> None:
+        # A request that is given up does not take along what it was about to learn: afterwards
+        # nobody can tell any more who has sent it first.
+        self._sending = self._counter.book.spawn(self._send())
+        await asyncio.shield(self._sending)
+
+    async def _send(self) -> None:
         inspected = self._inspected
         valid_until = inspected.max_time or self._quote.expires
         await self._turn.submitted(
@@ -146,7 +155,8 @@ class PullAdmission(ChargeAdmission):
             envelope=self._shown.value,
             valid_until=valid_until,
             payer=self._transfer.sender,
-            proofs=(),
+            # Not before: a thief would keep its payer out, who shows its hash.
+            proofs=(f"tx:{inspected.hash}",),
         )
         own = Pending(
             hash=inspected.hash,
@@ -154,5 +164,29 @@ class PullAdmission(ChargeAdmission):
             valid_until=valid_until,
             sent=False,
             ours=False,
+            unseen=True,
         )
-        await self._conclude(await self._counter.ledger.decide(own))
+        try:
+            decision = await self._counter.ledger.decide(own)
+        except SentByOthersError:
+            await self._turn.forgotten()
+            raise _seen_before() from None
+        await self._conclude(decision)
+
+    async def undelivered(self, *, begun: bool) -> None:
+        """See `Admission.undelivered`."""
+        await asyncio.shield(self._counter.book.spawn(self._let_go(begun=begun)))
+
+    async def _let_go(self, *, begun: bool) -> None:
+        if self._sending is not None:
+            await asyncio.gather(self._sending, return_exceptions=True)
+        await super().undelivered(begun=begun)
+
+
+def _seen_before() -> RefusalError:
+    return RefusalError(
+        problems.VERIFICATION_FAILED.because(
+            "The transaction is on the ledger already, or on its way there. Do not pay again: its "
+            "payer can show its hash, signed."
+        )
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
-from mpp_asgi.stellar.admissions import RECORD_SECONDS
+from mpp_asgi.stellar.admissions import RECORD_SECONDS, leaves
 from mpp_asgi.stellar.deposits import inspect_deposit, require_only_deposit
 from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
@@ -95,9 +95,7 @@ class Remittance:
         proofs: tuple[str, ...] = ()
         if inspected is not None and self._shown.sponsored:
             # A payer's leave is good once: not in two transactions of ours at a time.
-            nonce = inspected.transaction.authorizations[0].nonce
-            network, funder = self._counter.network.name, inspected.deposit.funder
-            proofs = (f"auth:{network}:{funder}:{nonce}",)
+            proofs = leaves(inspected.transaction, self._counter.network)
         keep_until = max(self._shown.quote.expires, self._now()) + RECORD_SECONDS
         return await self._turn.claim(self._shown.fingerprint, proofs, keep_until=keep_until)
 

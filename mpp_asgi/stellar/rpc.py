@@ -74,6 +74,8 @@ class Submission:
     latest_ledger: int
     latest_ledger_close_time: int
     """Unix seconds."""
+    after_silence: bool = False
+    """Another node was sent it before, and gave no answer: a duplicate may be that one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

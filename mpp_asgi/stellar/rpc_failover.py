@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mpp_asgi.stellar.rpc import Submission, get_health, get_network
@@ -304,6 +304,8 @@ def _is_taken(result: object) -> bool:
 
 def _despite_silence(result: T, call: RpcCall[T]) -> T:
     """The answer, if it counts though another node that was asked the same gave none."""
-    if isinstance(result, Submission) and not _is_taken(result):
+    if not isinstance(result, Submission):
+        return result
+    if not _is_taken(result):
         raise RpcUnavailableError(f"An RPC did not answer {call.method}.")
-    return result
+    return replace(result, after_silence=True)

@@ -3,7 +3,8 @@
 A charge moves ``claimed → submitted → settled → delivered``, or ``→ failed``. Each step is written
 before the next begins, so whoever finds a half-done record knows what to do:
 
-- ``claimed``: nothing was submitted. Start again.
+- ``claimed``: nothing is on its way. Start again. With a ``reference``: that was submitted once,
+  and will never be included.
 - ``submitted``: look ``reference`` up on the ledger. Never submit another transaction blindly.
 - ``settled``: the money moved. Deliver the resource, free.
 - ``delivered``, ``failed``: over.

@@ -26,7 +26,7 @@ class Process:
     """Counts the steps that a shop takes with its store and its node, and stops at one of them.
 
     Killed, it takes no step ever after. Left, it hangs there until its request is cancelled or it
-    is told to go on, and lives.
+    is told to go on, and lives; what outlives the request goes on then.
     """
 
     def __init__(self) -> None:
@@ -127,6 +127,7 @@ async def stopped(request: Awaitable[Any], process: Process) -> bool:
     hanging.cancel()
     process.go_on()
     task.cancel()
+    process.goes_on.set()  # what does not end with its request
     try:
         await task
     except KilledError:

@@ -397,7 +397,10 @@ async def test_after_silence_a_yes_is_passed_on(status: str, told: str, chain: C
     one, two = Silent(Node(chain), "sendTransaction"), Node(chain)
     rpc = over(chain, one, two, call_seconds=0.01)
     chain.fates[hash_of("a")] = Fate(status)
-    assert (await rpc.do(send_transaction(hash_of("a")))).status == told
+    submission = await rpc.do(send_transaction(hash_of("a")))
+    assert (submission.status, submission.after_silence) == (told, True)
+    again = await over(chain, two, one).do(send_transaction(hash_of("a")))
+    assert (again.status, again.after_silence) == ("DUPLICATE", False)
 
 
 @pytest.mark.parametrize("status", ["ERROR", "TRY_AGAIN_LATER"])
