@@ -20,6 +20,9 @@ START = 1_000_000_000
 VALID_SECONDS = 60
 HASH = "ab" * 32
 
+FIRST = 10_000
+"""The latest ledger at the start."""
+
 LOST_BEFORE, LOST_AFTER, PENDING, DUPLICATE, LATER, ERROR = range(6)
 
 
@@ -53,11 +56,11 @@ class ModelNetwork:
 
     @property
     def latest(self) -> int:
-        return int(self.now - START) // LEDGER_SECONDS
+        return FIRST + int(self.now - START) // LEDGER_SECONDS
 
     @staticmethod
     def closed_at(ledger: int) -> int:
-        return START + ledger * LEDGER_SECONDS
+        return START + (ledger - FIRST) * LEDGER_SECONDS
 
     def take(self) -> None:
         """Whoever submitted it."""
@@ -90,7 +93,7 @@ class ModelNetwork:
 
     def _found(self) -> dict[str, object]:
         latest = self.latest - self.lag
-        oldest = max(latest - self.kept, -self.kept)
+        oldest = max(latest - self.kept, FIRST - self.kept)
         span = {
             "latestLedger": latest,
             "latestLedgerCloseTime": self.closed_at(latest),
@@ -216,8 +219,8 @@ async def test_last_ledger_within_the_time_limit_is_waited_for() -> None:
     last = VALID_SECONDS // LEDGER_SECONDS - 1
     network = ModelNetwork([LOST_AFTER, LOST_BEFORE], last, 0)
     assert (await decided(network, ours=False)).kind == "success"
-    assert network.included_in == last + 1
-    assert network.closed_at(last + 1) == network.valid_until
+    assert network.included_in == FIRST + last + 1
+    assert network.closed_at(network.included_in) == network.valid_until
 
 
 async def test_node_that_has_forgotten_the_time_in_question_decides_nothing() -> None:
