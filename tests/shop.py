@@ -198,7 +198,27 @@ class Payer:
                 signer=self.keypair,
                 passphrase=TESTNET.passphrase,
             )
-        operation = transfer_operation(transfer, [auth])
+        return self._signed(
+            transfer_operation(transfer, [auth]), signer, max_time=max_time, sequence=sequence
+        )
+
+    def around(self, envelope: str, *, max_time: int) -> str:
+        """What somebody else has signed a leave for, in a transaction of one's own."""
+        from stellar_sdk import xdr
+
+        theirs = xdr.TransactionEnvelope.from_xdr(envelope).v1
+        assert theirs is not None
+        operation = theirs.tx.operations[0].to_xdr_bytes()
+        return self._signed(operation, self.keypair, max_time=max_time)[0]
+
+    def _signed(
+        self,
+        operation: bytes,
+        signer: Keypair,
+        *,
+        max_time: int | None,
+        sequence: int | None = None,
+    ) -> tuple[str, str]:
         draft = unsigned_envelope(operation, source=signer.public_key)
         simulated = self.shop.ask("simulateTransaction", transaction=draft)
         data = simulated.get("transactionData", "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mpp_asgi.protocol import Credential
 from tests.attacks.catalogue import put_on_list
 from tests.attacks.variant import Place, attack
 from tests.charge.push_attacks import ONLY_PUSH
@@ -12,6 +14,7 @@ from tests.charge.push_attacks import ONLY_PUSH
 if TYPE_CHECKING:
     from mpp_asgi.protocol import Challenge
     from tests.attacks.scene import Scene
+    from tests.shop import Payer
 
 # The last one needs the sponsor's own key.
 put_on_list("A12", [each for each in ONLY_PUSH if each.name != "source is the sponsor"])
@@ -106,3 +109,52 @@ async def any_hash(scene: Scene) -> None:
         for _ in range(scene.times)
     )
     await scene.together(scene.refused(each) for each in shown)
+
+
+@attack("A12", "what is on its way, shown as a thief's own", place=Place.TROUBLED, times=6, short=2,
+        exact=True)  # fmt: skip
+async def underway(scene: Scene) -> None:
+    """He sees the payer's transaction before the ledger has it, and shows it to be pulled."""
+    for number in range(1, scene.times + 1):
+        payer = await scene.payer(number)
+        own, stolen = await unsponsored(scene), await unsponsored(scene)
+
+        def send(payer: Payer = payer, own: Challenge = own) -> tuple[str, str]:
+            sent = payer.own_transaction(payer.transfer(own), max_time=payer.expires(own))
+            scene.ground.node.control("freeze")
+            scene.market.ask("sendTransaction", transaction=sent[0])
+            return sent
+
+        envelope, hash_ = await scene.by_hand(send)
+        shown = Credential(stolen, {"type": "transaction", "transaction": envelope}, None)
+        await asyncio.gather(scene.refused(shown), thawing(scene))
+        await scene.redeem(payer.signed_hash(own, hash_))
+
+
+@attack("A12", "a leave that is on its way, in a thief's own transaction", place=Place.TROUBLED,
+        times=6, short=2, exact=True)  # fmt: skip
+async def leave(scene: Scene) -> None:
+    """He takes it out of the sponsored transaction, as soon as that can be seen, and has it in his
+    own before the ledger closes: whoever gave it is served, and nobody else."""
+    thief = await scene.payer(0)
+    for number in range(1, scene.times + 1):
+        credential = await scene.sponsored(payer=await scene.payer(number))
+        stolen = await unsponsored(scene)
+        envelope = str(credential.payload["transaction"])
+        until = thief.expires(stolen)
+        own = await scene.by_hand(lambda: thief.around(envelope, max_time=until))  # noqa: B023
+        shown = Credential(stolen, {"type": "transaction", "transaction": own}, None)
+        await scene.by_hand(lambda: scene.ground.node.control("freeze"))
+
+        async def a_moment_later(shown: Credential = shown) -> None:
+            await asyncio.sleep(0.3)  # by then the shop has submitted it
+            await asyncio.gather(scene.refused(shown), thawing(scene))
+
+        await asyncio.gather(scene.redeem(credential), a_moment_later())
+        await scene.refused(shown)
+
+
+async def thawing(scene: Scene) -> None:
+    """Let the ledgers close again, when what is being shown has come to the node as well."""
+    await asyncio.sleep(0.3)
+    await scene.by_hand(lambda: scene.ground.node.control("thaw"))
