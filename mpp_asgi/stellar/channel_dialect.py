@@ -79,6 +79,7 @@ class ChannelDialect(SingleUse):
             raise PriceError(f"{price.currency} is not a token that is taken here")
         request: dict[str, Any] = {
             "amount": str(price.base_units(token.decimals)),
+            "currency": token.address,
             "methodDetails": {"network": self._till.teller.counter.network.name},
         }
         if description is not None:
@@ -86,9 +87,10 @@ class ChannelDialect(SingleUse):
         return [request]
 
     async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
-        """See `Intent.resume`."""
+        """See `Intent.resume`: a channel buys what is sold for its token, as an amount of another
+        is worth something else."""
         channel = await self._known(self._channel or session)
-        if channel is None:
+        if channel is None or channel.token != request["currency"]:
             return None
         details = {
             **request["methodDetails"],
@@ -122,6 +124,14 @@ class ChannelDialect(SingleUse):
                     "The payload's action must be 'voucher' or 'close'."
                 )
             )
+        token = self._by_address.get(str(quote.request.get("currency")))
+        if token is None:
+            raise RefusalError(
+                problems.INVALID_CHALLENGE.because(
+                    "This challenge is for no token that is taken here.",
+                    challenge_id=quote.challenge_id,
+                )
+            )
         channel = await self._known(str(request.get("channel")))
         if channel is None:
             raise RefusalError(
@@ -129,26 +139,23 @@ class ChannelDialect(SingleUse):
             )
         voucher = Voucher(channel.id, read_amount(payload, "amount"), read_signature(payload))
         cost = 0 if quote.manages else int(quote.request["amount"])
-        shown_for = Presentation(self._terms(channel, cost), quote.challenge_id, credential.source)
+        shown_for = Presentation(self._terms(token, cost), quote.challenge_id, credential.source)
         tx_hash: str | None = None
         if action == _CLOSE:
             channel, tx_hash = await close_session(self._till, voucher, shown_for)
         else:
             channel = await self._till.teller.take(voucher, shown_for, cost=cost)
-        receipt = SessionReceipt(quote.challenge_id, self._token(channel), cost, tx_hash, self.name)
+        receipt = SessionReceipt(quote.challenge_id, token, cost, tx_hash, self.name)
         return SessionAdmission(self._till.teller, channel, receipt)
 
-    def _terms(self, channel: Channel, cost: int) -> SessionTerms:
+    def _terms(self, token: Token, cost: int) -> SessionTerms:
         return SessionTerms(
             network=self._till.teller.counter.network.name,
-            token=channel.token,
+            token=token.address,
             recipient=self._till.recipient,
             amount=cost,
             sponsored=False,
         )
-
-    def _token(self, channel: Channel) -> Token:
-        return self._by_address[channel.token]
 
     async def _known(self, channel_id: str) -> Channel | None:
         """The channel on record; one that is on the ledger only is put there, if it will do."""
