@@ -231,6 +231,38 @@ async def test_a_reservation_ends_once_and_holds_no_more_than_it_has(stand: Stan
     assert await cost(drawer) == (ENTRY + UNIT, 2)
 
 
+@pytest.mark.parametrize("wrong", [2.5, 1.0, Decimal(1), "1"], ids=repr)
+async def test_units_are_whole(stand: Stand, wrong: Any) -> None:
+    """Half of one, written down, would be a record that nobody can read."""
+
+    async def handler(meter: Meter) -> None:
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            await meter.reserve(wrong)
+        reserved = await meter.reserve(3)
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            await reserved.commit(wrong)
+        await reserved.commit(Couple())  # type: ignore[arg-type] # as integers of other libraries
+        await (await meter.reserve(True)).commit()
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            async for _ in meter.stream(words(), units=lambda _: wrong):
+                pass
+
+    drawer, response = await ask(stand, handler)
+    assert response.status_code == 200
+    assert await cost(drawer) == (ENTRY + 3 * UNIT, 4)
+
+
+async def words() -> AsyncIterator[str]:
+    yield "word"
+
+
+class Couple:
+    """An integer of some other kind."""
+
+    def __index__(self) -> int:
+        return 2
+
+
 async def test_a_meter_ends_with_its_response(stand: Stand) -> None:
     afterwards: list[BaseException] = []
 
