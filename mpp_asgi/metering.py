@@ -120,7 +120,7 @@ class Tab:
         purse: what it is paid from.
     """
 
-    __slots__ = ("_drawn", "_is_over", "_kept", "_purse", "_yielded", "is_cut_off")
+    __slots__ = ("_drawn", "_is_over", "_kept", "_purse", "_yielded", "is_broken_off", "is_cut_off")
 
     def __init__(self, purse: Purse) -> None:
         self._purse = purse
@@ -130,6 +130,8 @@ class Tab:
         self._is_over = False
         self.is_cut_off = False
         """The connection was gone when something was to be handed to it."""
+        self.is_broken_off = False
+        """A stream has ended for that, however whole it looks."""
 
     @property
     def purse(self) -> Purse:
@@ -189,15 +191,16 @@ class Tab:
                 return
 
     def end(self, *, begun: bool, whole: bool) -> Work:
-        """The response is over; what was drawn and not earned is for the caller to give back.
+        """The response is over; what was drawn and not earned is for the caller to give back. Once
+        it has ended, nothing is.
 
         Args:
             begun: the payer got a part of it.
             whole: the payer got it all.
         """
-        self._is_over = True
+        was_over, self._is_over = self._is_over, True
         drawn = self._drawn
-        if whole or drawn is None:
+        if was_over or whole or drawn is None:
             return Work()
         return drawn - self._kept if begun else drawn
 
@@ -328,7 +331,10 @@ async def _stream(
                 break
             yield tab.yielded(frame, work)
             if tab.is_cut_off:
-                return
+                break
+        if tab.is_cut_off:
+            tab.is_broken_off = True
+            return
         receipt = decode_object(await tab.receipt(), name="receipt", part="receipt")
         yield tab.yielded(payment_frame("receipt", receipt), Work())
     finally:
