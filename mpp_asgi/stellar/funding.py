@@ -258,7 +258,7 @@ class Funding:
         facts = await self._find(channel, token)
         if facts is None:
             ledger = await self._ledger_of(transaction_hash)
-            facts = await self._read_after(channel, token, ledger)
+            facts = await self._read_after(channel, token, ledger, is_there=False)
         return Funded(facts, None)
 
     async def _open(self, shown: ShownDeposit, channel: str, token: str) -> Funded:
@@ -309,8 +309,17 @@ class Funding:
         _require_success(status)
         return status.ledger or 0
 
-    async def _read_after(self, channel: str, token: str, ledger: int) -> ChannelFacts:
+    async def _read_after(
+        self, channel: str, token: str, ledger: int, *, is_there: bool = True
+    ) -> ChannelFacts:
         """The channel as it is with all that happened up to a ledger.
+
+        Args:
+            channel: its address.
+            token: what it is of.
+            ledger: the ledger; 0 if it is not known.
+            is_there: the deposit is known to be made, whatever the node shows: nobody is to pay
+                again because of that.
 
         Raises:
             RefusalError: there is none.
@@ -321,7 +330,7 @@ class Funding:
             try:
                 facts = await read_channel(self._counter.ledger, channel, [token])
             except NotAChannelError as error:
-                if (error.ledger or 0) > ledger:
+                if not is_there and (error.ledger or 0) > ledger:
                     raise _refusal(str(error)) from None
             else:
                 if facts.ledger >= ledger:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.intents import RefusalError
+from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
 from mpp_asgi.stores.channels import ChannelStatus
 from tests.channels.market import DEPOSIT, FUNDER, KEY, Market
-from tests.charge.bad_line import Plan
+from tests.charge.bad_line import Plan, altered
 from tests.shop import SPONSOR
 
 if TYPE_CHECKING:
@@ -82,6 +82,52 @@ async def test_topping_up_again_changes_nothing(market: Market, process: Process
         again = await other.top_up(payload, held, quote=quote)
     assert (again.tx_hash, again.facts.deposited) == (first.tx_hash, DEPOSIT + 5_000)
     assert (market.funder_has(), market.fees_left()) == (funds, fees)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_an_opening_that_a_node_does_not_show_yet_is_waited_for(
+    market: Market, process: Process, forgotten: bool
+) -> None:
+    """It is on record as settled: a refusal would have its payer pay again."""
+    payload = market.open_payload()
+    before = market.funder_has()
+    await process.open(payload)  # and then the process dies before the channel is on record
+    behind = market.sandbox.sequence - 1
+    not_there = altered(entries=[], latestLedger=behind)
+    plans = [Plan("getLedgerEntries", 0, not_there, 3)]
+    if forgotten:
+        plans.append(Plan("getTransaction", 0, altered(status="NOT_FOUND", ledger=None), 100))
+    market.line.follow(*plans)
+    funded = await process.open(payload)
+    assert funded.facts.deposited == DEPOSIT
+    market.line.follow(Plan("getLedgerEntries", 0, not_there, 1_000))
+    with pytest.raises(FaultError):
+        await process.open(payload)
+    market.line.follow()
+    assert market.funder_has() == before - DEPOSIT
+
+
+async def test_a_top_up_that_a_node_does_not_show_yet_is_waited_for(
+    market: Market, process: Process
+) -> None:
+    held = await process.hold(market.open(), 100)
+    payload = market.top_up_payload(held.id, 5_000)
+    before: list[Answer] = []
+
+    def as_before(line: BadLine, request: Request) -> Answer:
+        return {**before[0], "id": request["id"]}
+
+    def seen(line: BadLine, request: Request) -> Answer:
+        answer = line.sandbox.rpc(request)
+        before.append(answer)
+        return answer
+
+    market.line.follow(Plan("getLedgerEntries", 0, seen))
+    await process.facts(held.id)
+    market.line.follow()
+    await process.top_up(payload, held)
+    market.line.follow(Plan("getLedgerEntries", 0, as_before, 2))
+    assert (await process.top_up(payload, held)).facts.deposited == DEPOSIT + 5_000
 
 
 @pytest.mark.parametrize("processes", [1, 2])
