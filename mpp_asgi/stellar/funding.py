@@ -349,6 +349,16 @@ class Funding:
 # Reading
 
 
+def require_top_up(payload: Mapping[str, Any]) -> None:
+    """A payload shows a deposit, so far as its form goes.
+
+    Raises:
+        RefusalError: ``invalid-payload``.
+    """
+    _shown(payload)
+    _additional_deposit(payload)
+
+
 def _top_up(function: xdr.HostFunction, channel: Channel, *, amount: int, least: int) -> Deposit:
     top_up = read_top_up(function)
     if top_up.channel != channel.id:

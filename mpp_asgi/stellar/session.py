@@ -14,6 +14,7 @@ from mpp_asgi.metering import Tab, Work
 from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.stellar.funding import Voucher as FirstVoucher
+from mpp_asgi.stellar.funding import require_top_up
 from mpp_asgi.stellar.purse import ChannelPurse
 from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms, with_standing, without_standing
@@ -179,9 +180,11 @@ class SessionIntent:
         self, credential: Credential, shown_for: Presentation, quote: Quote
     ) -> tuple[Channel, str | None]:
         teller = self._till.teller
+        require_top_up(credential.payload)
         channel = await teller.channel(read_session(credential).channel)
         if channel is None:
             refuse_gone(None)
+        await teller.check_terms(channel.id, shown_for)
         funded = await self._till.funding.top_up(
             credential.payload,
             channel,
