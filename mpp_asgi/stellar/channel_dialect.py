@@ -18,7 +18,7 @@ from mpp_asgi.intents import RefusalError, SingleUse
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel, require_acceptable
-from mpp_asgi.stellar.session import SessionAdmission, close_session
+from mpp_asgi.stellar.session import SessionAdmission, close_session, require_closing
 from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms
 from mpp_asgi.stellar.teller import Presentation
@@ -114,10 +114,10 @@ class ChannelDialect(SingleUse):
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
         """See `Intent.verify`."""
-        if quote.lapsed is not None:
-            raise RefusalError(quote.lapsed)
         request, payload = credential.challenge.request_object(), credential.payload
         action = payload.get("action")
+        if quote.lapsed is not None and action != _CLOSE:
+            raise RefusalError(quote.lapsed)
         if action not in (_VOUCHER, _CLOSE):
             raise RefusalError(
                 problems.INVALID_PAYLOAD.because(
@@ -142,6 +142,8 @@ class ChannelDialect(SingleUse):
         shown_for = Presentation(self._terms(token, cost), quote.challenge_id, credential.source)
         tx_hash: str | None = None
         if action == _CLOSE:
+            if quote.lapsed is not None:
+                await require_closing(self._till, voucher, quote.lapsed)
             channel, tx_hash = await close_session(self._till, voucher, shown_for)
         else:
             channel = await self._till.teller.take(voucher, shown_for, cost=cost)

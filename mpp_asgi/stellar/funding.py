@@ -116,7 +116,8 @@ class Funding:
             voucher: what the payload says besides. It is verified before we pay for anything, with
                 the key that the transaction names; with the key that the ledger has in the end it
                 is still to be verified.
-            quote: the terms; nothing may begin once they have lapsed.
+            quote: the terms; nothing may begin once they have lapsed, and only what we have begun
+                goes on.
             token: what the channel has to be of (``C…``).
             least: base units, the smallest first deposit.
             source: the credential's, if it names one.
@@ -133,6 +134,7 @@ class Funding:
             PendingError, FaultError: as `Intent.verify`. Show the same credential again.
         """
         shown, channel = _shown(payload), _channel_id(payload)
+        _require_ours(shown, quote)
         payer = self._payer(source)
 
         def read(function: xdr.HostFunction) -> Deposit:
@@ -177,6 +179,7 @@ class Funding:
             RefusalError, PendingError, FaultError: as `open`.
         """
         shown, amount = _shown(payload), _additional_deposit(payload)
+        _require_ours(shown, quote)
         payer = self._payer(source)
         if channel.status is not ChannelStatus.OPEN or channel.closes_at is not None:
             raise RefusalError(
@@ -193,7 +196,9 @@ class Funding:
         deposit = ShownDeposit(shown.value, quote, payer, sponsored, read)
         turn = await self._counter.book.turn(f"topup:{deposit.fingerprint}")
         try:
-            ledger = await Remittance(self._counter, turn, deposit).carry_out()
+            remittance = Remittance(self._counter, turn, deposit)
+            await remittance.require_begun()
+            ledger = await remittance.carry_out()
             facts = await self._read_after(channel.id, channel.token, ledger)
             return Funded(facts, turn.charge.reference if turn.charge else None)
         finally:
@@ -266,9 +271,11 @@ class Funding:
         record_id = f"open:{channel}"
         turn = await book.turn(record_id)
         try:
+            remittance = Remittance(self._counter, turn, shown)
+            await remittance.require_begun()
             facts = await self._find(channel, token)
             if facts is None:
-                ledger = await Remittance(self._counter, turn, shown).carry_out()
+                ledger = await remittance.carry_out()
                 facts = await self._read_after(channel, token, ledger)
         finally:
             await turn.end()
@@ -415,6 +422,12 @@ def _additional_deposit(payload: Mapping[str, Any]) -> int:
     if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
         raise _malformed("additionalDeposit must be base units, as a decimal text.")
     return int(text)
+
+
+def _require_ours(shown: ShownPayment, quote: Quote) -> None:
+    """What the payer submitted itself needs nothing of us that fresh terms are not good for."""
+    if quote.lapsed is not None and shown.type == HASH:
+        raise RefusalError(quote.lapsed)
 
 
 def _require_deposit(amount: int, least: int) -> None:

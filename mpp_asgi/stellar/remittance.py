@@ -75,11 +75,34 @@ class Remittance:
                 raise _reverted() from None
             raise
 
+    async def require_begun(self) -> None:
+        """If the terms have lapsed, see that this very deposit was begun before, so that it may be
+        on its way or on the ledger.
+
+        Raises:
+            RefusalError: it was not, or has failed.
+        """
+        lapsed = self._shown.quote.lapsed
+        if lapsed is None:
+            return
+        try:
+            found = await self._turn.find()
+        except RefusalError:  # it has failed
+            found = None
+        if found is None or found.credential != self._shown.fingerprint:
+            raise RefusalError(lapsed)
+
     async def _carry_out(self) -> int:
         found = await self._turn.find()
         inspected = None
         if found is None or found.state is State.CLAIMED:
-            inspected = self._inspect()
+            try:
+                inspected = self._inspect()
+            except RefusalError:
+                # What another process has begun is waited for: whatever has lapsed since, the
+                # money may be moving.
+                if found is None or (await self._claim(None)).state is State.CLAIMED:
+                    raise
         charge = await self._claim(inspected)
         if charge.state is State.SETTLED:
             return await self._ledger_of(charge.reference or "")

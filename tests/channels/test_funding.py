@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpp_asgi.intents import FaultError, RefusalError
+from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
 from mpp_asgi.stores.channels import ChannelStatus
 from tests.channels.market import DEPOSIT, FUNDER, KEY, Market
@@ -17,6 +18,7 @@ from tests.shop import SPONSOR
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from mpp_asgi.stellar.funding import Funded
     from tests.channels.market import Process
     from tests.charge.bad_line import Answer, BadLine, Request
 
@@ -128,6 +130,26 @@ async def test_a_top_up_that_a_node_does_not_show_yet_is_waited_for(
     await process.top_up(payload, held)
     market.line.follow(Plan("getLedgerEntries", 0, as_before, 2))
     assert (await process.top_up(payload, held)).facts.deposited == DEPOSIT + 5_000
+
+
+async def test_what_another_process_has_begun_is_waited_for_though_the_terms_have_lapsed(
+    market: Market,
+) -> None:
+    """It has claimed the opening and submits it in a moment: a refusal would come too early."""
+    expired = problems.PAYMENT_EXPIRED.because("This challenge has expired.")
+    async with market.process() as here, market.process() as there:
+        payload, before = market.open_payload(), market.funder_has()
+        late: list[asyncio.Task[Funded]] = []
+
+        def overtaken(line: BadLine, request: Request) -> Answer:
+            lapsed = here.quote()._replace(lapsed=expired)
+            late.append(asyncio.ensure_future(there.open(payload, quote=lapsed)))
+            return line.sandbox.rpc(request)
+
+        market.line.follow(Plan("simulateTransaction", 0, overtaken))
+        first = await here.open(payload)
+        assert (await late[0]).tx_hash == first.tx_hash
+        assert market.funder_has() == before - DEPOSIT
 
 
 @pytest.mark.parametrize("processes", [1, 2])
