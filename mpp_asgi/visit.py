@@ -323,7 +323,6 @@ class Visit:
         admission, payment = toll.admission, toll.payment
         if admission is not None and not admission.is_held():
             await self._end_doubt(toll)
-        self._started = True
         if payment is not None and payment.receipt_value is not None and self._status < 400:
             receipt, tab = payment.receipt_value, payment.tab
             if tab is not None and tab.drawn is not None:
@@ -337,6 +336,7 @@ class Visit:
             message = {**message, "headers": private_headers(message.get("headers", ()))}
         else:
             message = self._unshared(message)
+        self._started = True  # not before: whoever is cancelled until here has been sent nothing
         await self._send(message)
 
     def _unshared(self, message: Message) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -261,6 +262,33 @@ class Couple:
 
     def __index__(self) -> int:
         return 2
+
+
+async def test_a_response_that_is_given_up_before_it_begins_costs_nothing(stand: Stand) -> None:
+    """A time limit strikes while its receipt is made out."""
+    reading = asyncio.Event()
+
+    async def never(channel_id: str) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    @stand.shop.app.get("/work")
+    @price("0.01", intents=["session"])
+    async def work(payment: CurrentPayment) -> str:
+        assert payment is not None
+        await (await payment.meter("0.0001").reserve(3)).commit()
+        stand.shop.store.channel = never  # type: ignore[method-assign, assignment]
+        return "work"
+
+    drawer = await stand.drawer()
+    challenge = await drawer.challenge("/work")
+    line = stand.listen(drawer.voucher(challenge, ENTRY + 3 * UNIT).to_header(), "/work")
+    await reading.wait()
+    line.task.cancel()
+    await line.end()
+    del stand.shop.store.channel
+    assert (line.status, line.body) == (0, b"")
+    assert await cost(drawer) == (0, 0)
 
 
 async def test_a_meter_ends_with_its_response(stand: Stand) -> None:
