@@ -7,7 +7,6 @@ what a transaction or its payer said it would be.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +31,7 @@ from mpp_asgi.stellar.rpc import get_transaction
 from mpp_asgi.stellar.shown_hash import find_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, ledger_events
+from mpp_asgi.stellar.vouchers import read_amount
 from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a deposit was made."""
-
-_AMOUNT: Final = re.compile(r"0|[1-9][0-9]{0,38}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,10 +416,7 @@ def _shown(payload: Mapping[str, Any]) -> ShownPayment:
 
 
 def _additional_deposit(payload: Mapping[str, Any]) -> int:
-    text = payload.get("additionalDeposit")
-    if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
-        raise _malformed("additionalDeposit must be base units, as a decimal text.")
-    return int(text)
+    return read_amount(payload, "additionalDeposit")
 
 
 def _require_ours(shown: ShownPayment, quote: Quote) -> None:

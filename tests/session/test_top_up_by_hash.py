@@ -92,6 +92,14 @@ async def test_another_token_is_no_deposit(shop: Shop) -> None:
     assert problem_of(answer) == (402, "verification-failed")
 
 
+@pytest.mark.parametrize("amount", ["-1", "1.5", "01", str(2**127), 1])
+async def test_what_is_no_amount_is_refused_for_its_form(shop: Shop, amount: Any) -> None:
+    funder, challenge = await opened(shop)
+    payload = {**funder.top_up(challenge, CALL).payload, "additionalDeposit": amount}
+    answer = await shop.show(Credential(challenge, payload))
+    assert problem_of(answer) == (402, "invalid-payload")
+
+
 @pytest.mark.parametrize("amount", ["0", "-1", "1.5"])
 async def test_nothing_is_no_deposit(shop: Shop, amount: str) -> None:
     funder, challenge = await opened(shop)
