@@ -8,7 +8,7 @@ client itself (``Payment-Session``).
 
 from __future__ import annotations
 
-import math
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.channels import Channel
 
 LOOK_SECONDS: Final = 10
-"""How long a channel that is not there is not looked for again: who asks has paid nothing yet."""
+"""How long what came of looking for the channel holds, if it is not on record: who asks has paid
+nothing yet."""
 _VOUCHER: Final = "voucher"
 _CLOSE: Final = "close"
 _PERSONAL: Final = ("reference", "cumulativeAmount")
@@ -64,7 +65,8 @@ class ChannelDialect(SingleUse):
         self._till = till
         self._channel = channel
         self._new_reference = new_reference
-        self._looked_at = -math.inf
+        self._looked_at = 0.0
+        self._look: asyncio.Task[Channel | None] | None = None
         self._by_address = {token.address: token for token in till.tokens.values()}
 
     @property
@@ -172,11 +174,16 @@ class ChannelDialect(SingleUse):
     async def _look_for(self, channel_id: str) -> Channel | None:
         """Have the channel that the setting names on record. Others have to be opened here: whoever
         names a channel in a header is not to send us to the ledger."""
+        counter = self._till.teller.counter
+        now = counter.clock()
+        if self._look is None or not 0 <= now - self._looked_at < LOOK_SECONDS:
+            self._looked_at = now
+            self._look = counter.book.spawn(self._look_at_ledger(channel_id))
+        # Whoever comes while it is under way, or soon after, is told the same.
+        return await asyncio.shield(self._look)
+
+    async def _look_at_ledger(self, channel_id: str) -> Channel | None:
         till, policy = self._till, self._till.policy
-        now = till.teller.counter.clock()
-        if 0 <= now - self._looked_at < LOOK_SECONDS:
-            return None
-        self._looked_at = now
         try:
             facts = await read_channel(
                 till.teller.counter.ledger, channel_id, list(self._by_address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from mpp_asgi import Price, price
 from mpp_asgi.intents import Quote, RefusalError
 from mpp_asgi.protocol import Challenge, Credential, encode_object
 from mpp_asgi.stellar.channel_dialect import LOOK_SECONDS, ChannelDialect
-from tests.charge.bad_line import shop_on_bad_line
+from tests.charge.bad_line import BadLine, Plan, lost_before, shop_on_bad_line
 from tests.session.attack import LYING_CODE, attacked_shop
 from tests.session.drawer import (
     CALL,
@@ -265,6 +266,32 @@ async def test_a_channel_of_a_token_that_is_not_taken_is_offered_nothing(shop: S
     drawer = await Drawer.on_record(shop, token=address(9))
     offered = await shop.challenges(headers={"Payment-Session": drawer.channel})
     assert [each.intent for each in offered] == ["session"]
+
+
+async def test_whoever_comes_while_a_fixed_channel_is_looked_for_waits_for_it() -> None:
+    async with fixed_shop() as (shop, funder, opening):
+        funder.deploy(opening)
+        answers = await asyncio.gather(*(shop.http.get("/paid") for _ in range(5)))
+        assert ["www-authenticate" in each.headers for each in answers] == [True] * 5
+
+
+async def test_a_node_that_fails_says_nothing_of_a_fixed_channel() -> None:
+    """It is our fault, not the payer's: 503, never "there is no such channel"."""
+    async with fixed_shop() as (shop, funder, opening):
+        funder.deploy(opening)
+        challenge = await asked(funder, Accept="*/*")
+        line = BadLine(shop.sandbox)
+        line.follow(Plan("getLedgerEntries", 0, lost_before, 10))
+    settings: dict[str, Any] = {"intents": ["channel"], "channel": funder.channel}
+    async with open_session_shop(
+        **settings, sandbox=shop.sandbox, node=line, time=shop.time
+    ) as restarted:
+        funder.shop = restarted
+        for _ in range(2):
+            assert (await pay(funder, challenge)).status_code == 503
+        line.follow()
+        restarted.time.now += LOOK_SECONDS
+        assert (await pay(funder, challenge)).status_code == 200
 
 
 async def test_a_fixed_channel_that_is_not_there_is_looked_for_now_and_then() -> None:
