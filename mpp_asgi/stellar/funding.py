@@ -14,6 +14,7 @@ from stellar_sdk import StrKey
 
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.accounts import get_asset
 from mpp_asgi.stellar.channel import (
     ChannelFacts,
     NotAChannelError,
@@ -94,6 +95,8 @@ class Funding:
         self._wasm_hashes = frozenset(wasm_hashes)
         self._recipient = recipient
         self._min_waiting_period = min_waiting_period
+        self._assets = {token.address for token in counter.network.tokens.values()}
+        """Tokens of which a channel's balance can be read."""
 
     async def open(
         self,
@@ -134,6 +137,7 @@ class Funding:
         shown, channel = _shown(payload), _channel_id(payload)
         _require_ours(shown, quote)
         payer = self._payer(source)
+        await self._require_asset(token)
 
         def read(function: xdr.HostFunction) -> Deposit:
             return self._opening(function, channel, token=token, least=least, voucher=voucher)
@@ -279,6 +283,20 @@ class Funding:
             await turn.end()
         record = await book.store.get(record_id)
         return Funded(facts, record.reference if record else None)
+
+    async def _require_asset(self, token: str) -> None:
+        """Only assets' contracts keep balances where they can be read. A deposit of another token
+        would not be seen, would buy nothing, and would be locked for the waiting period.
+
+        Raises:
+            RefusalError: it is another token.
+            FaultError: the node cannot be asked.
+        """
+        if token in self._assets:
+            return
+        if await self._counter.ledger.ask(get_asset(token)) is None:
+            raise _refusal("The token is no asset's contract, so it is not taken by channel.")
+        self._assets.add(token)
 
     async def _find_top_up(self, transaction: str, channel: Channel, amount: int) -> ChannelFacts:
         """The channel with a deposit that its payer made. Whoever says so may be anybody, so this

@@ -164,6 +164,29 @@ async def test_the_same_opening_many_times_at_once(market: Market, processes: in
         assert market.sequence(SPONSOR if market.sponsored else FUNDER) == sequence + 1
 
 
+@pytest.mark.parametrize("by_hash", [True, False])
+async def test_a_deposit_that_could_not_be_seen_is_not_made(
+    market: Market, process: Process, by_hash: bool
+) -> None:
+    """Of a token that keeps its balances as it likes; any contract will do to stand for it."""
+    token = market.open()
+    payload = market.open_payload(market.opening(token=token))
+    if by_hash:
+        payload.update(type="hash", hash="00" * 32)
+    before = market.fees_left()
+    with pytest.raises(RefusalError, match="no asset's contract"):
+        await process.open(payload, token=token)
+    assert market.fees_left() == before
+
+
+async def test_a_token_is_looked_at_once(market: Market, process: Process) -> None:
+    process.funding._assets.clear()  # as if it were not well known
+    for _ in range(2):
+        await process.open(market.open_payload())
+    of_the_sponsor = int(market.sponsored)
+    assert market.line.calls.count("getLedgerEntries") == 1 + 2 * 2 + of_the_sponsor
+
+
 async def test_more_than_the_funder_has_by_then() -> None:
     """It spends the money between our simulation and the ledger that takes the transaction."""
     market = Market()

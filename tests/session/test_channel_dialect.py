@@ -12,6 +12,7 @@ import pytest
 from mpp_asgi import Price, price
 from mpp_asgi.intents import Quote, RefusalError
 from mpp_asgi.protocol import Challenge, Credential, encode_object
+from mpp_asgi.stellar.channel import read_channel
 from mpp_asgi.stellar.channel_dialect import LOOK_SECONDS, ChannelDialect
 from tests.charge.bad_line import BadLine, Plan, lost_before, shop_on_bad_line
 from tests.session.attack import LYING_CODE, attacked_shop
@@ -268,7 +269,15 @@ async def test_a_channel_of_a_token_that_is_not_taken_is_offered_nothing(shop: S
     assert [each.intent for each in offered] == ["session"]
 
 
-async def test_whoever_comes_while_a_fixed_channel_is_looked_for_waits_for_it() -> None:
+async def test_whoever_comes_while_a_fixed_channel_is_looked_for_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slowly(*asked: Any) -> Any:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await read_channel(*asked)
+
+    monkeypatch.setattr("mpp_asgi.stellar.channel_dialect.read_channel", slowly)
     async with fixed_shop() as (shop, funder, opening):
         funder.deploy(opening)
         answers = await asyncio.gather(*(shop.http.get("/paid") for _ in range(5)))
