@@ -264,6 +264,36 @@ class Couple:
         return 2
 
 
+async def test_what_is_drawn_when_the_response_has_left_is_given_back(stand: Stand) -> None:
+    """By work of the handler's own that its response did not wait for."""
+    spent, answered = asyncio.Event(), asyncio.Event()
+    drawing: list[asyncio.Task[Any]] = []
+
+    async def handler(meter: Meter) -> str:
+        store = stand.shop.store
+        spend = store.spend
+
+        async def slow(*args: Any, **terms: Any) -> Any:
+            result = await spend(*args, **terms)
+            spent.set()
+            await answered.wait()
+            return result
+
+        store.spend = slow  # type: ignore[method-assign]
+        drawing.append(asyncio.ensure_future(meter.reserve(5)))
+        await spent.wait()
+        store.spend = spend  # type: ignore[method-assign]
+        return "done"
+
+    drawer, response = await ask(stand, handler)
+    assert response.status_code == 200
+    assert (await drawer.record()).spent == ENTRY + 5 * UNIT
+    answered.set()
+    with pytest.raises(MeteringError):
+        await drawing[0]
+    assert await cost(drawer) == (ENTRY, 1)
+
+
 async def test_a_response_that_is_given_up_before_it_begins_costs_nothing(stand: Stand) -> None:
     """A time limit strikes while its receipt is made out."""
     reading = asyncio.Event()

@@ -166,6 +166,41 @@ async def test_whoever_comes_as_the_store_gets_well_is_not_turned_away_for_an_at
         assert attempts == 2
 
 
+@pytest.mark.parametrize("begins", [True, False], ids=["who began it", "who waits, too"])
+async def test_whoever_leaves_does_not_stop_what_is_being_given_back(monkeypatch, time, begins):
+    async with serving(monkeypatch, time) as customer:
+        owed, store = customer.book.refunds, customer.store
+        give_back, begun, go_on = store.give_back, asyncio.Event(), asyncio.Event()
+        voucher = {"amount": DEPOSIT, "signature": "s", "min_delta": 0, "now": 0}
+        await store.spend(customer.channel, **voucher, cost=CALL, units=1)
+        ends: list[str] = []
+
+        async def slowly(*args: Any, **terms: Any) -> None:
+            begun.set()
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+            await give_back(*args, **terms)
+            ends.append("given")
+
+        monkeypatch.setattr(store, "give_back", slowly, raising=False)
+        entry = owed.new_entry()
+        owed._add(refunds.Refund(customer.channel, entry, CALL, 1, certain=True))
+        first = asyncio.ensure_future(owed.settle(customer.channel))
+        await begun.wait()
+        second = asyncio.ensure_future(owed.settle(customer.channel))
+        await idle()
+        (leaves, stays) = (first, second) if begins else (second, first)
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        go_on.set()
+        await stays
+        assert ends == ["given"]
+        assert await customer.spent() == (0, 0)
+
+
 async def test_other_channels_are_spent_from_meanwhile(monkeypatch, time):
     async with serving(
         monkeypatch, time, spend=["after", "before"], give_back=["before"] * 8
