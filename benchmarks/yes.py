@@ -35,7 +35,7 @@ class YesIntent(SingleUse):
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
         """See `Intent.verify`: good if the challenge is, and claimed."""
-        charge_id, request, expires, _, lapsed = quote
+        charge_id, request, expires, _, lapsed, _ = quote
         if lapsed is not None:
             raise RefusalError(lapsed)
         book = self._book

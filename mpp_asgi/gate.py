@@ -394,9 +394,10 @@ class Gate:
             lapsed = problems.PAYMENT_EXPIRED.because(
                 "This challenge has expired.", challenge_id=challenge.id
             )
+        is_current = offers is None or request is not None
         if request is None:
             request = challenge.request_object()
-        return Quote(challenge.id, request, expires, manages, lapsed)
+        return Quote(challenge.id, request, expires, manages, lapsed, is_current)
 
 
 def fault(trouble: Trouble) -> RefusalError | PendingError | FaultError:

@@ -16,10 +16,13 @@ was sent: its request is not carried out again, and not charged again, but refus
 
 What did not finish is not kept: an error of the server's, what the application asks to try again
 later, a response that was cut off. It is carried out again.
+
+What is kept is paid for, though its payer may be gone before its last part: it is there to be had.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -150,17 +153,20 @@ class Errand:
         self._is_too_large = False
         self._is_off = False
 
-    def around(self, send: Send, counts: Callable[[int], bool]) -> Send:
+    def around(
+        self, send: Send, counts: Callable[[int], bool], when_kept: Callable[[], None]
+    ) -> Send:
         """A ``send`` that takes note of the response, and keeps it before its last part goes.
 
         Args:
             send: passes it on.
             counts: whether a response of this status uses the payment up.
+            when_kept: told when it is there for whoever asks again, or may be.
         """
 
         async def note(message: Message) -> None:
             if not self._is_off and self._note(message):
-                await self._keep(counts)
+                await self._keep(counts, when_kept)
             await send(message)
 
         return note
@@ -189,7 +195,7 @@ class Errand:
             self._body += message.get("body", b"")
         return not message.get("more_body", False)
 
-    async def _keep(self, counts: Callable[[int], bool]) -> None:
+    async def _keep(self, counts: Callable[[int], bool], when_kept: Callable[[], None]) -> None:
         self._is_off = True
         start = self._start
         if start is None or not counts(start["status"]):
@@ -200,10 +206,21 @@ class Errand:
         try:
             if not self._turn.is_held():
                 await self._turn.hold()
-            await self._repetition.keep(self._key, self._request, response)
+            if response is None:
+                await self._repetition.keep(self._key, self._request, None)
+            else:
+                await self._keep_whole(response, when_kept)
         except (StoreUnavailableError, OwnershipLostError) as error:
             # It leaves all the same: its payer waits for it, and need not ask again.
             log.warning("a response with an Idempotency-Key could not be kept: %s", error)
+
+    async def _keep_whole(self, response: Replay, when_kept: Callable[[], None]) -> None:
+        try:
+            await self._repetition.keep(self._key, self._request, response)
+        except asyncio.CancelledError:  # by whoever hangs up in time; the store may go on
+            when_kept()
+            raise
+        when_kept()
 
 
 def _is_keyed(asked: Asked) -> bool:

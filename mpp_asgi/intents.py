@@ -30,6 +30,8 @@ class Quote(NamedTuple):
     lapsed: Problem | None = None
     """Why no payment may begin on these terms any more (expired, or the price changed). A payment
     that is under way or made is honoured all the same."""
+    is_current: bool = True
+    """These are the terms of the resource now, whether or not the challenge has expired."""
 
 
 class Admission(Protocol):

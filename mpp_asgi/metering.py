@@ -10,6 +10,7 @@ handed out; what was not handed out in the end is given back:
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -119,7 +120,7 @@ class Tab:
         purse: what it is paid from.
     """
 
-    __slots__ = ("_drawn", "_is_over", "_kept", "_purse", "_yielded", "is_cut_off")
+    __slots__ = ("_drawn", "_is_over", "_kept", "_purse", "_yielded", "is_broken_off", "is_cut_off")
 
     def __init__(self, purse: Purse) -> None:
         self._purse = purse
@@ -129,6 +130,8 @@ class Tab:
         self._is_over = False
         self.is_cut_off = False
         """The connection was gone when something was to be handed to it."""
+        self.is_broken_off = False
+        """A stream has ended for that, however whole it looks."""
 
     @property
     def purse(self) -> Purse:
@@ -188,15 +191,16 @@ class Tab:
                 return
 
     def end(self, *, begun: bool, whole: bool) -> Work:
-        """The response is over; what was drawn and not earned is for the caller to give back.
+        """The response is over; what was drawn and not earned is for the caller to give back. Once
+        it has ended, nothing is.
 
         Args:
             begun: the payer got a part of it.
             whole: the payer got it all.
         """
-        self._is_over = True
+        was_over, self._is_over = self._is_over, True
         drawn = self._drawn
-        if whole or drawn is None:
+        if was_over or whole or drawn is None:
             return Work()
         return drawn - self._kept if begun else drawn
 
@@ -220,13 +224,14 @@ class Reservation:
             units: what was delivered; ``None``: all of it.
 
         Raises:
+            TypeError: units is no whole number.
             ValueError: that is more than was reserved, or negative.
             RuntimeError: it has ended before.
         """
         reserved = self._units
         if reserved is None:
             raise RuntimeError("a reservation is committed once")
-        used = reserved if units is None else units
+        used = reserved if units is None else _whole(units)
         if not 0 <= used <= reserved:
             raise ValueError(f"{reserved} units are reserved, so {used} cannot be committed")
         self._units = None
@@ -281,8 +286,10 @@ class Meter:
             HeadroomError: the payer has to sign for more first.
             SessionOverError: the payer's session is closed.
             StoreUnavailableError: it could not be recorded; nothing was spent.
+            TypeError: units is no whole number.
             ValueError: units is not positive.
         """
+        units = _whole(units)
         if units < 1:
             raise ValueError(f"units is positive, not {units}")
         await self.tab.draw(self.work(units))
@@ -301,7 +308,8 @@ class Meter:
 
         Args:
             source: of texts, of what becomes JSON, or of `Event`. It is closed with the stream.
-            units: what an item is, or a function of it that says so; 0 for what is free.
+            units: what an item is, or a function of it that says so: a whole number, 0 for what is
+                free.
         """
         count = units if callable(units) else lambda _: units
         return _stream(self, source, count)
@@ -323,7 +331,10 @@ async def _stream(
                 break
             yield tab.yielded(frame, work)
             if tab.is_cut_off:
-                return
+                break
+        if tab.is_cut_off:
+            tab.is_broken_off = True
+            return
         receipt = decode_object(await tab.receipt(), name="receipt", part="receipt")
         yield tab.yielded(payment_frame("receipt", receipt), Work())
     finally:
@@ -333,10 +344,20 @@ async def _stream(
 
 
 def _counted(item: Any, count: Callable[[Any], int]) -> int:
-    units = count(item)
+    units = _whole(count(item))
     if units < 0:
         raise ValueError(f"an item is 0 units or more, not {units}")
     return units
+
+
+def _whole(units: object) -> int:
+    """The number of units, whatever kind of integer it is written as."""
+    try:
+        return int(operator.index(units))  # type: ignore[arg-type] # whether it is one is the question
+    except TypeError:
+        raise TypeError(
+            f"units are whole numbers, and {units!r} is none: round it, or sell smaller units"
+        ) from None
 
 
 async def _pay(tab: Tab, work: Work) -> AsyncIterator[bytes]:

@@ -81,6 +81,7 @@ class Visit:
     _status = 0
     _started = False
     _delivered = False
+    _is_kept = False
 
     def __init__(self, gate: Gate, rules: HouseRules, asked: Asked, send: Send) -> None:
         self._gate = gate
@@ -189,7 +190,7 @@ class Visit:
     async def _begin_errand(self, toll: Toll) -> None:
         self._errand = await toll.begin()
         if self._errand is not None:
-            self._send = self._errand.around(self._send, self._counts)
+            self._send = self._errand.around(self._send, self._counts, self._count_as_had)
 
     # The endpoint
 
@@ -322,7 +323,6 @@ class Visit:
         admission, payment = toll.admission, toll.payment
         if admission is not None and not admission.is_held():
             await self._end_doubt(toll)
-        self._started = True
         if payment is not None and payment.receipt_value is not None and self._status < 400:
             receipt, tab = payment.receipt_value, payment.tab
             if tab is not None and tab.drawn is not None:
@@ -336,6 +336,7 @@ class Visit:
             message = {**message, "headers": private_headers(message.get("headers", ()))}
         else:
             message = self._unshared(message)
+        self._started = True  # not before: whoever is cancelled until here has been sent nothing
         await self._send(message)
 
     def _unshared(self, message: Message) -> Message:
@@ -376,8 +377,10 @@ class Visit:
             was_there = not (await body.is_gone() if is_gone is None else is_gone)
         if admission is not None and not admission.is_held():
             await self._end_doubt(toll)
-        tab = None if is_last or toll.payment is None else toll.payment.tab
-        if tab is None or tab.drawn is None:
+        tab = None if toll.payment is None else toll.payment.tab
+        if is_last and tab is not None and tab.is_broken_off and self._errand is not None:
+            self._errand.leave()
+        if is_last or tab is None or tab.drawn is None:
             await self._send(message)
         else:
             await self._hand_over(message, tab)
@@ -423,9 +426,17 @@ class Visit:
             return False  # it says that there will be another one for the same credential
         return status < 400 or (self._toll is not None and self._toll.tariff.settle == "before")
 
+    def _count_as_had(self) -> None:
+        """The response is kept for its payer, who may be gone already: to give back now what it
+        cost would be to give it away."""
+        self._is_kept = True
+        if self.payment is not None and self.payment.tab is not None:
+            self.payment.tab.end(begun=True, whole=True)
+
     async def _leave(self, toll: Toll) -> None:
         if toll.admission is not None:
-            await toll.admission.undelivered(begun=self._started and self._status < 400)
+            begun = self._started and self._status < 400
+            await toll.admission.undelivered(begun=begun or self._is_kept)
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer

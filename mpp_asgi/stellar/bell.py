@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Listener:
         try:
             await asyncio.wait((ring, nap), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (ring, nap):
-                each.cancel()
-                with suppress(asyncio.CancelledError):
-                    await each
+            ring.cancel()
+            nap.cancel()
+            # Not one by one: whoever is cancelled in this moment could not tell it from theirs.
+            await asyncio.wait((ring, nap))
             self._rung.clear()

@@ -8,7 +8,7 @@ client itself (``Payment-Session``).
 
 from __future__ import annotations
 
-import math
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ from mpp_asgi.intents import RefusalError, SingleUse
 from mpp_asgi.pricing import PriceError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel, require_acceptable
-from mpp_asgi.stellar.session import SessionAdmission, close_session
+from mpp_asgi.stellar.session import SessionAdmission, close_session, require_closing
 from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms
 from mpp_asgi.stellar.teller import Presentation
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from mpp_asgi.stores.channels import Channel
 
 LOOK_SECONDS: Final = 10
-"""How long a channel that is not there is not looked for again: who asks has paid nothing yet."""
+"""How long what came of looking for the channel holds, if it is not on record: who asks has paid
+nothing yet."""
 _VOUCHER: Final = "voucher"
 _CLOSE: Final = "close"
 _PERSONAL: Final = ("reference", "cumulativeAmount")
@@ -64,7 +65,8 @@ class ChannelDialect(SingleUse):
         self._till = till
         self._channel = channel
         self._new_reference = new_reference
-        self._looked_at = -math.inf
+        self._looked_at = 0.0
+        self._look: asyncio.Task[Channel | None] | None = None
         self._by_address = {token.address: token for token in till.tokens.values()}
 
     @property
@@ -79,6 +81,7 @@ class ChannelDialect(SingleUse):
             raise PriceError(f"{price.currency} is not a token that is taken here")
         request: dict[str, Any] = {
             "amount": str(price.base_units(token.decimals)),
+            "currency": token.address,
             "methodDetails": {"network": self._till.teller.counter.network.name},
         }
         if description is not None:
@@ -86,9 +89,10 @@ class ChannelDialect(SingleUse):
         return [request]
 
     async def resume(self, request: Mapping[str, Any], session: str) -> Mapping[str, Any] | None:
-        """See `Intent.resume`."""
+        """See `Intent.resume`: a channel buys what is sold for its token, as an amount of another
+        is worth something else."""
         channel = await self._known(self._channel or session)
-        if channel is None:
+        if channel is None or channel.token != request["currency"]:
             return None
         details = {
             **request["methodDetails"],
@@ -112,14 +116,22 @@ class ChannelDialect(SingleUse):
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
         """See `Intent.verify`."""
-        if quote.lapsed is not None:
-            raise RefusalError(quote.lapsed)
         request, payload = credential.challenge.request_object(), credential.payload
         action = payload.get("action")
+        if quote.lapsed is not None and action != _CLOSE:
+            raise RefusalError(quote.lapsed)
         if action not in (_VOUCHER, _CLOSE):
             raise RefusalError(
                 problems.INVALID_PAYLOAD.because(
                     "The payload's action must be 'voucher' or 'close'."
+                )
+            )
+        token = self._by_address.get(str(quote.request.get("currency")))
+        if token is None:
+            raise RefusalError(
+                problems.INVALID_CHALLENGE.because(
+                    "This challenge is for no token that is taken here.",
+                    challenge_id=quote.challenge_id,
                 )
             )
         channel = await self._known(str(request.get("channel")))
@@ -129,26 +141,25 @@ class ChannelDialect(SingleUse):
             )
         voucher = Voucher(channel.id, read_amount(payload, "amount"), read_signature(payload))
         cost = 0 if quote.manages else int(quote.request["amount"])
-        shown_for = Presentation(self._terms(channel, cost), quote.challenge_id, credential.source)
+        shown_for = Presentation(self._terms(token, cost), quote.challenge_id, credential.source)
         tx_hash: str | None = None
         if action == _CLOSE:
+            if quote.lapsed is not None:
+                await require_closing(self._till, voucher, quote.lapsed)
             channel, tx_hash = await close_session(self._till, voucher, shown_for)
         else:
             channel = await self._till.teller.take(voucher, shown_for, cost=cost)
-        receipt = SessionReceipt(quote.challenge_id, self._token(channel), cost, tx_hash, self.name)
+        receipt = SessionReceipt(quote.challenge_id, token, cost, tx_hash, self.name)
         return SessionAdmission(self._till.teller, channel, receipt)
 
-    def _terms(self, channel: Channel, cost: int) -> SessionTerms:
+    def _terms(self, token: Token, cost: int) -> SessionTerms:
         return SessionTerms(
             network=self._till.teller.counter.network.name,
-            token=channel.token,
+            token=token.address,
             recipient=self._till.recipient,
             amount=cost,
             sponsored=False,
         )
-
-    def _token(self, channel: Channel) -> Token:
-        return self._by_address[channel.token]
 
     async def _known(self, channel_id: str) -> Channel | None:
         """The channel on record; one that is on the ledger only is put there, if it will do."""
@@ -163,11 +174,16 @@ class ChannelDialect(SingleUse):
     async def _look_for(self, channel_id: str) -> Channel | None:
         """Have the channel that the setting names on record. Others have to be opened here: whoever
         names a channel in a header is not to send us to the ledger."""
+        counter = self._till.teller.counter
+        now = counter.clock()
+        if self._look is None or not 0 <= now - self._looked_at < LOOK_SECONDS:
+            self._looked_at = now
+            self._look = counter.book.spawn(self._look_at_ledger(channel_id))
+        # Whoever comes while it is under way, or soon after, is told the same.
+        return await asyncio.shield(self._look)
+
+    async def _look_at_ledger(self, channel_id: str) -> Channel | None:
         till, policy = self._till, self._till.policy
-        now = till.teller.counter.clock()
-        if 0 <= now - self._looked_at < LOOK_SECONDS:
-            return None
-        self._looked_at = now
         try:
             facts = await read_channel(
                 till.teller.counter.ledger, channel_id, list(self._by_address)

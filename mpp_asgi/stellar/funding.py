@@ -7,7 +7,6 @@ what a transaction or its payer said it would be.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from stellar_sdk import StrKey
 
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.accounts import get_asset
 from mpp_asgi.stellar.channel import (
     ChannelFacts,
     NotAChannelError,
@@ -32,6 +32,7 @@ from mpp_asgi.stellar.rpc import get_transaction
 from mpp_asgi.stellar.shown_hash import find_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, ledger_events
+from mpp_asgi.stellar.vouchers import read_amount
 from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a deposit was made."""
-
-_AMOUNT: Final = re.compile(r"0|[1-9][0-9]{0,38}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,8 @@ class Funding:
         self._wasm_hashes = frozenset(wasm_hashes)
         self._recipient = recipient
         self._min_waiting_period = min_waiting_period
+        self._assets = {token.address for token in counter.network.tokens.values()}
+        """Tokens of which a channel's balance can be read."""
 
     async def open(
         self,
@@ -116,7 +117,8 @@ class Funding:
             voucher: what the payload says besides. It is verified before we pay for anything, with
                 the key that the transaction names; with the key that the ledger has in the end it
                 is still to be verified.
-            quote: the terms; nothing may begin once they have lapsed.
+            quote: the terms; nothing may begin once they have lapsed, and only what we have begun
+                goes on.
             token: what the channel has to be of (``C…``).
             least: base units, the smallest first deposit.
             source: the credential's, if it names one.
@@ -133,7 +135,9 @@ class Funding:
             PendingError, FaultError: as `Intent.verify`. Show the same credential again.
         """
         shown, channel = _shown(payload), _channel_id(payload)
+        _require_ours(shown, quote)
         payer = self._payer(source)
+        await self._require_asset(token)
 
         def read(function: xdr.HostFunction) -> Deposit:
             return self._opening(function, channel, token=token, least=least, voucher=voucher)
@@ -177,6 +181,7 @@ class Funding:
             RefusalError, PendingError, FaultError: as `open`.
         """
         shown, amount = _shown(payload), _additional_deposit(payload)
+        _require_ours(shown, quote)
         payer = self._payer(source)
         if channel.status is not ChannelStatus.OPEN or channel.closes_at is not None:
             raise RefusalError(
@@ -193,7 +198,9 @@ class Funding:
         deposit = ShownDeposit(shown.value, quote, payer, sponsored, read)
         turn = await self._counter.book.turn(f"topup:{deposit.fingerprint}")
         try:
-            ledger = await Remittance(self._counter, turn, deposit).carry_out()
+            remittance = Remittance(self._counter, turn, deposit)
+            await remittance.require_begun()
+            ledger = await remittance.carry_out()
             facts = await self._read_after(channel.id, channel.token, ledger)
             return Funded(facts, turn.charge.reference if turn.charge else None)
         finally:
@@ -258,7 +265,7 @@ class Funding:
         facts = await self._find(channel, token)
         if facts is None:
             ledger = await self._ledger_of(transaction_hash)
-            facts = await self._read_after(channel, token, ledger)
+            facts = await self._read_after(channel, token, ledger, is_there=False)
         return Funded(facts, None)
 
     async def _open(self, shown: ShownDeposit, channel: str, token: str) -> Funded:
@@ -266,14 +273,30 @@ class Funding:
         record_id = f"open:{channel}"
         turn = await book.turn(record_id)
         try:
+            remittance = Remittance(self._counter, turn, shown)
+            await remittance.require_begun()
             facts = await self._find(channel, token)
             if facts is None:
-                ledger = await Remittance(self._counter, turn, shown).carry_out()
+                ledger = await remittance.carry_out()
                 facts = await self._read_after(channel, token, ledger)
         finally:
             await turn.end()
         record = await book.store.get(record_id)
         return Funded(facts, record.reference if record else None)
+
+    async def _require_asset(self, token: str) -> None:
+        """Only assets' contracts keep balances where they can be read. A deposit of another token
+        would not be seen, would buy nothing, and would be locked for the waiting period.
+
+        Raises:
+            RefusalError: it is another token.
+            FaultError: the node cannot be asked.
+        """
+        if token in self._assets:
+            return
+        if await self._counter.ledger.ask(get_asset(token)) is None:
+            raise _refusal("The token is no asset's contract, so it is not taken by channel.")
+        self._assets.add(token)
 
     async def _find_top_up(self, transaction: str, channel: Channel, amount: int) -> ChannelFacts:
         """The channel with a deposit that its payer made. Whoever says so may be anybody, so this
@@ -309,8 +332,17 @@ class Funding:
         _require_success(status)
         return status.ledger or 0
 
-    async def _read_after(self, channel: str, token: str, ledger: int) -> ChannelFacts:
+    async def _read_after(
+        self, channel: str, token: str, ledger: int, *, is_there: bool = True
+    ) -> ChannelFacts:
         """The channel as it is with all that happened up to a ledger.
+
+        Args:
+            channel: its address.
+            token: what it is of.
+            ledger: the ledger; 0 if it is not known.
+            is_there: the deposit is known to be made, whatever the node shows: nobody is to pay
+                again because of that.
 
         Raises:
             RefusalError: there is none.
@@ -321,7 +353,7 @@ class Funding:
             try:
                 facts = await read_channel(self._counter.ledger, channel, [token])
             except NotAChannelError as error:
-                if (error.ledger or 0) > ledger:
+                if not is_there and (error.ledger or 0) > ledger:
                     raise _refusal(str(error)) from None
             else:
                 if facts.ledger >= ledger:
@@ -338,6 +370,16 @@ class Funding:
 
 
 # Reading
+
+
+def require_top_up(payload: Mapping[str, Any]) -> None:
+    """A payload shows a deposit, so far as its form goes.
+
+    Raises:
+        RefusalError: ``invalid-payload``.
+    """
+    _shown(payload)
+    _additional_deposit(payload)
 
 
 def _top_up(function: xdr.HostFunction, channel: Channel, *, amount: int, least: int) -> Deposit:
@@ -392,10 +434,13 @@ def _shown(payload: Mapping[str, Any]) -> ShownPayment:
 
 
 def _additional_deposit(payload: Mapping[str, Any]) -> int:
-    text = payload.get("additionalDeposit")
-    if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
-        raise _malformed("additionalDeposit must be base units, as a decimal text.")
-    return int(text)
+    return read_amount(payload, "additionalDeposit")
+
+
+def _require_ours(shown: ShownPayment, quote: Quote) -> None:
+    """What the payer submitted itself needs nothing of us that fresh terms are not good for."""
+    if quote.lapsed is not None and shown.type == HASH:
+        raise RefusalError(quote.lapsed)
 
 
 def _require_deposit(amount: int, least: int) -> None:

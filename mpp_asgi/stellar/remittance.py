@@ -14,7 +14,7 @@ from mpp_asgi.stellar.deposits import inspect_deposit, require_only_deposit
 from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.ledger import Pending
-from mpp_asgi.stellar.rpc import Simulation, simulate_transaction
+from mpp_asgi.stellar.rpc import Simulation, get_transaction, simulate_transaction
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Remittance:
         """Bring the deposit onto the ledger, or find that it is there. Idempotent.
 
         Returns:
-            The ledger that has it; 0 if it is not known any more.
+            The ledger that has it; 0 if the node does not show which.
 
         Raises:
             RefusalError: it will not do, or failed for good: ``session/transaction-reverted``.
@@ -75,14 +75,37 @@ class Remittance:
                 raise _reverted() from None
             raise
 
+    async def require_begun(self) -> None:
+        """If the terms have lapsed, see that this very deposit was begun before, so that it may be
+        on its way or on the ledger.
+
+        Raises:
+            RefusalError: it was not, or has failed.
+        """
+        lapsed = self._shown.quote.lapsed
+        if lapsed is None:
+            return
+        try:
+            found = await self._turn.find()
+        except RefusalError:  # it has failed
+            found = None
+        if found is None or found.credential != self._shown.fingerprint:
+            raise RefusalError(lapsed)
+
     async def _carry_out(self) -> int:
         found = await self._turn.find()
         inspected = None
         if found is None or found.state is State.CLAIMED:
-            inspected = self._inspect()
+            try:
+                inspected = self._inspect()
+            except RefusalError:
+                # What another process has begun is waited for: whatever has lapsed since, the
+                # money may be moving.
+                if found is None or (await self._claim(None)).state is State.CLAIMED:
+                    raise
         charge = await self._claim(inspected)
         if charge.state is State.SETTLED:
-            return 0
+            return await self._ledger_of(charge.reference or "")
         if charge.state is State.CLAIMED:
             return await self._conclude(await self._submit(inspected or self._inspect()))
         decision = await self._counter.ledger.decide(submitted_before(charge))
@@ -90,6 +113,10 @@ class Remittance:
             await self._turn.withdrawn()  # what the payer allowed is unused
             raise FaultError("The deposit did not get onto the ledger.", retry_after=0)
         return await self._conclude(decision)
+
+    async def _ledger_of(self, reference: str) -> int:
+        status = await self._counter.ledger.ask(get_transaction(reference))
+        return status.ledger or 0
 
     async def _claim(self, inspected: InspectedDeposit | None) -> Charge:
         proofs: tuple[str, ...] = ()

@@ -13,7 +13,9 @@ from mpp_asgi.intents import RefusalError
 from mpp_asgi.metering import Tab, Work
 from mpp_asgi.payment import Payment
 from mpp_asgi.pricing import PriceError
+from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.funding import Voucher as FirstVoucher
+from mpp_asgi.stellar.funding import require_top_up
 from mpp_asgi.stellar.purse import ChannelPurse
 from mpp_asgi.stellar.session_receipt import SessionReceipt
 from mpp_asgi.stellar.session_terms import SessionTerms, with_standing, without_standing
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from mpp_asgi.intents import Admission, Quote
     from mpp_asgi.pricing import Price
-    from mpp_asgi.protocol import Credential
+    from mpp_asgi.protocol import Credential, Problem
     from mpp_asgi.stellar.cashier import Cashier
     from mpp_asgi.stellar.funding import Funding
     from mpp_asgi.stellar.network import Token
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 MOST_REMEMBERED: Final = 1_024
 """Terms that are kept read."""
 _MANAGING: Final = frozenset({Action.TOP_UP, Action.CLOSE})
+_ON_LEDGER: Final = frozenset({Action.OPEN, Action.TOP_UP, Action.CLOSE})
+_NOT_TAKEN: Final = "This challenge is for a token that is not taken here any more."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +118,15 @@ class SessionIntent:
         return action in _MANAGING or (action is not None and http_method == "HEAD")
 
     async def verify(self, credential: Credential, quote: Quote) -> Admission:
-        """See `Intent.verify`. What is to be paid here is paid at once."""
-        if quote.lapsed is not None:
+        """See `Intent.verify`. What is to be paid here is paid at once; what was begun on the
+        ledger goes on there, though its terms have lapsed since."""
+        if quote.lapsed is not None and action_of(credential) not in _ON_LEDGER:
             raise RefusalError(quote.lapsed)
         shown = read_session(credential)
         terms = self._terms(credential.challenge.request, quote)
+        token = self._by_address.get(terms.token)
+        if token is None:  # it was, when the challenge was made
+            raise RefusalError(quote.lapsed or problems.INVALID_CHALLENGE.because(_NOT_TAKEN))
         shown_for = Presentation(terms, quote.challenge_id, credential.source)
         cost = 0 if quote.manages else terms.amount
         tx_hash: str | None = None
@@ -127,17 +135,21 @@ class SessionIntent:
                 channel = await self._take(shown, shown_for, cost)
             case Action.OPEN:
                 tx_hash = await self._open(credential, shown_for, quote)
+                if quote.lapsed is not None and cost and not quote.is_current:
+                    raise RefusalError(quote.lapsed)  # it is open, and this costs something else
                 channel = await self._take(shown, shown_for, cost)
             case Action.TOP_UP:
                 channel, tx_hash = await self._top_up(credential, shown_for, quote)
             case Action.CLOSE:
+                if quote.lapsed is not None:
+                    await require_closing(self._till, _voucher(shown), quote.lapsed)
                 channel, tx_hash = await close_session(self._till, _voucher(shown), shown_for)
         return SessionAdmission(
             self._till.teller,
             channel,
             SessionReceipt(
                 quote.challenge_id,
-                self._by_address[channel.token],
+                token,
                 cost,
                 tx_hash,
                 tells=shown.voucher is not None,
@@ -162,6 +174,8 @@ class SessionIntent:
         """Have the channel on the ledger and on record."""
         teller, voucher = self._till.teller, _voucher(read_session(credential))
         if await teller.channel(voucher.channel) is not None:
+            if quote.lapsed is not None:  # it is a voucher like any other
+                raise RefusalError(quote.lapsed)
             return None
         funded = await self._till.funding.open(
             credential.payload,
@@ -179,9 +193,11 @@ class SessionIntent:
         self, credential: Credential, shown_for: Presentation, quote: Quote
     ) -> tuple[Channel, str | None]:
         teller = self._till.teller
+        require_top_up(credential.payload)
         channel = await teller.channel(read_session(credential).channel)
         if channel is None:
             refuse_gone(None)
+        await teller.check_terms(channel.id, shown_for)
         funded = await self._till.funding.top_up(
             credential.payload,
             channel,
@@ -237,6 +253,19 @@ class SessionAdmission:
             owed += Work(1, self._receipt.cost)
         if owed.units:
             await self._tab.purse.put_back(owed)
+
+
+async def require_closing(till: Till, voucher: Voucher, lapsed: Problem) -> None:
+    """See that the channel is being closed with this very voucher: that goes on, though the terms
+    have lapsed.
+
+    Raises:
+        RefusalError: it is not; ``lapsed`` says why it is not begun either.
+    """
+    channel = await till.teller.channel(voucher.channel)
+    shown = (voucher.amount, voucher.signature)
+    if channel is None or (channel.closing_amount, channel.closing_signature) != shown:
+        raise RefusalError(lapsed)
 
 
 async def close_session(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.refunds import Refund
 from mpp_asgi.stellar.bell import Bell
-from mpp_asgi.stores.channels import SpendOutcome
+from mpp_asgi.stores.channels import ENTRY_LENGTH, RECENT_LENGTH, SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ log = logging.getLogger("mpp_asgi.session")
 
 AGAIN_WITHIN: Final = 2.0
 """Seconds in which a store has to have failed to be asked once more while the payer waits."""
+MOST_SEEN: Final = 10_000
+"""Channels of which the last entry is kept at hand."""
 
 
 class Spending:
@@ -39,6 +41,9 @@ class Spending:
         self._store = store
         self._min_delta = min_delta
         self._tell: Callable[[Channel], None] | None = None
+        self._seen: dict[str, str] = {}
+        """The last entry that was seen in each channel, so that it tells what it has forgotten
+        since."""
         self.bell = Bell(counter.sleep)
         """Rings where more can be spent than before."""
 
@@ -67,21 +72,36 @@ class Spending:
             "shown": shown,
             "entry": book.refunds.new_entry() if cost else "",
         }
+        seen = self._seen.get(voucher.channel, "")
         try:
             spend = await self._store.spend(voucher.channel, **terms)
         except asyncio.CancelledError:
             self._doubt(voucher.channel, terms)
             raise
         except StoreUnavailableError as error:
-            spend = await self._ask_again(voucher.channel, terms, error, since=now)
+            spend = await self._ask_again(voucher.channel, terms, error, since=now, seen=seen)
+        if spend.channel is not None:
+            self._remember(spend.channel)
         if self._tell is not None and spend.outcome is SpendOutcome.SPENT and spend.channel:
             self._tell(spend.channel)
         return spend
 
+    def _remember(self, channel: Channel) -> None:
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen[channel.id] = channel.recent[-ENTRY_LENGTH:]
+
     async def _ask_again(
-        self, channel_id: str, terms: SpendTerms, error: StoreUnavailableError, *, since: float
+        self,
+        channel_id: str,
+        terms: SpendTerms,
+        error: StoreUnavailableError,
+        *,
+        since: float,
+        seen: str,
     ) -> Spend:
-        spending = self._book.spawn(self._spend_again(channel_id, terms, error, since=since))
+        again = self._spend_again(channel_id, terms, error, since=since, seen=seen)
+        spending = self._book.spawn(again)
         try:
             return await asyncio.shield(spending)
         except asyncio.CancelledError:
@@ -89,10 +109,17 @@ class Spending:
             raise
 
     async def _spend_again(
-        self, channel_id: str, terms: SpendTerms, error: StoreUnavailableError, *, since: float
+        self,
+        channel_id: str,
+        terms: SpendTerms,
+        error: StoreUnavailableError,
+        *,
+        since: float,
+        seen: str,
     ) -> Spend:
         """Ask for a spend that got no answer: a lost connection is made anew. What is not said to
-        be spent then is in doubt, as what was asked first may come late."""
+        be spent then is in doubt, as what was asked first may come late; and so is what may have
+        been spent before so many others that the channel has forgotten it, and is spent twice."""
         try:
             if self._clock() - since >= AGAIN_WITHIN:
                 raise error
@@ -101,8 +128,11 @@ class Spending:
         except StoreUnavailableError:
             self._doubt(channel_id, terms)
             raise
-        if spend.outcome is not SpendOutcome.SPENT:
+        is_certain = not terms["entry"] or _counts_once(spend, terms["entry"], seen)
+        if spend.outcome is not SpendOutcome.SPENT or not is_certain:
             self._doubt(channel_id, terms)
+        if not is_certain:
+            raise StoreUnavailableError("Too much was spent meanwhile to tell.") from error
         return spend
 
     async def _undo(
@@ -136,3 +166,20 @@ class Spending:
             StoreUnavailableError: that is not certain yet.
         """
         await self._book.refunds.settle(channel_id)
+
+
+def _counts_once(spend: Spend, entry: str, seen: str) -> bool:
+    """Whether a spend that was asked for twice cannot have been spent the first time without the
+    channel's knowing of it the second time.
+
+    Args:
+        spend: what came of it the second time.
+        entry: what it goes by.
+        seen: the last entry that the channel was seen with before it was asked for at all, if any.
+    """
+    channel = spend.channel
+    if channel is None or len(channel.recent) < RECENT_LENGTH:
+        return True  # nothing was forgotten ever
+    if seen and seen in channel.recent:
+        return True  # nor since then
+    return spend.outcome is SpendOutcome.SPENT and not channel.recent.endswith(entry)  # was known

@@ -147,7 +147,31 @@ class Teller:
         Raises:
             RefusalError: it is not.
         """
-        known = self._known.get(voucher.channel) or await self._look_up(voucher.channel)
+        known = await self._check_terms(voucher.channel, shown_for)
+        # One voucher may pay for many requests: the very same was verified before.
+        if self._verified.get(voucher.channel) == voucher:
+            return
+        if not known.commitments.verify(voucher.amount, bytes.fromhex(voucher.signature)):
+            raise RefusalError(
+                problems.SESSION_INVALID_SIGNATURE.because(
+                    "The signature is not the channel's commitment key's for this amount, channel "
+                    "and network.",
+                    challenge_id=shown_for.challenge_id,
+                )
+            )
+        self._verified[voucher.channel] = voucher
+
+    async def check_terms(self, channel_id: str, shown_for: Presentation) -> None:
+        """See that a channel is one of these terms, and of this payer. Whoever signs no voucher
+        shows nothing else.
+
+        Raises:
+            RefusalError: it is not.
+        """
+        await self._check_terms(channel_id, shown_for)
+
+    async def _check_terms(self, channel_id: str, shown_for: Presentation) -> _Known:
+        known = self._known.get(channel_id) or await self._look_up(channel_id)
         terms = shown_for.terms
         if known.token != terms.token or known.recipient != terms.recipient:
             raise RefusalError(
@@ -165,18 +189,7 @@ class Teller:
                         challenge_id=shown_for.challenge_id,
                     )
                 )
-        # One voucher may pay for many requests: the very same was verified before.
-        if self._verified.get(voucher.channel) == voucher:
-            return
-        if not known.commitments.verify(voucher.amount, bytes.fromhex(voucher.signature)):
-            raise RefusalError(
-                problems.SESSION_INVALID_SIGNATURE.because(
-                    "The signature is not the channel's commitment key's for this amount, channel "
-                    "and network.",
-                    challenge_id=shown_for.challenge_id,
-                )
-            )
-        self._verified[voucher.channel] = voucher
+        return known
 
     async def _look_up(self, channel_id: str) -> _Known:
         channel = await self._store.channel(channel_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.commitment import MAX_AMOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 _SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{128}")
 _CONTRACT: Final = re.compile(r"C[A-Z2-7]{55}")
-_MOST_DIGITS: Final = 39
-"""Of an i128."""
+_MOST_DIGITS: Final = len(str(MAX_AMOUNT))
 
 
 class Action(StrEnum):
@@ -98,6 +98,8 @@ def read_amount(payload: Mapping[str, Any], field: str) -> int:
 def is_amount(text: str) -> bool:
     """Whether the text is an amount of base units as the wire has it."""
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return False
+    if len(text) == _MOST_DIGITS and int(text) > MAX_AMOUNT:
         return False
     return text == "0" or text[0] != "0"
 

@@ -16,6 +16,7 @@ from mpp_asgi.stores.channels import (
     CloseOutcome,
     Spend,
     SpendOutcome,
+    require_whole,
 )
 
 
@@ -32,6 +33,7 @@ def spend(
     entry: str = "",
 ) -> Spend:
     """As `ChannelStore.spend`."""
+    require_whole((amount, cost, units))
     recent = found.recent
     if entry:
         if entry in recent:
@@ -77,6 +79,7 @@ def given_back(
     found: Channel, *, cost: int, units: int, entry: str = "", certain: bool = True
 ) -> Channel:
     """As `ChannelStore.give_back`."""
+    require_whole((cost, units))
     recent = found.recent
     if entry:
         if RETURNED + entry in recent:

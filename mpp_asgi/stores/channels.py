@@ -18,10 +18,11 @@ passed in.
 from __future__ import annotations
 
 from enum import StrEnum
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 ENTRY_LENGTH: Final = 15
 """Characters of an entry, each of them a lowercase hex digit."""
@@ -196,16 +197,35 @@ def in_order(
     kind: type[SpendTerms | Return | LedgerFacts], told: SpendTerms | Return | LedgerFacts
 ) -> list[str | int | bool | None]:
     """What a store was told, all of it and in the order of its ``kind``, as backends pass it on to
-    a function of theirs."""
+    a function of theirs.
+
+    Raises:
+        TypeError: as `require_whole`.
+    """
     values: dict[str, Any] = {**_DEFAULTS, **told}
-    return [values[name] for name in kind.__annotations__]
+    ordered = [values[name] for name in kind.__annotations__]
+    require_whole(value for value in ordered if not isinstance(value, (str, bool, NoneType)))
+    return ordered
+
+
+def require_whole(counted: Iterable[int]) -> None:
+    """See that what is to be counted is counted in integers. Backends that keep what they are given
+    would keep anything else, too, and then nobody could read the record.
+
+    Raises:
+        TypeError: one is none.
+    """
+    for each in counted:
+        if type(each) is not int:
+            raise TypeError(f"a channel counts in whole numbers, and {each!r} is none")
 
 
 class ChannelStore(Protocol):
     """What every backend guarantees of channels. Each call is atomic, and durable when it returns.
 
     Every call raises `mpp_asgi.stores.contract.StoreUnavailableError` if the backend fails, having
-    changed nothing that the caller can rely on.
+    changed nothing that the caller can rely on. `spend` and `give_back` raise `TypeError` for what
+    is no integer, having changed nothing.
     """
 
     async def add_channel(self, channel: Channel) -> Channel:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpp_asgi.intents import RefusalError
+from mpp_asgi.intents import FaultError, RefusalError
+from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.transfer import Transfer, transfer_call
 from mpp_asgi.stores.channels import ChannelStatus
 from tests.channels.market import DEPOSIT, FUNDER, KEY, Market
-from tests.charge.bad_line import Plan
+from tests.charge.bad_line import Plan, altered
 from tests.shop import SPONSOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from mpp_asgi.stellar.funding import Funded
     from tests.channels.market import Process
     from tests.charge.bad_line import Answer, BadLine, Request
 
@@ -84,6 +86,72 @@ async def test_topping_up_again_changes_nothing(market: Market, process: Process
     assert (market.funder_has(), market.fees_left()) == (funds, fees)
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_an_opening_that_a_node_does_not_show_yet_is_waited_for(
+    market: Market, process: Process, forgotten: bool
+) -> None:
+    """It is on record as settled: a refusal would have its payer pay again."""
+    payload = market.open_payload()
+    before = market.funder_has()
+    await process.open(payload)  # and then the process dies before the channel is on record
+    behind = market.sandbox.sequence - 1
+    not_there = altered(entries=[], latestLedger=behind)
+    plans = [Plan("getLedgerEntries", 0, not_there, 3)]
+    if forgotten:
+        plans.append(Plan("getTransaction", 0, altered(status="NOT_FOUND", ledger=None), 100))
+    market.line.follow(*plans)
+    funded = await process.open(payload)
+    assert funded.facts.deposited == DEPOSIT
+    market.line.follow(Plan("getLedgerEntries", 0, not_there, 1_000))
+    with pytest.raises(FaultError):
+        await process.open(payload)
+    market.line.follow()
+    assert market.funder_has() == before - DEPOSIT
+
+
+async def test_a_top_up_that_a_node_does_not_show_yet_is_waited_for(
+    market: Market, process: Process
+) -> None:
+    held = await process.hold(market.open(), 100)
+    payload = market.top_up_payload(held.id, 5_000)
+    before: list[Answer] = []
+
+    def as_before(line: BadLine, request: Request) -> Answer:
+        return {**before[0], "id": request["id"]}
+
+    def seen(line: BadLine, request: Request) -> Answer:
+        answer = line.sandbox.rpc(request)
+        before.append(answer)
+        return answer
+
+    market.line.follow(Plan("getLedgerEntries", 0, seen))
+    await process.facts(held.id)
+    market.line.follow()
+    await process.top_up(payload, held)
+    market.line.follow(Plan("getLedgerEntries", 0, as_before, 2))
+    assert (await process.top_up(payload, held)).facts.deposited == DEPOSIT + 5_000
+
+
+async def test_what_another_process_has_begun_is_waited_for_though_the_terms_have_lapsed(
+    market: Market,
+) -> None:
+    """It has claimed the opening and submits it in a moment: a refusal would come too early."""
+    expired = problems.PAYMENT_EXPIRED.because("This challenge has expired.")
+    async with market.process() as here, market.process() as there:
+        payload, before = market.open_payload(), market.funder_has()
+        late: list[asyncio.Task[Funded]] = []
+
+        def overtaken(line: BadLine, request: Request) -> Answer:
+            lapsed = here.quote()._replace(lapsed=expired)
+            late.append(asyncio.ensure_future(there.open(payload, quote=lapsed)))
+            return line.sandbox.rpc(request)
+
+        market.line.follow(Plan("simulateTransaction", 0, overtaken))
+        first = await here.open(payload)
+        assert (await late[0]).tx_hash == first.tx_hash
+        assert market.funder_has() == before - DEPOSIT
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_the_same_opening_many_times_at_once(market: Market, processes: int) -> None:
     async with market.process() as one, market.process() as two:
@@ -94,6 +162,29 @@ async def test_the_same_opening_many_times_at_once(market: Market, processes: in
         assert len({each.tx_hash for each in funded}) == 1
         assert market.funder_has() == before - DEPOSIT
         assert market.sequence(SPONSOR if market.sponsored else FUNDER) == sequence + 1
+
+
+@pytest.mark.parametrize("by_hash", [True, False])
+async def test_a_deposit_that_could_not_be_seen_is_not_made(
+    market: Market, process: Process, by_hash: bool
+) -> None:
+    """Of a token that keeps its balances as it likes; any contract will do to stand for it."""
+    token = market.open()
+    payload = market.open_payload(market.opening(token=token))
+    if by_hash:
+        payload.update(type="hash", hash="00" * 32)
+    before = market.fees_left()
+    with pytest.raises(RefusalError, match="no asset's contract"):
+        await process.open(payload, token=token)
+    assert market.fees_left() == before
+
+
+async def test_a_token_is_looked_at_once(market: Market, process: Process) -> None:
+    process.funding._assets.clear()  # as if it were not well known
+    for _ in range(2):
+        await process.open(market.open_payload())
+    of_the_sponsor = int(market.sponsored)
+    assert market.line.calls.count("getLedgerEntries") == 1 + 2 * 2 + of_the_sponsor
 
 
 async def test_more_than_the_funder_has_by_then() -> None:

@@ -17,6 +17,7 @@ from mpp_asgi.stores.contract import State, Store, StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stores import StoreAround
 from tests.session.drawer import CALL, DEPOSIT, Drawer, open_session_shop, session_challenge
+from tests.session.stand import ENTRY, UNIT, all_is_booked, open_stand
 from tests.shop import MODES, PRICE, Payer, Shop, payment_middleware
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
     from mpp_asgi.protocol import Challenge, Credential
+    from tests.session.stand import Line, Stand
 
 KEY = {"Idempotency-Key": "order 1"}
 LIMIT = 1_000
@@ -291,6 +293,116 @@ async def test_of_two_processes_one_runs_and_both_answer(
             assert same(await first, await second)
             assert (here.runs, there.runs) == (["/order"], [])
             assert (await drawer.record()).spent == CALL
+
+
+# --- units ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_works(status: int = 200, size: int = 0) -> AsyncIterator[tuple[Stand, Drawer, str]]:
+    """A stand whose work takes ten units, which its endpoint leaves to the end of the response; and
+    a credential for it."""
+    async with open_stand(idempotency_limit=LIMIT) as stand:
+
+        @stand.shop.app.post("/work")
+        @price("0.01", intents=["session"])
+        async def work(payment: CurrentPayment) -> Response:
+            assert payment is not None
+            stand.shop.runs.append("/work")
+            await payment.meter("0.0001").reserve(10)
+            return Response("work".ljust(size), status)
+
+        drawer = await stand.drawer()
+        challenges = await stand.shop.challenges("/work", method="POST")
+        credential = drawer.voucher(session_challenge(challenges), WORK)
+        yield stand, drawer, credential.to_header()
+
+
+WORK = ENTRY + 10 * UNIT
+
+
+def post(stand: Stand, credential: str, path: str = "/work") -> Line:
+    field = (b"idempotency-key", KEY["Idempotency-Key"].encode())
+    return stand.listen(credential, path, method="POST", headers=(field, (b"content-length", b"0")))
+
+
+async def leave_at_once(stand: Stand, credential: str) -> None:
+    line = post(stand, credential)
+    line.hang_up()
+    await line.end()
+    await all_is_booked(stand.shop)
+
+
+@pytest.mark.parametrize("status", [200, 410])
+async def test_what_is_kept_for_whoever_hung_up_is_paid_for(status: int) -> None:
+    """Its payer has it for the asking."""
+    async with open_works(status) as (stand, drawer, credential):
+        await leave_at_once(stand, credential)
+        again = post(stand, credential)
+        await again.end()
+        assert (again.status, again.body) == (status, b"work")
+        assert stand.shop.runs == ["/work"]
+        assert (await drawer.record()).spent == WORK
+
+
+async def test_whoever_hangs_up_while_it_is_being_kept_pays_for_it() -> None:
+    """The store goes on without us."""
+    async with open_works() as (stand, drawer, credential):
+        store: Any = stand.shop.store
+        keep, kept = store.keep_answer, asyncio.Event()
+
+        async def slowly(answer: Any, *, now: int) -> None:
+            await keep(answer, now=now)
+            kept.set()
+            await asyncio.Event().wait()
+
+        store.keep_answer = slowly
+        line = post(stand, credential)
+        await kept.wait()
+        line.task.cancel()
+        await line.end()
+        await all_is_booked(stand.shop)
+        again = post(stand, credential)
+        await again.end()
+        assert again.body == b"work"
+        assert (await drawer.record()).spent == WORK
+
+
+async def test_units_that_nobody_can_have_any_more_are_given_back() -> None:
+    """What is too large to be kept went with the connection."""
+    async with open_works(size=LIMIT + 1) as (stand, drawer, credential):
+        await leave_at_once(stand, credential)
+        assert (await drawer.record()).spent == ENTRY
+
+
+async def test_a_stream_that_was_cut_off_is_not_kept() -> None:
+    """It ends as streams do, so that nobody who keeps it could tell."""
+    async with open_stand(idempotency_limit=LIMIT) as stand:
+
+        @stand.shop.app.post("/words")
+        @price("0.01", intents=["session"])
+        async def words(payment: CurrentPayment) -> StreamingResponse:
+            assert payment is not None
+            stand.shop.runs.append("/words")
+            return StreamingResponse(payment.meter("0.0001").stream(stand.source))
+
+        drawer = await stand.drawer()
+        challenges = await stand.shop.challenges("/words", method="POST")
+        voucher = drawer.voucher(session_challenge(challenges), 2 * ENTRY + 10 * UNIT)
+        line = post(stand, voucher.to_header(), "/words")
+        line.leaves_it_to_sending()
+        stand.source.give("one")
+        await line.hears(1)
+        line.hang_up()
+        stand.source.give("two", "three")
+        await line.end()
+        stand.source.items = asyncio.Queue()
+        stand.source.give("one", "two", "three")
+        stand.source.end()
+        again = post(stand, voucher.to_header(), "/words")
+        await again.end()
+        assert again.texts == ["one", "two", "three"]
+        assert stand.shop.runs == ["/words"] * 2
 
 
 # --- what is not kept -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ for and not paid.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.sandbox.contracts.registry import CHANNEL_WASM_HASH, CONTRACTS
@@ -34,15 +34,16 @@ LYING_CODE = b"\x11" * 32
 
 
 @asynccontextmanager
-async def attacked_shop() -> AsyncIterator[Shop]:
-    """Sells sessions on a ledger where a thief has money, and where code lies."""
+async def attacked_shop(**settings: Any) -> AsyncIterator[Shop]:
+    """Sells sessions on a ledger where a thief has money, and where code lies; ``settings`` as
+    `open_session_shop`."""
     time = Time()
     true = CONTRACTS.by_wasm[CHANNEL_WASM_HASH]
     lying = {**true, "balance": Function((), _a_million), "deposited": Function((), _a_million)}
     contracts = CONTRACTS.with_wasm(LYING_CODE, lying)
     sandbox = Sandbox(clock=time, close_interval=1.0, contracts=contracts)
     sandbox.fund(THIEF.public_key, usdc="10")
-    async with open_session_shop(sandbox=sandbox, time=time) as shop:
+    async with open_session_shop(sandbox=sandbox, time=time, **settings) as shop:
         yield shop
 
 

@@ -85,8 +85,8 @@ class Stand:
     time: PatientTime
     source: Source
 
-    def listen(self, credential: str, path: str = "/tokens", *, complains: bool = False) -> Line:
-        return Line(self.shop.app, path, credential, complains=complains)
+    def listen(self, credential: str, path: str = "/tokens", **how: Any) -> Line:
+        return Line(self.shop.app, path, credential, **how)
 
     async def drawer(self, number: int = 1, **facts: Any) -> Drawer:
         return await Drawer.on_record(self.shop, number, **facts)
@@ -139,7 +139,14 @@ class Line:
     """A connection that shows what comes over it as it comes, and can be broken."""
 
     def __init__(
-        self, app: ASGIApp, path: str, credential: str, *, complains: bool = False
+        self,
+        app: ASGIApp,
+        path: str,
+        credential: str,
+        *,
+        complains: bool = False,
+        method: str = "GET",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self._complains = complains
         """Sending fails once it is closed, and nothing else says so."""
@@ -153,17 +160,21 @@ class Line:
         self._app = app
         self._request_read = False
         self._moved = asyncio.Event()
-        self._scope = {
+        self._scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4" if complains else "2.3"},
             "http_version": "1.1",
-            "method": "GET",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"host", b"shop.test"), (b"authorization", credential.encode())],
+            "headers": [
+                (b"host", b"shop.test"),
+                (b"authorization", credential.encode()),
+                *headers,
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("shop.test", 80),
             "state": {},
@@ -205,6 +216,10 @@ class Line:
         """Have what is sent wait, or let it go on."""
         self.is_slow = is_slow
         self._stir()
+
+    def leaves_it_to_sending(self) -> None:
+        """Sending is what tells that it is closed, so that nobody is cancelled for it."""
+        self._scope["asgi"]["spec_version"] = "2.4"
 
     def hang_up(self) -> None:
         self.disconnected = True

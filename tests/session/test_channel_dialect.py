@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpp_asgi.protocol import Challenge, Credential
-from mpp_asgi.stellar.channel_dialect import LOOK_SECONDS
-from tests.charge.bad_line import shop_on_bad_line
+from mpp_asgi import Price, price
+from mpp_asgi.intents import Quote, RefusalError
+from mpp_asgi.protocol import Challenge, Credential, encode_object
+from mpp_asgi.stellar.channel import read_channel
+from mpp_asgi.stellar.channel_dialect import LOOK_SECONDS, ChannelDialect
+from tests.charge.bad_line import BadLine, Plan, lost_before, shop_on_bad_line
+from tests.session.attack import LYING_CODE, attacked_shop
 from tests.session.drawer import (
     CALL,
     DEPOSIT,
@@ -18,14 +25,16 @@ from tests.session.drawer import (
     open_session_shop,
     problem_of,
     receipt_of,
+    till_of,
 )
-from tests.shop import RECIPIENT
+from tests.shop import RECIPIENT, START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import httpx
 
+    from mpp_asgi.stellar.channel_calls import Opening
     from tests.shop import Shop
 
 
@@ -65,6 +74,7 @@ async def test_what_is_offered(drawer: Drawer) -> None:
     assert request == {
         "amount": str(CALL),
         "channel": drawer.channel,
+        "currency": drawer.shop.sandbox.usdc,
         "methodDetails": {"network": "stellar:testnet", "cumulativeAmount": "0"},
     }
 
@@ -117,16 +127,97 @@ async def test_a_challenge_is_for_one_request(drawer: Drawer) -> None:
     assert problem_of(refused) == (402, "invalid-challenge")
 
 
-async def test_a_fixed_channel_is_found_on_the_ledger_and_closed() -> None:
-    async with open_session_shop() as probe:
+async def test_head_raises_the_headroom_and_buys_nothing(drawer: Drawer) -> None:
+    offered = await drawer.shop.http.head("/paid", headers={"Payment-Session": drawer.channel})
+    found = Challenge.all_from_headers(offered.headers.get_list("www-authenticate"))
+    (challenge,) = [each for each in found if each.intent == "channel"]
+    payload = {"action": "voucher", "amount": str(CALL), "signature": drawer.sign(CALL)}
+    answer = await drawer.shop.show(Credential(challenge, payload), method="HEAD")
+    assert answer.status_code == 204
+    record = await drawer.record()
+    assert (record.accepted, record.spent, drawer.shop.runs) == (CALL, 0, [])
+
+
+# --- one token is not another ---------------------------------------------------------------------
+
+
+def sell_for_xlm(shop: Shop, number: str | Callable[[Any], Price] = "0.01") -> None:
+    """At ``/xlm``, for as many base units as ``/paid`` costs of USDC."""
+    what = number if callable(number) else Price(number, "XLM")
+
+    @shop.app.get("/xlm")
+    @price(what)
+    async def xlm() -> dict[str, str]:
+        shop.runs.append("/xlm")
+        return {"resource": "xlm"}
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_a_channel_buys_what_is_sold_for_its_token(shop: Shop, is_asked: bool) -> None:
+    sell_for_xlm(shop, (lambda _: Price("0.01", "XLM")) if is_asked else "0.01")
+    other = await Drawer.on_record(shop, 2, token=shop.sandbox.xlm)
+    headers = {"Payment-Session": other.channel}
+    for path, offers in (("/paid", ["session"]), ("/xlm", ["session", "channel"])):
+        offered = await shop.challenges(path, headers=headers)
+        assert [each.intent for each in offered] == offers
+    payload = {"action": "voucher", "amount": str(CALL), "signature": other.sign(CALL)}
+    assert offered[1].request_object()["currency"] == shop.sandbox.xlm
+    response = await shop.show(Credential(offered[1], payload), "/xlm")
+    assert response.status_code == 200, response.text
+    assert shop.runs == ["/xlm"]
+
+
+@pytest.mark.parametrize(
+    ("currency", "refusal"),
+    [
+        ("usdc", "verification-failed"),
+        ("channel_factory", "invalid-challenge"),
+        ("", "invalid-challenge"),
+    ],
+)
+async def test_a_voucher_is_held_against_the_token_of_its_challenge(
+    shop: Shop, currency: str, refusal: str
+) -> None:
+    """However the challenge came by it; those of former releases had none."""
+    other = await Drawer.on_record(shop, 2, token=shop.sandbox.xlm)
+    request = {
+        "amount": str(CALL),
+        "channel": other.channel,
+        "methodDetails": {"network": "stellar:testnet", "cumulativeAmount": "0"},
+    }
+    if currency:
+        request["currency"] = getattr(shop.sandbox, currency)
+    challenge = (await shop.challenges(headers={"Payment-Session": address(8)}))[0]
+    challenge = replace(challenge, intent="channel", request=encode_object(request))
+    payload = {"action": "voucher", "amount": str(CALL), "signature": other.sign(CALL)}
+    dialect = ChannelDialect(till_of(shop.app), channel=None)
+    with pytest.raises(RefusalError) as refused:
+        await dialect.verify(
+            Credential(challenge, payload), Quote(challenge.id, request, START + 100)
+        )
+    assert refused.value.problem.slug == refusal
+    assert (await other.record()).spent == 0
+
+
+# --- a server with one channel --------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def fixed_shop(**terms: Any) -> AsyncIterator[tuple[Shop, Funder, Opening]]:
+    """A shop whose settings name the channel of this opening, which is not on the ledger yet."""
+    async with attacked_shop() as probe:
         funder = Funder(probe, 1)
-        opening = funder.opening(await funder.challenge())
-        fixed = funder.channel
-    settings: dict[str, Any] = {"intents": ["channel"], "channel": fixed}
+        opening = funder.opening(await funder.challenge(), **terms)
+    settings: dict[str, Any] = {"intents": ["channel"], "channel": funder.channel}
     async with open_session_shop(**settings, sandbox=probe.sandbox, time=probe.time) as shop:
-        funder = Funder(shop, 1)
+        fixed = Funder(shop, 1)
+        fixed.channel = funder.channel
+        yield shop, fixed, opening
+
+
+async def test_a_fixed_channel_is_found_on_the_ledger_and_closed() -> None:
+    async with fixed_shop() as (shop, funder, opening):
         assert (await shop.http.get("/paid")).status_code == 402  # nothing to offer yet
-        funder.channel = fixed
         funder.deploy(opening)
         shop.time.now += LOOK_SECONDS
         before = funder.balance()
@@ -137,6 +228,24 @@ async def test_a_fixed_channel_is_found_on_the_ledger_and_closed() -> None:
         assert len(receipt_of(closed)["txHash"]) == 64
         assert shop.earned() == CALL
         assert funder.balance() == before + DEPOSIT - CALL
+
+
+async def test_a_fixed_channel_of_unknown_code_is_not_taken() -> None:
+    """It says of itself what it likes."""
+    async with fixed_shop(way="deployed", wasm_hash=LYING_CODE.hex()) as (shop, funder, opening):
+        funder.deploy(opening)
+        answer = await shop.http.get("/paid")
+        assert (answer.status_code, "www-authenticate" in answer.headers) == (402, False)
+        assert await shop.store.channel(funder.channel) is None
+
+
+async def test_a_fixed_channel_buys_what_is_sold_for_its_token() -> None:
+    async with fixed_shop() as (shop, funder, opening):
+        sell_for_xlm(shop)
+        funder.deploy(opening)
+        refused = await shop.http.get("/xlm")
+        assert (refused.status_code, "www-authenticate" in refused.headers) == (402, False)
+        assert (await pay(funder, await asked(funder, Accept="*/*"))).status_code == 200
 
 
 async def test_the_seller_says_whose_channel_a_request_is_paid_from() -> None:
@@ -158,6 +267,40 @@ async def test_a_channel_of_a_token_that_is_not_taken_is_offered_nothing(shop: S
     drawer = await Drawer.on_record(shop, token=address(9))
     offered = await shop.challenges(headers={"Payment-Session": drawer.channel})
     assert [each.intent for each in offered] == ["session"]
+
+
+async def test_whoever_comes_while_a_fixed_channel_is_looked_for_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slowly(*asked: Any) -> Any:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await read_channel(*asked)
+
+    monkeypatch.setattr("mpp_asgi.stellar.channel_dialect.read_channel", slowly)
+    async with fixed_shop() as (shop, funder, opening):
+        funder.deploy(opening)
+        answers = await asyncio.gather(*(shop.http.get("/paid") for _ in range(5)))
+        assert ["www-authenticate" in each.headers for each in answers] == [True] * 5
+
+
+async def test_a_node_that_fails_says_nothing_of_a_fixed_channel() -> None:
+    """It is our fault, not the payer's: 503, never "there is no such channel"."""
+    async with fixed_shop() as (shop, funder, opening):
+        funder.deploy(opening)
+        challenge = await asked(funder, Accept="*/*")
+        line = BadLine(shop.sandbox)
+        line.follow(Plan("getLedgerEntries", 0, lost_before, 10))
+    settings: dict[str, Any] = {"intents": ["channel"], "channel": funder.channel}
+    async with open_session_shop(
+        **settings, sandbox=shop.sandbox, node=line, time=shop.time
+    ) as restarted:
+        funder.shop = restarted
+        for _ in range(2):
+            assert (await pay(funder, challenge)).status_code == 503
+        line.follow()
+        restarted.time.now += LOOK_SECONDS
+        assert (await pay(funder, challenge)).status_code == 200
 
 
 async def test_a_fixed_channel_that_is_not_there_is_looked_for_now_and_then() -> None:

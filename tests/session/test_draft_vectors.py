@@ -256,7 +256,7 @@ def test_references_in_the_draft_lead_somewhere() -> None:
 
 CHECKED = {
     "Stellar Session Request": [
-        each["request"] for each in VECTOR_OBJECTS if "currency" in each.get("request", ())
+        each["request"] for each in VECTOR_OBJECTS if "recipient" in each.get("request", ())
     ],
     "Stellar Session Payload": [each["request"]["payload"] for each in SESSION[1:-3]],
     "Stellar Session Receipt": [

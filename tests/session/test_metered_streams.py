@@ -178,6 +178,28 @@ async def test_a_stream_whose_channel_is_being_closed_ends_at_once(stand: Stand)
     assert await spent(drawer) == (UNIT, 1)
 
 
+async def test_a_stream_waits_for_no_voucher_of_a_channel_that_is_being_closed(
+    stand: Stand,
+) -> None:
+    drawer, _, line = await begin(stand, 1)
+    stand.source.give("one", "two")
+    assert (await line.hears(2)).name == "payment-need-voucher"
+    await stand.shop.store.observe(
+        drawer.channel,
+        ledger=stand.shop.sandbox.sequence + 1,
+        deposited=DEPOSIT,
+        settled=0,
+        closes_at=10_000_000,
+        closed=False,
+        now=int(stand.time.now),
+    )
+    await pass_seconds(stand, 2)
+    async with asyncio.timeout(5):
+        await line.end()
+    assert [event.name for event in line.events[1:]] == ["payment-need-voucher", "payment-receipt"]
+    assert await spent(drawer) == (UNIT, 1)
+
+
 async def test_who_hangs_up_pays_for_what_was_sent(stand: Stand) -> None:
     drawer, _, line = await begin(stand, 10)
     stand.source.give("one", "two")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -229,6 +230,95 @@ async def test_a_reservation_ends_once_and_holds_no_more_than_it_has(stand: Stan
     drawer, response = await ask(stand, handler)
     assert response.status_code == 200
     assert await cost(drawer) == (ENTRY + UNIT, 2)
+
+
+@pytest.mark.parametrize("wrong", [2.5, 1.0, Decimal(1), "1"], ids=repr)
+async def test_units_are_whole(stand: Stand, wrong: Any) -> None:
+    """Half of one, written down, would be a record that nobody can read."""
+
+    async def handler(meter: Meter) -> None:
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            await meter.reserve(wrong)
+        reserved = await meter.reserve(3)
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            await reserved.commit(wrong)
+        await reserved.commit(Couple())  # type: ignore[arg-type] # as integers of other libraries
+        await (await meter.reserve(True)).commit()
+        with pytest.raises(TypeError, match="units are whole numbers"):
+            async for _ in meter.stream(words(), units=lambda _: wrong):
+                pass
+
+    drawer, response = await ask(stand, handler)
+    assert response.status_code == 200
+    assert await cost(drawer) == (ENTRY + 3 * UNIT, 4)
+
+
+async def words() -> AsyncIterator[str]:
+    yield "word"
+
+
+class Couple:
+    """An integer of some other kind."""
+
+    def __index__(self) -> int:
+        return 2
+
+
+async def test_what_is_drawn_when_the_response_has_left_is_given_back(stand: Stand) -> None:
+    """By work of the handler's own that its response did not wait for."""
+    spent, answered = asyncio.Event(), asyncio.Event()
+    drawing: list[asyncio.Task[Any]] = []
+
+    async def handler(meter: Meter) -> str:
+        store = stand.shop.store
+        spend = store.spend
+
+        async def slow(*args: Any, **terms: Any) -> Any:
+            result = await spend(*args, **terms)
+            spent.set()
+            await answered.wait()
+            return result
+
+        store.spend = slow  # type: ignore[method-assign]
+        drawing.append(asyncio.ensure_future(meter.reserve(5)))
+        await spent.wait()
+        store.spend = spend  # type: ignore[method-assign]
+        return "done"
+
+    drawer, response = await ask(stand, handler)
+    assert response.status_code == 200
+    assert (await drawer.record()).spent == ENTRY + 5 * UNIT
+    answered.set()
+    with pytest.raises(MeteringError):
+        await drawing[0]
+    assert await cost(drawer) == (ENTRY, 1)
+
+
+async def test_a_response_that_is_given_up_before_it_begins_costs_nothing(stand: Stand) -> None:
+    """A time limit strikes while its receipt is made out."""
+    reading = asyncio.Event()
+
+    async def never(channel_id: str) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    @stand.shop.app.get("/work")
+    @price("0.01", intents=["session"])
+    async def work(payment: CurrentPayment) -> str:
+        assert payment is not None
+        await (await payment.meter("0.0001").reserve(3)).commit()
+        stand.shop.store.channel = never  # type: ignore[method-assign, assignment]
+        return "work"
+
+    drawer = await stand.drawer()
+    challenge = await drawer.challenge("/work")
+    line = stand.listen(drawer.voucher(challenge, ENTRY + 3 * UNIT).to_header(), "/work")
+    await reading.wait()
+    line.task.cancel()
+    await line.end()
+    del stand.shop.store.channel
+    assert (line.status, line.body) == (0, b"")
+    assert await cost(drawer) == (0, 0)
 
 
 async def test_a_meter_ends_with_its_response(stand: Stand) -> None:

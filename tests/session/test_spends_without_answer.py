@@ -11,7 +11,7 @@ import pytest
 
 from mpp_asgi import house, refunds
 from mpp_asgi.stellar.spending import AGAIN_WITHIN
-from mpp_asgi.stores.channels import RETURNED, SpendOutcome
+from mpp_asgi.stores.channels import KEPT_ENTRIES, RETURNED, SpendOutcome
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.methods.stores import StoreAround
@@ -166,6 +166,41 @@ async def test_whoever_comes_as_the_store_gets_well_is_not_turned_away_for_an_at
         assert attempts == 2
 
 
+@pytest.mark.parametrize("begins", [True, False], ids=["who began it", "who waits, too"])
+async def test_whoever_leaves_does_not_stop_what_is_being_given_back(monkeypatch, time, begins):
+    async with serving(monkeypatch, time) as customer:
+        owed, store = customer.book.refunds, customer.store
+        give_back, begun, go_on = store.give_back, asyncio.Event(), asyncio.Event()
+        voucher = {"amount": DEPOSIT, "signature": "s", "min_delta": 0, "now": 0}
+        await store.spend(customer.channel, **voucher, cost=CALL, units=1)
+        ends: list[str] = []
+
+        async def slowly(*args: Any, **terms: Any) -> None:
+            begun.set()
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+            await give_back(*args, **terms)
+            ends.append("given")
+
+        monkeypatch.setattr(store, "give_back", slowly, raising=False)
+        entry = owed.new_entry()
+        owed._add(refunds.Refund(customer.channel, entry, CALL, 1, certain=True))
+        first = asyncio.ensure_future(owed.settle(customer.channel))
+        await begun.wait()
+        second = asyncio.ensure_future(owed.settle(customer.channel))
+        await idle()
+        (leaves, stays) = (first, second) if begins else (second, first)
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        go_on.set()
+        await stays
+        assert ends == ["given"]
+        assert await customer.spent() == (0, 0)
+
+
 async def test_other_channels_are_spent_from_meanwhile(monkeypatch, time):
     async with serving(
         monkeypatch, time, spend=["after", "before"], give_back=["before"] * 8
@@ -188,6 +223,100 @@ async def test_beyond_so_many_refunds_nothing_is_spent_at_all(monkeypatch, time)
         customer.store.whims.clear()
         await customer.book.tidy()
         assert (await other.pay(challenge, CALL)).status_code == 200
+
+
+async def others_spend(customer: Customer, count: int) -> None:
+    """At another process, which shares the store."""
+    others = refunds.Refunds(customer.book, sleep=asyncio.sleep)
+    voucher = {"amount": DEPOSIT, "signature": "s", "min_delta": 0, "now": 0}
+    for _ in range(count):
+        entry = others.new_entry()
+        spent = await customer.store._store.spend(
+            customer.channel, **voucher, cost=1, units=1, entry=entry
+        )
+        assert spent.outcome is SpendOutcome.SPENT
+
+
+@pytest.mark.parametrize("spends", [True, False], ids=["spends", "fails"])
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "is_told"),
+    [
+        (0, KEPT_ENTRIES - 2, True),
+        (0, KEPT_ENTRIES, False),
+        (KEPT_ENTRIES, KEPT_ENTRIES - 2, True),
+        (KEPT_ENTRIES, KEPT_ENTRIES, False),
+    ],
+)
+async def test_a_spend_that_the_channel_may_have_forgotten_is_not_asked_for_as_if_it_were_new(
+    monkeypatch, time, before, meanwhile, is_told, spends
+):
+    """If it counted the first time, it would count twice; so it is in doubt."""
+    async with serving(monkeypatch, time) as customer:
+        await others_spend(customer, before)
+        assert await customer.call(DEPOSIT) == 200
+        ask = customer.store._call
+
+        async def crowded(name: str, operation: Any) -> Any:
+            if name != "spend":
+                return await ask(name, operation)
+            monkeypatch.setattr(customer.store, "_call", ask)
+            if spends:
+                await operation()
+            await others_spend(customer, meanwhile)
+            raise StoreUnavailableError(name)
+
+        monkeypatch.setattr(customer.store, "_call", crowded)
+        assert await customer.call(DEPOSIT) == (200 if is_told else 503)
+        await customer.book.drain()
+        mine = (await customer.spent())[0] - before - meanwhile
+        assert mine == CALL * (1 + is_told) + CALL * (spends and not is_told)
+
+
+async def test_a_spend_that_is_found_is_found_among_however_many(monkeypatch, time):
+    """Nothing is known of before, and the memory is full; but there it is."""
+    async with serving(monkeypatch, time, spend=["after"]) as customer:
+        await others_spend(customer, KEPT_ENTRIES)
+        spend, asked = customer.store._store.spend, 0
+
+        async def crowded(*args: Any, **terms: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            result = await spend(*args, **terms)
+            if asked == 1:
+                monkeypatch.setattr(customer.store._store, "spend", spend)
+                await others_spend(customer, 1)
+            return result
+
+        monkeypatch.setattr(customer.store._store, "spend", crowded)
+        assert await customer.call(DEPOSIT) == 200
+        assert await customer.spent() == (CALL + KEPT_ENTRIES + 1, KEPT_ENTRIES + 2)
+
+
+async def test_nobody_is_told_to_sign_for_more_because_of_a_spend_that_was_forgotten(
+    monkeypatch, time
+):
+    async with serving(monkeypatch, time) as customer:
+        ask = customer.store._call
+
+        async def crowded(name: str, operation: Any) -> Any:
+            if name != "spend":
+                return await ask(name, operation)
+            monkeypatch.setattr(customer.store, "_call", ask)
+            await operation()
+            await others_spend(customer, KEPT_ENTRIES)
+            await customer.store._store.spend(
+                customer.channel,
+                amount=DEPOSIT,
+                signature="s",
+                cost=DEPOSIT - CALL - KEPT_ENTRIES,
+                units=1,
+                min_delta=0,
+                now=0,
+            )
+            raise StoreUnavailableError(name)
+
+        monkeypatch.setattr(customer.store, "_call", crowded)
+        assert await customer.call(DEPOSIT) == 503
 
 
 async def test_a_store_that_takes_long_is_not_asked_again(monkeypatch, time):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
@@ -110,6 +111,19 @@ async def test_a_channel_that_ends_takes_nothing(store, new_channel, said, outco
     kept = await store.add_channel(new_channel(accepted=100, signature="s", spent=60, **said))
     assert await spend(store, amount, 1) == Spend(outcome, kept)
     assert await store.channel(kept.id) == kept
+
+
+@pytest.mark.parametrize("wrong", [2.0, 2.5, Decimal(2)], ids=repr)
+@pytest.mark.parametrize("field", ["cost", "units"])
+async def test_what_is_no_integer_is_not_counted(store, kept, field, wrong):
+    """Nobody could read the record again, and the guardian reads all of them."""
+    wanted = {"cost": 1, "units": 1, field: wrong}
+    with pytest.raises(TypeError, match="whole numbers"):
+        await spend(store, 300, wanted["cost"], units=wanted["units"])
+    with pytest.raises(TypeError, match="whole numbers"):
+        await store.give_back(kept.id, **wanted)
+    assert await store.channel(kept.id) == kept
+    assert (await spend(store, 300, 1)).outcome is SpendOutcome.SPENT
 
 
 async def test_channels_do_not_mix(store, new_channel):
