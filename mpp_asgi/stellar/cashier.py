@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
 from mpp_asgi.protocol import problems
@@ -22,6 +22,7 @@ from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mpp_asgi.stellar.admissions import Counter
     from mpp_asgi.stellar.invocation import Call
     from mpp_asgi.stellar.ledger import Decision
+    from mpp_asgi.stellar.rpc import Simulation
     from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.channels import Channel
 
@@ -45,6 +47,10 @@ LAG_SECONDS: Final = 12
 
 _CLOSE: Final = "close:"
 _SETTLE: Final = "settle:"
+_HOST_ERROR: Final = "HostError"
+"""How a node begins to say what a contract, or what it called, has failed of."""
+_LEAVE_ERROR: Final = f"{_HOST_ERROR}: Error(Auth,"
+"""The leave that we signed was not good, such as one whose time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +113,13 @@ class Cashier:
             return None
         return await self._take(_Payment(channel, channel.accepted, channel.signature, False))
 
-    async def close(self, channel: Channel) -> str | None:
+    async def close(self, channel: Channel, *, reopens: bool = False) -> str | None:
         """Take what the voucher it is closed with is worth, and have the funder given the rest.
 
         Args:
             channel: one that is closing: its ``closing_amount`` and ``closing_signature`` are set.
+            reopens: if the ledger will not have it, take vouchers again, unless the ledger says
+                that it is closed. For whoever tells its payer.
 
         Returns:
             The transaction's hash (64 hex digits); ``None`` if it was closed otherwise meanwhile,
@@ -119,13 +127,13 @@ class Cashier:
 
         Raises:
             ValueError: it is not closing.
-            PendingError, FaultError, RefusalError, StoreUnavailableError: as `settle`.
+            PendingError: as `settle`; or this close was given up by whoever came first.
+            FaultError, RefusalError, StoreUnavailableError: as `settle`.
         """
         if channel.closing_amount is None:
             raise ValueError("The channel is not closing.")
-        return await self._take(
-            _Payment(channel, channel.closing_amount, channel.closing_signature, True)
-        )
+        payment = _Payment(channel, channel.closing_amount, channel.closing_signature, True)
+        return await self._take(payment, reopens=reopens)
 
     async def look(self, channel: Channel) -> Channel | None:
         """Read what the ledger says of a channel into its record, and give that.
@@ -150,7 +158,7 @@ class Cashier:
             now=int(self._counter.clock()),
         )
 
-    async def _take(self, payment: _Payment) -> str | None:
+    async def _take(self, payment: _Payment, *, reopens: bool = False) -> str | None:
         store, owner = self._store, self._counter.book.owner
         turn = await self._counter.book.turn(payment.record_id)
         try:
@@ -158,13 +166,17 @@ class Cashier:
             if not await store.lease(lease, owner=owner, until=now + LEASE_SECONDS, now=now):
                 raise PendingError(retry_after=5)
             try:
-                return await self._take_in_turn(turn, payment)
+                return await self._take_in_turn(turn, payment, until=now + LEASE_SECONDS)
+            except RefusalError as refusal:
+                if reopens:
+                    await self._reopen(turn, payment, refusal)
+                raise
             finally:
                 await store.release_lease(lease, owner=owner)
         finally:
             await turn.end()
 
-    async def _take_in_turn(self, turn: Turn, payment: _Payment) -> str | None:
+    async def _take_in_turn(self, turn: Turn, payment: _Payment, *, until: int) -> str | None:
         # It is for an amount, whichever signature of that comes first: what is under way with one
         # is followed to its end before anything is said of another.
         charge = await turn.claim(
@@ -178,21 +190,58 @@ class Cashier:
         elif charge.state is State.SETTLED:
             await self._note_after(payment.channel, 0)
         if turn.charge is not None and turn.charge.state is State.CLAIMED:
+            await self._require_wanted(payment)
             facts = await self._find(payment.channel)
             if facts is not None:
                 await self.note(payment.channel, facts)  # whatever becomes of our part
                 if _is_done(payment, facts):  # with another voucher or hand
                     return None
             await self._store.publish(payment.channel.id, amount=payment.amount)
-            await self._conclude(turn, payment, await self._send(turn, payment, facts))
+            await self._conclude(turn, payment, await self._send(turn, payment, facts, until))
         return turn.charge.reference if turn.charge else None
 
-    async def _send(self, turn: Turn, payment: _Payment, facts: ChannelFacts | None) -> Decision:
+    async def _require_wanted(self, payment: _Payment) -> None:
+        """See that a close is to be sent still. To be done once its record is ours: from then on
+        nobody else gives it up."""
+        if not payment.closes:
+            return
+        kept = await self._store.channel(payment.channel.id)
+        if kept is None:
+            raise _not_found()
+        if kept.status is ChannelStatus.CLOSED:  # there may be something left all the same
+            return
+        if kept.status is not ChannelStatus.CLOSING or kept.closing_amount != payment.amount:
+            raise PendingError
+
+    async def _reopen(self, turn: Turn, payment: _Payment, refusal: RefusalError) -> None:
+        """Take vouchers of a channel again whose close was refused. Not before it is certain that
+        no payment of it is on its way, and that it is there: else more would be sold than is ever
+        paid.
+
+        Raises:
+            RefusalError: the node does not show the channel.
+            FaultError: it is not certain.
+            OwnershipLostError: another process is at it.
+        """
+        if turn.charge is None or turn.charge.state is not State.CLAIMED:
+            return
+        as_of = refusal.ledger if isinstance(refusal, _NotPaidError) else 0
+        kept = await self.note(payment.channel, await self._read_at(payment.channel, as_of))
+        if kept is not None and kept.published > max(payment.amount, kept.settled):
+            raise FaultError("A higher voucher may be on its way to the payment network.")
+        if not turn.is_held():
+            await turn.hold()
+        await self._store.cancel_close(payment.channel.id, amount=payment.amount)
+
+    async def _send(
+        self, turn: Turn, payment: _Payment, facts: ChannelFacts | None, until: int
+    ) -> Decision:
         call = payment.call(closed=facts is not None and facts.is_closed)
+        as_of = max(payment.channel.seen_ledger, facts.ledger if facts is not None else 0)
 
         async def prepare() -> Prepared:
             try:
-                return await self._prepare(call)
+                return await self._prepare(call, as_of)
             except RefusalError:
                 # What has been idle for a week is archived. Not every node shows that, but all of
                 # them bring it back with the transaction that needs it.
@@ -200,20 +249,28 @@ class Cashier:
                     raise _not_found() from None
                 raise
 
-        return await self._dispatch.send(
-            turn,
-            await prepare(),
-            prepare,
-            payer=payment.channel.funder,
-            expires=int(self._counter.clock()) + LEASE_SECONDS,
-            is_owed=True,
-        )
+        try:
+            return await self._dispatch.send(
+                turn,
+                await prepare(),
+                prepare,
+                payer=payment.channel.funder,
+                expires=until,
+                is_owed=True,
+            )
+        except RefusalError as refusal:
+            if refusal.problem.slug != problems.PAYMENT_EXPIRED.slug:
+                raise
+            # It is our lease that is over, which says nothing of the voucher.
+            raise FaultError("The payment took too long to prepare.") from None
 
-    async def _prepare(self, call: Call) -> Prepared:
+    async def _prepare(self, call: Call, as_of: int) -> Prepared:
         """Sign the call and simulate it.
 
         Raises:
             RefusalError: it would fail on the ledger.
+            FaultError: the node cannot tell: it has not come to the ledger that is known, or gives
+                no reason of the ledger's.
         """
         ledger, now = self._counter.ledger, self._counter.clock()
         sponsor, recipient = self._dispatch.sponsor, self._recipient
@@ -234,7 +291,9 @@ class Cashier:
         simulation = await ledger.ask(simulate_transaction(envelope, auth_mode="enforce"))
         if simulation.error is not None or simulation.restore:
             log.warning("a channel would not pay: %s", simulation.error or "it is archived")
-            _revert("The channel would not pay this voucher.")
+            if not _is_of_the_ledger(simulation, as_of):
+                raise FaultError("The payment network cannot tell whether the channel would pay.")
+            raise _NotPaidError("The channel would not pay this voucher.", simulation.latest_ledger)
         return Prepared(operation=operation, simulation=simulation, at=now)
 
     async def _conclude(self, turn: Turn, payment: _Payment, decision: Decision) -> None:
@@ -247,8 +306,9 @@ class Cashier:
             await turn.withdrawn()
         if decision.kind == "failed":
             log.error("the payment %s failed on the ledger", payment.record_id)
-            await self._note_after(payment.channel, decision.status.ledger or 0)
-            _revert("The channel did not pay this voucher.")
+            ledger = decision.status.ledger or 0
+            await self._note_after(payment.channel, ledger)
+            raise _NotPaidError("The channel did not pay this voucher.", ledger)
         if decision.kind == "success" and turn.charge is not None:
             await turn.settled(
                 receipt="",
@@ -305,6 +365,15 @@ def _is_done(payment: _Payment, facts: ChannelFacts) -> bool:
     return facts.withdrawn >= payment.amount and (facts.is_closed or not payment.closes)
 
 
+def _is_of_the_ledger(simulation: Simulation, as_of: int) -> bool:
+    """Whether it is the ledger, as it was then or later, that would not carry a call out: not the
+    node, which is in trouble or behind, and not for want of a good leave of ours."""
+    if simulation.latest_ledger < as_of:
+        return False
+    error = simulation.error
+    return error is None or (error.startswith(_HOST_ERROR) and not error.startswith(_LEAVE_ERROR))
+
+
 def _nonce(call: Call) -> int:
     """The same for the same call: were two of its transactions on their way, the network would
     carry out one."""
@@ -318,5 +387,10 @@ def _not_found() -> RefusalError:
     )
 
 
-def _revert(detail: str) -> NoReturn:
-    raise RefusalError(problems.SESSION_TRANSACTION_REVERTED.because(detail))
+class _NotPaidError(RefusalError):
+    """The ledger does not pay a voucher, or would not."""
+
+    def __init__(self, detail: str, ledger: int) -> None:
+        super().__init__(problems.SESSION_TRANSACTION_REVERTED.because(detail))
+        self.ledger = ledger
+        """Which says so."""

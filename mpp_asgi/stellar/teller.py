@@ -245,10 +245,6 @@ class Teller:
             )
         return channel
 
-    async def cancel_close(self, channel_id: str) -> None:
-        """The ledger would not have it: take vouchers again, if the channel is there still."""
-        await self._store.cancel_close(channel_id)
-
 
 def standing(channel: Channel) -> dict[str, str]:
     """How a channel stands, as problems tell it. Amounts are base units."""

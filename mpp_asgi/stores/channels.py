@@ -323,8 +323,10 @@ class ChannelStore(Protocol):
         """
         ...
 
-    async def cancel_close(self, channel_id: str) -> None:
-        """The close has failed for good: a channel that is closing is open again."""
+    async def cancel_close(self, channel_id: str, *, amount: int) -> None:
+        """The close with a voucher for so much has failed for good: a channel that is closing with
+        that is open again. Does nothing to any other: whose close failed may come late, and does
+        not speak for one that began since."""
         ...
 
     async def channels(

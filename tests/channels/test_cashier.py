@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -13,16 +13,19 @@ from mpp_asgi.stellar.cashier import LEASE_SECONDS
 from mpp_asgi.stellar.channel_calls import close_call
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stores.channels import Channel, ChannelStatus
+from mpp_asgi.stores.contract import Outcome, OwnershipLostError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.channels.market import DEPOSIT, MAX_FEE, WAITING_PERIOD, Market
 from tests.charge.bad_line import Plan, altered, ledger_stands_still
 from tests.shop import RECIPIENT, SPONSOR
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tests.channels.market import Process
     from tests.charge.bad_line import Answer, BadLine, Request
+
+T = TypeVar("T")
 
 A_WEEK = 121_000
 """Ledgers, at five seconds each; then what nobody used is archived."""
@@ -281,6 +284,170 @@ async def test_fees_are_capped(market: Market, process: Process) -> None:
     market.time.now += 3
     assert (market.earned(), market.fees_left()) == (0, fees)
     assert await process.cashier.settle(held) is not None
+
+
+# What is to become of a channel whose close is refused
+
+REVERTED = "HostError: Error(Contract, #4)"
+
+
+def refused_after(deed: Callable[[], object]) -> Plan:
+    """A simulation that fails on the ledger, once something was done."""
+
+    def answer(line: BadLine, request: Request) -> Answer:
+        deed()
+        return altered(error=REVERTED)(line, request)
+
+    return Plan("simulateTransaction", 0, answer)
+
+
+def done(call: Coroutine[Any, Any, T]) -> T:
+    """What a store in memory makes of a call, which waits for nothing."""
+    with pytest.raises(StopIteration) as stop:
+        call.send(None)
+    value: T = stop.value.value
+    return value
+
+
+async def test_a_refused_close_opens_the_channel_if_it_is_told(
+    market: Market, process: Process
+) -> None:
+    closing = await process.closing(market.open(), 300)
+    for reopens, status in ((False, ChannelStatus.CLOSING), (True, ChannelStatus.OPEN)):
+        market.line.follow(refused_after(lambda: None))
+        with pytest.raises(RefusalError) as refused:
+            await process.cashier.close(closing, reopens=reopens)
+        assert refused.value.problem.slug == "session/transaction-reverted"
+        assert (await process.kept(closing.id)).status is status
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_close_that_was_given_up_is_not_sent_by_who_waited(
+    market: Market, processes: int
+) -> None:
+    """Its record is open again, and sells."""
+    async with market.process() as one, market.process() as two:
+        closing = await one.closing(market.open(), 300)
+        market.line.follow(refused_after(lambda: None))
+        closes = [(one, two)[n % processes].cashier.close(closing, reopens=True) for n in range(2)]
+        ends = await asyncio.gather(*closes, return_exceptions=True)
+        assert isinstance(ends[0], RefusalError)
+        assert isinstance(ends[1], PendingError)
+        with pytest.raises(PendingError):
+            await two.cashier.close(closing, reopens=True)
+        assert "sendTransaction" not in market.line.calls
+        assert (await one.kept(closing.id)).status is ChannelStatus.OPEN
+
+
+async def test_a_close_of_another_amount_is_not_given_up_with_it(
+    market: Market, process: Process
+) -> None:
+    """Something was given back meanwhile, so the payer closes with less."""
+    closing = await process.closing(market.open(), 300)
+    store, now = process.counter.book.store, int(market.time())
+
+    def begin_another() -> None:
+        done(store.give_back(closing.id, cost=100, units=1))
+        signature = market.voucher(closing.id, 200)
+        done(store.begin_close(closing.id, amount=200, signature=signature, now=now))
+
+    market.line.follow(refused_after(begin_another))
+    with pytest.raises(RefusalError):
+        await process.cashier.close(closing, reopens=True)
+    kept = await process.kept(closing.id)
+    assert (kept.status, kept.closing_amount) == (ChannelStatus.CLOSING, 200)
+    with pytest.raises(PendingError):
+        await process.cashier.close(closing, reopens=True)
+    assert "sendTransaction" not in market.line.calls
+    assert await process.cashier.close(kept, reopens=True) is not None
+    assert market.earned() == 200
+
+
+async def test_nothing_is_opened_while_a_higher_close_may_be_on_its_way(
+    market: Market, process: Process
+) -> None:
+    closing = await process.closing(market.open(), 300)
+    store, now = process.counter.book.store, int(market.time())
+    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing, reopens=True)
+    await store.give_back(closing.id, cost=100, units=1)
+    signature = market.voucher(closing.id, 200)
+    await store.begin_close(closing.id, amount=200, signature=signature, now=now)
+    lower = await process.kept(closing.id)
+    market.line.follow(refused_after(lambda: None))
+    with pytest.raises(FaultError):
+        await process.cashier.close(lower, reopens=True)
+    assert (await process.kept(closing.id)).status is ChannelStatus.CLOSING
+
+
+async def test_who_was_taken_for_dead_opens_nothing(market: Market) -> None:
+    """Another process has sent the close by then."""
+    async with market.process() as one, market.process() as two:
+        closing = await one.closing(market.open(), 300)
+        store, now = market.store, int(market.time())
+
+        def take_over() -> None:
+            market.time.now += LEASE_SECONDS
+            record = f"close:{closing.id}:300"
+            found = done(store.get(record))
+            assert found is not None
+            ours = found._replace(owner=two.counter.book.owner)
+            claim = done(store.claim(ours, (), now=now + LEASE_SECONDS))
+            assert claim.outcome is Outcome.TAKEN
+
+        market.line.follow(refused_after(take_over))
+        with pytest.raises(OwnershipLostError):
+            await one.cashier.close(closing, reopens=True)
+        assert (await one.kept(closing.id)).status is ChannelStatus.CLOSING
+
+
+async def test_a_close_that_fails_on_the_ledger_opens_the_channel(
+    market: Market, process: Process
+) -> None:
+    """Not if it is closed by then: its funder's refund came first."""
+    closing = await process.closing(market.open(), 300)
+    market.close_start(closing.id)
+    market.sandbox.close_ledger(WAITING_PERIOD)
+
+    def refund_first(line: BadLine, request: Request) -> Answer:
+        market.refund(closing.id)
+        return line.sandbox.rpc(request)
+
+    market.line.follow(Plan("sendTransaction", 0, refund_first))
+    with pytest.raises(RefusalError):
+        await process.cashier.close(closing, reopens=True)
+    assert (await process.kept(closing.id)).status is ChannelStatus.CLOSED
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["could not read", "HostError: Error(Auth, InvalidInput)"],
+    ids=["trouble", "our leave"],
+)
+async def test_what_is_no_word_of_the_channel_is_no_refusal(
+    market: Market, process: Process, error: str
+) -> None:
+    closing = await process.closing(market.open(), 300)
+    market.line.follow(Plan("simulateTransaction", 0, altered(error=error)))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing, reopens=True)
+    assert (await process.kept(closing.id)).status is ChannelStatus.CLOSING
+
+
+async def test_too_late_is_no_refusal(market: Market, process: Process) -> None:
+    """What is over is our time at the channel."""
+    closing = await process.closing(market.open(), 300)
+
+    def dawdle(line: BadLine, request: Request) -> Answer:
+        market.time.now += LEASE_SECONDS
+        return line.sandbox.rpc(request)
+
+    market.line.follow(Plan("getLedgerEntries", 0, dawdle))
+    with pytest.raises(FaultError):
+        await process.cashier.close(closing, reopens=True)
+    assert (await process.kept(closing.id)).status is ChannelStatus.CLOSING
+    assert "sendTransaction" not in market.line.calls
 
 
 # Several at once

@@ -87,11 +87,11 @@ class MemoryChannels:
             self._keep_channel(close.channel)
         return close
 
-    async def cancel_close(self, channel_id: str) -> None:
+    async def cancel_close(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.cancel_close`."""
         found = self._find_channel(channel_id)
         if found is not None:
-            self._keep_channel(channel_ruling.reopened(found))
+            self._keep_channel(channel_ruling.reopened(found, amount=amount))
 
     async def channels(
         self,

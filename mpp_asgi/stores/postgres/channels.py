@@ -98,7 +98,7 @@ _BEGIN_CLOSE = _with_fields("""
 """)
 _CANCEL_CLOSE = """
     UPDATE channel SET status = 'open', closing_amount = NULL, closing_signature = ''
-    WHERE id = $1 AND status = 'closing'
+    WHERE id = $1 AND status = 'closing' AND closing_amount = $2
 """
 # Each status has a part of the index that is in order.
 _PAGE = _with_fields("""
@@ -188,9 +188,9 @@ async def begin_close(
             return ruling
 
 
-async def cancel_close(connection: Connection, channel_id: str) -> None:
+async def cancel_close(connection: Connection, channel_id: str, amount: int) -> None:
     """As `ChannelStore.cancel_close`."""
-    await connection.execute(_CANCEL_CLOSE, channel_id)
+    await connection.execute(_CANCEL_CLOSE, channel_id, amount)
 
 
 async def page(
