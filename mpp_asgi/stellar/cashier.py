@@ -2,14 +2,18 @@
 
 What is taken is what the contract pays for the voucher, no more and no less, so nothing here can be
 done twice to any effect: a settlement that was carried out already changes nothing. All the same
-each is written down before it is sent, one process at a time is at a channel, and doubt is followed
-to its end, because a transaction costs a fee and a channel may be about to be refunded.
+each is written down before it is sent, one at a time is at a channel, and doubt is followed to its
+end, because a transaction costs a fee and a channel may be about to be refunded.
+
+One at a time: in a process whose turn it is, between processes whoever has the lease. What is taken
+is decided then, by the record as it stands: it may have moved on since somebody wanted it settled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,10 +26,13 @@ from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.settlement import to_settle
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from stellar_sdk import Keypair
 
     from mpp_asgi.charges import Turn
@@ -45,6 +52,7 @@ LEAVE_LEDGERS: Final = 60
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a transaction of ours is."""
 
+_LEASE: Final = "cashier:"
 _CLOSE: Final = "close:"
 _SETTLE: Final = "settle:"
 _HOST_ERROR: Final = "HostError"
@@ -93,15 +101,19 @@ class Cashier:
         )
 
     async def settle(self, channel: Channel) -> str | None:
-        """Take what the highest voucher is worth. The channel goes on.
+        """Take what the highest voucher is worth, or that which the channel is closed with. The
+        channel goes on.
 
         What the ledger says of the channel then is written into its record.
+
+        Args:
+            channel: which. What is held for it is read once its turn has come.
 
         Returns:
             The transaction's hash (64 hex digits); ``None`` if there was nothing to take.
 
         Raises:
-            PendingError: another process or request is at this channel.
+            PendingError: another process or request is at this channel, or its payer closes it.
             FaultError: it could not be done or is not decided yet. Try again: it goes on there.
             RefusalError: the ledger will not pay, and nothing is on its way there:
                 ``session/channel-not-found``, or ``session/transaction-reverted`` for a channel
@@ -109,9 +121,15 @@ class Cashier:
                 where it is foreseen, and else a fee.
             StoreUnavailableError: the records are out of reach.
         """
-        if not channel.signature:
-            return None
-        return await self._take(_Payment(channel, channel.accepted, channel.signature, False))
+        async with self._alone_at(channel.id) as until:
+            kept = await self._store.channel(channel.id)
+            if kept is None:
+                raise _not_found()
+            voucher = to_settle(kept)
+            if not voucher.signature:
+                return None
+            payment = _Payment(kept, voucher.accepted, voucher.signature, False)
+            return await self._take(payment, until=until)
 
     async def close(self, channel: Channel, *, reopens: bool = False) -> str | None:
         """Take what the voucher it is closed with is worth, and have the funder given the rest.
@@ -133,7 +151,8 @@ class Cashier:
         if channel.closing_amount is None:
             raise ValueError("The channel is not closing.")
         payment = _Payment(channel, channel.closing_amount, channel.closing_signature, True)
-        return await self._take(payment, reopens=reopens)
+        async with self._alone_at(channel.id) as until:
+            return await self._take(payment, until=until, reopens=reopens)
 
     async def look(self, channel: Channel) -> Channel | None:
         """Read what the ledger says of a channel into its record, and give that.
@@ -158,21 +177,35 @@ class Cashier:
             now=int(self._counter.clock()),
         )
 
-    async def _take(self, payment: _Payment, *, reopens: bool = False) -> str | None:
-        store, owner = self._store, self._counter.book.owner
-        turn = await self._counter.book.turn(payment.record_id)
+    @asynccontextmanager
+    async def _alone_at(self, channel_id: str) -> AsyncIterator[int]:
+        """Have a channel for ourselves, until then at most (Unix seconds).
+
+        Raises:
+            PendingError: others are at it.
+        """
+        store, owner, name = self._store, self._counter.book.owner, f"{_LEASE}{channel_id}"
+        turn = await self._counter.book.turn(name)  # as the lease is granted again to its owner
         try:
-            lease, now = f"cashier:{payment.channel.id}", int(self._counter.clock())
-            if not await store.lease(lease, owner=owner, until=now + LEASE_SECONDS, now=now):
+            now = int(self._counter.clock())
+            until = now + LEASE_SECONDS
+            if not await store.lease(name, owner=owner, until=until, now=now):
                 raise PendingError(retry_after=5)
             try:
-                return await self._take_in_turn(turn, payment, until=now + LEASE_SECONDS)
-            except RefusalError as refusal:
-                if reopens:
-                    await self._reopen(turn, payment, refusal)
-                raise
+                yield until
             finally:
-                await store.release_lease(lease, owner=owner)
+                await store.release_lease(name, owner=owner)
+        finally:
+            await turn.end()
+
+    async def _take(self, payment: _Payment, *, until: int, reopens: bool = False) -> str | None:
+        turn = await self._counter.book.turn(payment.record_id)
+        try:
+            return await self._take_in_turn(turn, payment, until=until)
+        except RefusalError as refusal:
+            if reopens:
+                await self._reopen(turn, payment, refusal)
+            raise
         finally:
             await turn.end()
 
@@ -201,16 +234,22 @@ class Cashier:
         return turn.charge.reference if turn.charge else None
 
     async def _require_wanted(self, payment: _Payment) -> None:
-        """See that a close is to be sent still. To be done once its record is ours: from then on
-        nobody else gives it up."""
-        if not payment.closes:
-            return
+        """See that this is to be sent still: a close may have been given up, and where one began
+        since, nothing beyond it is taken. To be done once the payment's record is ours: from then
+        on nobody else gives a close up.
+
+        Raises:
+            PendingError: it is not.
+        """
         kept = await self._store.channel(payment.channel.id)
         if kept is None:
             raise _not_found()
-        if kept.status is ChannelStatus.CLOSED:  # there may be something left all the same
-            return
-        if kept.status is not ChannelStatus.CLOSING or kept.closing_amount != payment.amount:
+        closing = kept.closing_amount
+        if payment.closes and kept.status is not ChannelStatus.CLOSED:  # else what is left is taken
+            is_wanted = closing == payment.amount
+        else:
+            is_wanted = closing is None or payment.amount <= closing
+        if not is_wanted:
             raise PendingError
 
     async def _reopen(self, turn: Turn, payment: _Payment, refusal: RefusalError) -> None:
@@ -241,13 +280,15 @@ class Cashier:
 
         async def prepare() -> Prepared:
             try:
-                return await self._prepare(call, as_of)
+                prepared = await self._prepare(call, as_of)
             except RefusalError:
                 # What has been idle for a week is archived. Not every node shows that, but all of
                 # them bring it back with the transaction that needs it.
                 if facts is None:
                     raise _not_found() from None
                 raise
+            await self._require_wanted(payment)  # as late as can be
+            return prepared
 
         try:
             return await self._dispatch.send(

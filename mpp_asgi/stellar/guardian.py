@@ -29,7 +29,7 @@ from mpp_asgi.stellar.channel_watch import FOLLOWED, MOST_FAULTS, ChannelWatch, 
 from mpp_asgi.stellar.clockwork import Clockwork
 from mpp_asgi.stellar.guardian_duties import Duty, Reason, Retry, duty_of, is_still_due
 from mpp_asgi.stellar.guardian_report import Deeds, GuardianReport, Sight
-from mpp_asgi.stellar.settlement import is_owed, settle_now, to_settle
+from mpp_asgi.stellar.settlement import is_owed, settle_now
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class Guardian:
             if duty.reason is Reason.UNFINISHED:
                 tx_hash = await self._cashier.close(channel)
             else:
-                tx_hash = await self._cashier.settle(to_settle(channel))
+                tx_hash = await self._cashier.settle(channel)
         except (FaultError, PendingError, RefusalError, OwnershipLostError) as error:
             retry = Retry.after(self._retries.get(channel.id), duty, self._clock())
             self._retries[channel.id] = retry

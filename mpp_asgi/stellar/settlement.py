@@ -126,4 +126,4 @@ async def settle_now(store: ChannelStore, cashier: Cashier, channel_id: str) -> 
         raise NothingToSettleError("This channel is not on record.")
     if not is_payable(channel):
         raise NothingToSettleError("No voucher is held that this channel would pay for.")
-    return await cashier.settle(to_settle(channel))
+    return await cashier.settle(channel)

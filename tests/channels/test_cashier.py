@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SENDING = "sendTransaction"
+
 A_WEEK = 121_000
 """Ledgers, at five seconds each; then what nobody used is archived."""
 
@@ -79,7 +81,7 @@ async def test_a_voucher_counts_as_published_before_the_network_has_it(
         published.append(rows[channel][Channel._fields.index("published")])
         return line.sandbox.rpc(request)
 
-    market.line.follow(Plan("simulateTransaction", 0, look), Plan("sendTransaction", 0, look))
+    market.line.follow(Plan("simulateTransaction", 0, look), Plan(SENDING, 0, look))
     assert await process.cashier.settle(held) is not None
     assert published == [300, 300]
 
@@ -114,12 +116,12 @@ async def test_one_voucher_after_another(market: Market, process: Process) -> No
 
 
 async def test_a_lower_voucher_after_a_higher_one(market: Market, process: Process) -> None:
-    """Of a record that another process had in hand: there is nothing to take, and no fee."""
+    """Of a record that another process had in hand: nothing more is taken, and there is no fee."""
     channel = market.open()
     lower = await process.hold(channel, 100)
-    await process.cashier.settle(await process.hold(channel, 300))
+    settled = await process.cashier.settle(await process.hold(channel, 300))
     fees = market.fees_left()
-    assert await process.cashier.settle(lower) is None
+    assert await process.cashier.settle(lower) == settled
     assert (market.earned(), market.fees_left()) == (300, fees)
 
 
@@ -243,7 +245,7 @@ async def test_the_refund_comes_between(market: Market, process: Process) -> Non
         market.refund(channel)
         return line.sandbox.rpc(request)
 
-    market.line.follow(Plan("sendTransaction", 0, refund_first))
+    market.line.follow(Plan(SENDING, 0, refund_first))
     with pytest.raises(RefusalError) as refused:
         await process.cashier.settle(held)
     assert refused.value.problem.slug == "session/transaction-reverted"
@@ -260,6 +262,8 @@ async def test_a_voucher_of_another_key(market: Market, process: Process) -> Non
     held = await process.hold(channel, 300)
     fees = market.fees_left()
     wrong = held._replace(signature=market.voucher(channel, 300, key=RECIPIENT))
+    assert isinstance(market.store, MemoryStore)
+    market.store._keep_channel(wrong)
     with pytest.raises(RefusalError) as refused:
         await process.cashier.settle(wrong)
     assert refused.value.problem.slug == "session/transaction-reverted"
@@ -269,6 +273,7 @@ async def test_a_voucher_of_another_key(market: Market, process: Process) -> Non
 async def test_a_channel_of_another_ledger(market: Market, process: Process) -> None:
     held = await process.hold(market.open(), 300)
     gone = held._replace(id=market.opening().channel(TESTNET.passphrase))
+    await market.store.add_channel(gone)
     with pytest.raises(RefusalError) as refused:
         await process.cashier.settle(gone)
     assert refused.value.problem.slug == "session/channel-not-found"
@@ -284,6 +289,14 @@ async def test_fees_are_capped(market: Market, process: Process) -> None:
     market.time.now += 3
     assert (market.earned(), market.fees_left()) == (0, fees)
     assert await process.cashier.settle(held) is not None
+
+
+async def test_a_channel_on_no_record(market: Market, process: Process) -> None:
+    held = await process.hold(market.open(), 300)
+    unknown = held._replace(id=market.opening().channel(TESTNET.passphrase))
+    with pytest.raises(RefusalError) as refused:
+        await process.cashier.settle(unknown)
+    assert refused.value.problem.slug == "session/channel-not-found"
 
 
 # What is to become of a channel whose close is refused
@@ -335,7 +348,7 @@ async def test_a_close_that_was_given_up_is_not_sent_by_who_waited(
         assert isinstance(ends[1], PendingError)
         with pytest.raises(PendingError):
             await two.cashier.close(closing, reopens=True)
-        assert "sendTransaction" not in market.line.calls
+        assert SENDING not in market.line.calls
         assert (await one.kept(closing.id)).status is ChannelStatus.OPEN
 
 
@@ -358,7 +371,7 @@ async def test_a_close_of_another_amount_is_not_given_up_with_it(
     assert (kept.status, kept.closing_amount) == (ChannelStatus.CLOSING, 200)
     with pytest.raises(PendingError):
         await process.cashier.close(closing, reopens=True)
-    assert "sendTransaction" not in market.line.calls
+    assert SENDING not in market.line.calls
     assert await process.cashier.close(kept, reopens=True) is not None
     assert market.earned() == 200
 
@@ -368,7 +381,7 @@ async def test_nothing_is_opened_while_a_higher_close_may_be_on_its_way(
 ) -> None:
     closing = await process.closing(market.open(), 300)
     store, now = process.counter.book.store, int(market.time())
-    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    market.line.follow(Plan(SENDING, 0, ledger_stands_still))
     with pytest.raises(FaultError):
         await process.cashier.close(closing, reopens=True)
     await store.give_back(closing.id, cost=100, units=1)
@@ -414,7 +427,7 @@ async def test_a_close_that_fails_on_the_ledger_opens_the_channel(
         market.refund(closing.id)
         return line.sandbox.rpc(request)
 
-    market.line.follow(Plan("sendTransaction", 0, refund_first))
+    market.line.follow(Plan(SENDING, 0, refund_first))
     with pytest.raises(RefusalError):
         await process.cashier.close(closing, reopens=True)
     assert (await process.kept(closing.id)).status is ChannelStatus.CLOSED
@@ -447,7 +460,7 @@ async def test_too_late_is_no_refusal(market: Market, process: Process) -> None:
     with pytest.raises(FaultError):
         await process.cashier.close(closing, reopens=True)
     assert (await process.kept(closing.id)).status is ChannelStatus.CLOSING
-    assert "sendTransaction" not in market.line.calls
+    assert SENDING not in market.line.calls
 
 
 # Several at once
@@ -470,11 +483,63 @@ async def test_many_settle_at_once(market: Market, processes: int) -> None:
         assert market.sequence(submitter) == sequence + 1
 
 
+async def test_one_at_a_time_is_at_a_channel_in_a_process_as_well(
+    market: Market, process: Process
+) -> None:
+    """Whatever they take: a lease is granted again to whoever has it."""
+    channel = market.open()
+    held = await process.hold(channel, 300)
+    settling = asyncio.ensure_future(process.cashier.settle(held))
+    while "simulateTransaction" not in market.line.calls:  # noqa: ASYNC110 # it cannot tell
+        await asyncio.sleep(0)
+    hashes = await asyncio.gather(
+        settling, process.cashier.settle(await process.hold(channel, 500))
+    )
+    assert len(set(hashes)) == 2
+    order = [call for call in market.line.calls if call in {"simulateTransaction", SENDING}]
+    assert order == ["simulateTransaction", SENDING] * 2
+    assert market.earned() == 500
+
+
+@pytest.mark.parametrize("call", ["getLedgerEntries", "simulateTransaction"])
+async def test_nothing_beyond_a_close_is_taken_that_began_meanwhile(
+    market: Market, process: Process, call: str
+) -> None:
+    """Its payer has said what it owes; the headroom is its own."""
+    channel = market.open()
+    held = await process.hold(channel, 300, spent=100)
+    store, now = process.counter.book.store, int(market.time())
+    signature = market.voucher(channel, 100)
+
+    def begin_close(line: BadLine, request: Request) -> Answer:
+        done(store.begin_close(channel, amount=100, signature=signature, now=now))
+        return line.sandbox.rpc(request)
+
+    market.line.follow(Plan(call, 0, begin_close))
+    with pytest.raises(PendingError):
+        await process.cashier.settle(held)
+    assert SENDING not in market.line.calls
+    assert await process.cashier.close(await process.kept(channel)) is not None
+    assert market.earned() == 100
+
+
+async def test_what_is_settled_is_read_when_the_turn_has_come(
+    market: Market, process: Process
+) -> None:
+    channel = market.open()
+    held = await process.hold(channel, 300, spent=100)
+    await process.counter.book.store.begin_close(
+        channel, amount=100, signature=market.voucher(channel, 100), now=int(market.time())
+    )
+    assert await process.cashier.settle(held) is not None
+    assert market.earned() == 100
+
+
 async def test_one_process_at_a_channel_at_a_time(market: Market) -> None:
     async with market.process() as one, market.process() as two:
         channel = market.open()
         lower, higher = await one.hold(channel, 100), await one.hold(channel, 300)
-        market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+        market.line.follow(Plan(SENDING, 0, ledger_stands_still))
         with pytest.raises(FaultError):
             await one.cashier.settle(lower)
         market.sandbox.thaw()
@@ -503,7 +568,7 @@ async def test_another_signature_of_the_same_amount(market: Market, process: Pro
     """A funder can sign an amount in many ways. What is under way with one of them is followed."""
     channel = market.open()
     closing = await process.closing(channel, 300)
-    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    market.line.follow(Plan(SENDING, 0, ledger_stands_still))
     with pytest.raises(FaultError):
         await process.cashier.close(closing)
     other = closing._replace(closing_signature="00" * 64)
@@ -518,7 +583,7 @@ async def test_another_signature_of_the_same_amount(market: Market, process: Pro
 async def test_a_node_that_has_lost_the_channel(market: Market, process: Process) -> None:
     """What is on its way is followed before anybody says that there is no such channel."""
     closing = await process.closing(market.open(), 300)
-    market.line.follow(Plan("sendTransaction", 0, ledger_stands_still))
+    market.line.follow(Plan(SENDING, 0, ledger_stands_still))
     with pytest.raises(FaultError):
         await process.cashier.close(closing)
     market.line.follow(Plan("getLedgerEntries", 0, altered(entries=[]), more=100))
