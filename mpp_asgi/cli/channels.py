@@ -121,11 +121,7 @@ async def _close(arguments: Namespace, settings: Settings, store: Store, termina
     before = await _on_record(store, arguments.channel)
     async with open_till(settings, store) as till:
         closing = await _closing(before, settings, store)
-        try:
-            tx_hash = await till.cashier.close(closing)
-        except RefusalError:
-            await store.cancel_close(before.id)
-            raise
+        tx_hash = await till.cashier.close(closing, reopens=True)
         _say_paid(before, await store.channel(before.id), tx_hash, till, terminal)
     terminal.note("The channel is closed; its funder has the rest.")
     return 0

@@ -2,33 +2,38 @@
 
 What is taken is what the contract pays for the voucher, no more and no less, so nothing here can be
 done twice to any effect: a settlement that was carried out already changes nothing. All the same
-each is written down before it is sent, one process at a time is at a channel, and doubt is followed
-to its end, because a transaction costs a fee and a channel may be about to be refunded.
+each is written down before it is sent, one at a time is at a channel, and doubt is followed to its
+end, because a transaction costs a fee and a channel may be about to be refunded.
+
+One at a time: in a process whose turn it is, between processes whoever has the lease. What is taken
+is decided then, by the record as it stands: it may have moved on since somebody wanted it settled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.admissions import RECORD_SECONDS
 from mpp_asgi.stellar.channel import ChannelFacts, NotAChannelError, read_channel
-from mpp_asgi.stellar.channel_calls import close_call, settle_call
-from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
-from mpp_asgi.stellar.envelope import unsigned_envelope
-from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
-from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.dispatch import Dispatch, submitted_before
+from mpp_asgi.stellar.observation import note
+from mpp_asgi.stellar.payout import NotPaidError, Payout, prepare
+from mpp_asgi.stellar.settlement import to_settle
+from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import State
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from stellar_sdk import Keypair
 
     from mpp_asgi.stellar.admissions import Counter
-    from mpp_asgi.stellar.invocation import Call
+    from mpp_asgi.stellar.dispatch import Prepared
     from mpp_asgi.stellar.ledger import Decision
     from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.channels import Channel
@@ -38,32 +43,12 @@ log = logging.getLogger("mpp_asgi.channels")
 
 LEASE_SECONDS: Final = 120
 """How long a channel is one process's to settle, unless it lets go earlier."""
-LEAVE_LEDGERS: Final = 60
-"""For how many ledgers the recipient allows a payment to itself."""
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a transaction of ours is."""
 
-_CLOSE: Final = "close:"
-_SETTLE: Final = "settle:"
+_LOOK_SECONDS: Final = 0.5
 
-
-@dataclass(frozen=True, slots=True)
-class _Payment:
-    """What is to be taken from a channel."""
-
-    channel: Channel
-    amount: int
-    signature: str
-    closes: bool
-
-    @property
-    def record_id(self) -> str:
-        return f"{_CLOSE if self.closes else _SETTLE}{self.channel.id}:{self.amount}"
-
-    def call(self, *, closed: bool) -> Call:
-        # Some builds of the contract do not close twice, but all of them settle when closed.
-        write = close_call if self.closes and not closed else settle_call
-        return write(self.channel.id, self.amount, bytes.fromhex(self.signature))
+_LEASE: Final = "cashier:"
 
 
 class Cashier:
@@ -87,15 +72,19 @@ class Cashier:
         )
 
     async def settle(self, channel: Channel) -> str | None:
-        """Take what the highest voucher is worth. The channel goes on.
+        """Take what the highest voucher is worth, or that which the channel is closed with. The
+        channel goes on.
 
         What the ledger says of the channel then is written into its record.
+
+        Args:
+            channel: which. What is held for it is read once its turn has come.
 
         Returns:
             The transaction's hash (64 hex digits); ``None`` if there was nothing to take.
 
         Raises:
-            PendingError: another process or request is at this channel.
+            PendingError: another process or request is at this channel, or its payer closes it.
             FaultError: it could not be done or is not decided yet. Try again: it goes on there.
             RefusalError: the ledger will not pay, and nothing is on its way there:
                 ``session/channel-not-found``, or ``session/transaction-reverted`` for a channel
@@ -103,15 +92,23 @@ class Cashier:
                 where it is foreseen, and else a fee.
             StoreUnavailableError: the records are out of reach.
         """
-        if not channel.signature:
-            return None
-        return await self._take(_Payment(channel, channel.accepted, channel.signature, False))
+        async with self._alone_at(channel.id) as until:
+            kept = await self._store.channel(channel.id)
+            if kept is None:
+                raise _not_found()
+            voucher = to_settle(kept)
+            if not voucher.signature:
+                return None
+            payment = Payout(kept, voucher.accepted, voucher.signature, False)
+            return await self._take(payment, until=until)
 
-    async def close(self, channel: Channel) -> str | None:
+    async def close(self, channel: Channel, *, reopens: bool = False) -> str | None:
         """Take what the voucher it is closed with is worth, and have the funder given the rest.
 
         Args:
             channel: one that is closing: its ``closing_amount`` and ``closing_signature`` are set.
+            reopens: if the ledger will not have it, take vouchers again, unless the ledger says
+                that it is closed. For whoever tells its payer.
 
         Returns:
             The transaction's hash (64 hex digits); ``None`` if it was closed otherwise meanwhile,
@@ -119,13 +116,14 @@ class Cashier:
 
         Raises:
             ValueError: it is not closing.
-            PendingError, FaultError, RefusalError, StoreUnavailableError: as `settle`.
+            PendingError: as `settle`; or this close was given up by whoever came first.
+            FaultError, RefusalError, StoreUnavailableError: as `settle`.
         """
         if channel.closing_amount is None:
             raise ValueError("The channel is not closing.")
-        return await self._take(
-            _Payment(channel, channel.closing_amount, channel.closing_signature, True)
-        )
+        payment = Payout(channel, channel.closing_amount, channel.closing_signature, True)
+        async with self._alone_at(channel.id) as until:
+            return await self._take(payment, until=until, reopens=reopens)
 
     async def look(self, channel: Channel) -> Channel | None:
         """Read what the ledger says of a channel into its record, and give that.
@@ -138,33 +136,42 @@ class Cashier:
 
     async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
         """Take what was read of a channel into its record, and give that; ``None`` if there is
-        none. Whether it is over is judged by the record as it stands, which may be newer."""
-        kept = await self._store.channel(channel.id)
-        return await self._store.observe(
-            channel.id,
-            ledger=facts.ledger,
-            deposited=facts.deposited,
-            settled=facts.withdrawn,
-            closes_at=facts.closes_at,
-            closed=is_over(kept or channel, facts),
-            now=int(self._counter.clock()),
-        )
+        none."""
+        return await note(self._store, channel, facts, now=int(self._counter.clock()))
 
-    async def _take(self, payment: _Payment) -> str | None:
-        store, owner = self._store, self._counter.book.owner
-        turn = await self._counter.book.turn(payment.record_id)
+    @asynccontextmanager
+    async def _alone_at(self, channel_id: str) -> AsyncIterator[int]:
+        """Have a channel for ourselves, until then at most (Unix seconds).
+
+        Raises:
+            PendingError: others are at it.
+        """
+        store, owner, name = self._store, self._counter.book.owner, f"{_LEASE}{channel_id}"
+        turn = await self._counter.book.turn(name)  # as the lease is granted again to its owner
         try:
-            lease, now = f"cashier:{payment.channel.id}", int(self._counter.clock())
-            if not await store.lease(lease, owner=owner, until=now + LEASE_SECONDS, now=now):
+            now = int(self._counter.clock())
+            until = now + LEASE_SECONDS
+            if not await store.lease(name, owner=owner, until=until, now=now):
                 raise PendingError(retry_after=5)
             try:
-                return await self._take_in_turn(turn, payment)
+                yield until
             finally:
-                await store.release_lease(lease, owner=owner)
+                await store.release_lease(name, owner=owner)
         finally:
             await turn.end()
 
-    async def _take_in_turn(self, turn: Turn, payment: _Payment) -> str | None:
+    async def _take(self, payment: Payout, *, until: int, reopens: bool = False) -> str | None:
+        turn = await self._counter.book.turn(payment.record_id)
+        try:
+            return await self._take_in_turn(turn, payment, until=until)
+        except RefusalError as refusal:
+            if reopens:
+                await self._reopen(turn, payment, refusal)
+            raise
+        finally:
+            await turn.end()
+
+    async def _take_in_turn(self, turn: Turn, payment: Payout, *, until: int) -> str | None:
         # It is for an amount, whichever signature of that comes first: what is under way with one
         # is followed to its end before anything is said of another.
         charge = await turn.claim(
@@ -178,66 +185,97 @@ class Cashier:
         elif charge.state is State.SETTLED:
             await self._note_after(payment.channel, 0)
         if turn.charge is not None and turn.charge.state is State.CLAIMED:
+            await self._require_wanted(payment)
             facts = await self._find(payment.channel)
             if facts is not None:
                 await self.note(payment.channel, facts)  # whatever becomes of our part
                 if _is_done(payment, facts):  # with another voucher or hand
                     return None
             await self._store.publish(payment.channel.id, amount=payment.amount)
-            await self._conclude(turn, payment, await self._send(turn, payment, facts))
+            await self._conclude(turn, payment, await self._send(turn, payment, facts, until))
         return turn.charge.reference if turn.charge else None
 
-    async def _send(self, turn: Turn, payment: _Payment, facts: ChannelFacts | None) -> Decision:
-        call = payment.call(closed=facts is not None and facts.is_closed)
+    async def _require_wanted(self, payment: Payout) -> None:
+        """See that this is to be sent still: a close may have been given up, and where one began
+        since, nothing beyond it is taken. To be done once the payment's record is ours: from then
+        on nobody else gives a close up.
 
-        async def prepare() -> Prepared:
+        Raises:
+            PendingError: it is not.
+        """
+        kept = await self._store.channel(payment.channel.id)
+        if kept is None:
+            raise _not_found()
+        closing = kept.closing_amount
+        if payment.closes and kept.status is not ChannelStatus.CLOSED:  # else what is left is taken
+            is_wanted = closing == payment.amount
+        else:
+            is_wanted = closing is None or payment.amount <= closing
+        if not is_wanted:
+            raise PendingError
+
+    async def _reopen(self, turn: Turn, payment: Payout, refusal: RefusalError) -> None:
+        """Take vouchers of a channel again whose close was refused. Not before it is certain that
+        no payment of it is on its way, and that it is there: else more would be sold than is ever
+        paid.
+
+        Raises:
+            RefusalError: the node does not show the channel.
+            FaultError: it is not certain.
+            OwnershipLostError: another process is at it.
+        """
+        if turn.charge is None or turn.charge.state is not State.CLAIMED:
+            return
+        as_of = refusal.ledger if isinstance(refusal, NotPaidError) else 0
+        kept = await self.note(payment.channel, await self._read_at(payment.channel, as_of))
+        if kept is not None and kept.published > max(payment.amount, kept.settled):
+            raise FaultError("A higher voucher may be on its way to the payment network.")
+        if not turn.is_held():
+            await turn.hold()
+        await self._store.cancel_close(payment.channel.id, amount=payment.amount)
+
+    async def _send(
+        self, turn: Turn, payment: Payout, facts: ChannelFacts | None, until: int
+    ) -> Decision:
+        call = payment.call(closed=facts is not None and facts.is_closed)
+        as_of, settled = payment.channel.seen_ledger, payment.channel.settled
+        if facts is not None:
+            as_of, settled = max(as_of, facts.ledger), facts.withdrawn
+
+        async def prepare_anew() -> Prepared:
             try:
-                return await self._prepare(call)
+                prepared = await prepare(
+                    call,
+                    self._counter,
+                    self._recipient,
+                    source=self._dispatch.sponsor.address,
+                    as_of=as_of,
+                )
             except RefusalError:
                 # What has been idle for a week is archived. Not every node shows that, but all of
                 # them bring it back with the transaction that needs it.
                 if facts is None:
                     raise _not_found() from None
                 raise
+            await self._require_wanted(payment)  # as late as can be
+            return prepared
 
-        return await self._dispatch.send(
-            turn,
-            await prepare(),
-            prepare,
-            payer=payment.channel.funder,
-            expires=int(self._counter.clock()) + LEASE_SECONDS,
-            is_owed=True,
-        )
-
-    async def _prepare(self, call: Call) -> Prepared:
-        """Sign the call and simulate it.
-
-        Raises:
-            RefusalError: it would fail on the ledger.
-        """
-        ledger, now = self._counter.ledger, self._counter.clock()
-        sponsor, recipient = self._dispatch.sponsor, self._recipient
-        if sponsor.address == recipient.public_key:  # which then lends the number, too
-            leave = leave_of_source(call)
-        else:
-            latest = await ledger.ask(get_latest_ledger())
-            leave = signed_leave(
-                call,
-                address=recipient.public_key,
-                nonce=_nonce(call),
-                expiration_ledger=latest.sequence + LEAVE_LEDGERS,
-                signer=recipient,
-                passphrase=self._counter.network.passphrase,
+        try:
+            return await self._dispatch.send(
+                turn,
+                await prepare_anew(),
+                prepare_anew,
+                payer=payment.channel.funder,
+                expires=until,
+                is_owed=payment.amount > settled,  # else it is its funder's wish alone
             )
-        operation = call_operation(call, [leave])
-        envelope = unsigned_envelope(operation, source=sponsor.address)
-        simulation = await ledger.ask(simulate_transaction(envelope, auth_mode="enforce"))
-        if simulation.error is not None or simulation.restore:
-            log.warning("a channel would not pay: %s", simulation.error or "it is archived")
-            _revert("The channel would not pay this voucher.")
-        return Prepared(operation=operation, simulation=simulation, at=now)
+        except RefusalError as refusal:
+            if refusal.problem.slug != problems.PAYMENT_EXPIRED.slug:
+                raise
+            # It is our lease that is over, which says nothing of the voucher.
+            raise FaultError("The payment took too long to prepare.") from None
 
-    async def _conclude(self, turn: Turn, payment: _Payment, decision: Decision) -> None:
+    async def _conclude(self, turn: Turn, payment: Payout, decision: Decision) -> None:
         """Write down what came of a transaction.
 
         Raises:
@@ -247,8 +285,9 @@ class Cashier:
             await turn.forgotten()  # the leave in it is ours, for what is owed to us
         if decision.kind == "failed":
             log.error("the payment %s failed on the ledger", payment.record_id)
-            await self._note_after(payment.channel, decision.status.ledger or 0)
-            _revert("The channel did not pay this voucher.")
+            ledger = decision.status.ledger or 0
+            await self._note_after(payment.channel, ledger)
+            raise NotPaidError("The channel did not pay this voucher.", ledger)
         if decision.kind == "success" and turn.charge is not None:
             await turn.settled(
                 receipt="",
@@ -269,11 +308,12 @@ class Cashier:
             await self.note(channel, facts)
 
     async def _read_at(self, channel: Channel, ledger: int) -> ChannelFacts:
-        give_up = self._counter.clock() + LAG_SECONDS
+        waited = 0.0  # as slept: the clock may be set back meanwhile
         while (facts := await self._read(channel)).ledger < ledger:
-            if self._counter.clock() >= give_up:
+            if waited >= LAG_SECONDS:
                 raise FaultError("The payment network is behind.")
-            await self._counter.sleep(0.5)
+            await self._counter.sleep(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
         return facts
 
     async def _read(self, channel: Channel) -> ChannelFacts:
@@ -289,34 +329,11 @@ class Cashier:
             return None
 
 
-def is_payout(record_id: str) -> bool:
-    """Whether a record is of money that the recipient takes out of a channel."""
-    return record_id.startswith((_CLOSE, _SETTLE))
-
-
-def is_over(channel: Channel, facts: ChannelFacts) -> bool:
-    """Nothing can be had from the channel any more: it is closed, and paid what it owed or has
-    nothing left."""
-    owed = channel.accepted if channel.closing_amount is None else channel.closing_amount
-    return facts.is_closed and (facts.balance == 0 or facts.withdrawn >= owed)
-
-
-def _is_done(payment: _Payment, facts: ChannelFacts) -> bool:
+def _is_done(payment: Payout, facts: ChannelFacts) -> bool:
     return facts.withdrawn >= payment.amount and (facts.is_closed or not payment.closes)
-
-
-def _nonce(call: Call) -> int:
-    """The same for the same call: were two of its transactions on their way, the network would
-    carry out one."""
-    digest = hashlib.sha256(call.to_xdr_bytes()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _not_found() -> RefusalError:
     return RefusalError(
         problems.SESSION_CHANNEL_NOT_FOUND.because("The ledger has no such channel.")
     )
-
-
-def _revert(detail: str) -> NoReturn:
-    raise RefusalError(problems.SESSION_TRANSACTION_REVERTED.because(detail))

@@ -9,11 +9,12 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.cashier import is_over
 from mpp_asgi.stellar.channel import read_channels
 from mpp_asgi.stellar.channel_facts import channels_a_call
-from mpp_asgi.stellar.settlement import is_payable
+from mpp_asgi.stellar.observation import deposited, is_hidden, is_over
+from mpp_asgi.stellar.settlement import is_unpaid
 from mpp_asgi.stores.channels import ChannelStatus
+from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -53,7 +54,8 @@ class Seen(NamedTuple):
     ledger: int | None
     """The ledger it was read from; ``None``: it was not."""
     is_missing: bool = False
-    """The node does not show it: it was idle until it was archived, or the node lies."""
+    """The node does not show it, or not the money in it: it was idle until it was archived, or the
+    node lies. It is judged by its record."""
 
 
 async def on_record(
@@ -103,7 +105,8 @@ class ChannelWatch:
         Costs ⌈n / 100⌉ calls for each token with n channels.
 
         Args:
-            closed_too: also at those that are closed and still have money for us in them.
+            closed_too: also at those that are closed and have not paid what was earned: whatever
+                was seen before, the ledger says whether there is money for us in them.
 
         Raises:
             FaultError: the node is out of reach.
@@ -114,7 +117,7 @@ class ChannelWatch:
         async for channel in on_record(
             self._store, tuple(ChannelStatus) if closed_too else FOLLOWED
         ):
-            if channel.status is ChannelStatus.CLOSED and not is_payable(channel):
+            if channel.status is ChannelStatus.CLOSED and not is_unpaid(channel):
                 continue
             batch = waiting.setdefault(channel.token, [])
             batch.append(channel)
@@ -155,24 +158,48 @@ class ChannelWatch:
             # One that makes no sense to us must not hide the others.
             log.warning("%d channels from %s on unread: %s", len(batch), batch[0].id, error)
             return [Seen(channel, channel, None) for channel in batch]
+        except Exception as error:  # noqa: BLE001 # whatever it is, it must not hide the others
+            return await self._look_apart(batch, error)
         self._faults = 0
         return [await self._keep(channel, facts[channel.id]) for channel in batch]
 
+    async def _look_apart(self, batch: Sequence[Channel], error: Exception) -> Sequence[Seen]:
+        """Look at the halves of a batch that cannot be looked at as a whole, for a reason that
+        nobody foresaw, until it is known which channel's doing that is."""
+        if len(batch) == 1:
+            return [_not_seen(batch[0], error)]
+        seen: list[Seen] = []
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            await self._sleep(PAUSE_SECONDS)
+            seen += await self._look(part)
+        return seen
+
     async def _keep(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
+        try:
+            return await self._note(channel, facts)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is this channel's alone
+            return _not_seen(channel, error)
+
+    async def _note(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
         if facts is None:
             return Seen(channel, channel, None, is_missing=True)
+        is_missing = is_hidden(channel, facts)
         if not _is_news(channel, facts):
-            return Seen(channel, channel, facts.ledger)
+            return Seen(channel, channel, facts.ledger, is_missing)
         kept = await self._cashier.note(channel, facts)
-        return Seen(channel, kept or channel, facts.ledger)
+        return Seen(channel, kept or channel, facts.ledger, is_missing)
+
+
+def _not_seen(channel: Channel, error: Exception) -> Seen:
+    log.error("channel %s cannot be looked at: %s", channel.id, type(error).__name__)
+    return Seen(channel, channel, None)
 
 
 def _is_news(channel: Channel, facts: ChannelFacts) -> bool:
     """Whether there is anything to write, beyond that a younger ledger says the same."""
     was_over = channel.status is ChannelStatus.CLOSED
-    return (facts.deposited, facts.withdrawn, facts.closes_at, is_over(channel, facts)) != (
-        channel.deposited,
-        channel.settled,
-        channel.closes_at,
-        was_over,
-    )
+    now = deposited(channel, facts), facts.withdrawn, facts.closes_at, is_over(channel, facts)
+    return now != (channel.deposited, channel.settled, channel.closes_at, was_over)

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
-from mpp_asgi.stellar.cashier import is_payout
 from mpp_asgi.stellar.inspection import last_leave
+from mpp_asgi.stellar.payout import is_payout
 from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction
 
 if TYPE_CHECKING:

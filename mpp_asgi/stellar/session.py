@@ -277,14 +277,14 @@ async def close_session(
         The channel, and the transaction's hash if it took one.
 
     Raises:
-        RefusalError, FaultError, PendingError: it is not closed. If the ledger refused, it is open
-            again, unless it was closed there otherwise: ``session/channel-finalized``.
+        RefusalError: it is not closed. If the ledger refused, it is open again, unless it was
+            closed there otherwise: ``session/channel-finalized``.
+        FaultError, PendingError: it is not closed yet, and takes no vouchers meanwhile.
     """
     channel = await till.teller.begin_close(voucher, shown_for)
     try:
-        return channel, await till.cashier.close(channel)
+        return channel, await till.cashier.close(channel, reopens=True)
     except RefusalError:  # the ledger will not have it, whoever tries again
-        await till.teller.cancel_close(channel.id)
         left = await till.teller.channel(channel.id)
         if left is not None and left.status is ChannelStatus.CLOSED:
             refuse_gone(left)

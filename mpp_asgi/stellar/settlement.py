@@ -96,6 +96,13 @@ def is_payable(channel: Channel) -> bool:
     return bool(voucher.signature) and channel.settled < voucher.accepted <= channel.deposited
 
 
+def is_unpaid(channel: Channel) -> bool:
+    """Whether something is earned that a voucher is held for, there or not when it was last
+    seen."""
+    voucher = to_settle(channel)
+    return bool(voucher.signature) and min(channel.spent, voucher.accepted) > channel.settled
+
+
 def is_owed(channel: Channel) -> bool:
     """Whether something is earned, and can be had."""
     return channel.spent > channel.settled and is_payable(channel)
@@ -126,4 +133,4 @@ async def settle_now(store: ChannelStore, cashier: Cashier, channel_id: str) -> 
         raise NothingToSettleError("This channel is not on record.")
     if not is_payable(channel):
         raise NothingToSettleError("No voucher is held that this channel would pay for.")
-    return await cashier.settle(to_settle(channel))
+    return await cashier.settle(channel)

@@ -151,9 +151,9 @@ def begun_to_close(found: Channel, *, amount: int, signature: str, now: int) -> 
     return Close(CloseOutcome.BEGUN, closing)
 
 
-def reopened(found: Channel) -> Channel:
+def reopened(found: Channel, *, amount: int) -> Channel:
     """As `ChannelStore.cancel_close`."""
-    if found.status is not ChannelStatus.CLOSING:
+    if found.status is not ChannelStatus.CLOSING or found.closing_amount != amount:
         return found
     return found._replace(status=ChannelStatus.OPEN, closing_amount=None, closing_signature="")
 

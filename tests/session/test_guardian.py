@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,6 +232,36 @@ async def test_what_cannot_wait_comes_before_what_is_only_due(harbour: Harbour) 
         await process.guardian.round()
 
     assert harbour.withdrawals(since) == [closing, dearer, due]
+
+
+async def test_takes_no_more_than_the_payer_closes_with(harbour: Harbour) -> None:
+    """Whoever asks us to close is owed its headroom, also if we were about to settle it."""
+    async with harbour.process(SettlementPolicy(amount=10)) as process:
+        channel = await harbour.opened(process.store)
+        await harbour.spend(process.store, channel, 30, ahead=200)
+        signature = harbour.channels.sign(channel, 30).hex()
+        now = int(harbour.now())
+
+        def answer(request: dict[str, Any]) -> dict[str, Any]:
+            """Its payer closes in the midst of our simulation, which a store in memory takes."""
+            if request["method"] == "simulateTransaction" and harbour.now() < now + 100:
+                closing = harbour.memory.begin_close(
+                    channel, amount=30, signature=signature, now=now
+                )
+                with suppress(StopIteration):
+                    closing.send(None)
+            return harbour.stage.sandbox.rpc(request)
+
+        harbour.node._answer = answer
+        await process.guardian.round()
+        assert harbour.earned() == 0
+
+        await harbour.sleep(300)
+        await process.guardian.round()
+        assert harbour.earned() == 30
+        found = await process.store.channel(channel)
+        assert found is not None
+        assert found.status is ChannelStatus.CLOSED
 
 
 # What else happens to channels

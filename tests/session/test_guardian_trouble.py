@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
+from mpp_asgi.stellar.channel_watch import Seen
+from mpp_asgi.stellar.guardian import LEASE
 from mpp_asgi.stellar.guardian_duties import (
     FIRST_SECONDS,
     LONGEST_SECONDS,
@@ -18,6 +20,7 @@ from mpp_asgi.stellar.guardian_duties import (
     Duty,
     Reason,
     Retry,
+    duty_of,
 )
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.settlement import SettlementPolicy
@@ -216,6 +219,19 @@ async def test_the_most_urgent_is_tried_again_before_hundreds_of_others(
     assert harbour.withdrawals(since) == channels
 
 
+@pytest.mark.parametrize(
+    ("ledger", "left"), [(None, 50), (90, 50), (100, 50), (130, 20), (151, -1)]
+)
+def test_the_time_that_is_left_is_by_the_newest_ledger_that_is_known(
+    ledger: int | None, left: int
+) -> None:
+    """A record is not written when a younger ledger says the same."""
+    channel = Channel("C1", "", "G1", "G2", "C2", 100, 10, 0, 100, 0, 150, 5, "ab" * 64, spent=5)
+    duty = duty_of(Seen(channel, channel, ledger), SettlementPolicy(), 1_000)
+    assert duty is not None
+    assert (duty.reason, duty.ledgers_left) == (Reason.CLOSING, left)
+
+
 @given(st.integers(0, 40), st.none() | st.integers(-1_000, 20_000))
 def test_tries_come_often_enough_for_the_time_that_is_left(failures: int, left: int | None) -> None:
     channel = Channel("C1", "", "G1", "G2", "C2", 100, 10, 0, 1, 0)
@@ -225,10 +241,51 @@ def test_tries_come_often_enough_for_the_time_that_is_left(failures: int, left: 
     pause = retry.at - 1_000
     assert retry.failures == failures + 1
     assert FIRST_SECONDS <= pause <= LONGEST_SECONDS
-    if left is None or left <= 0:
+    if left is None:
         assert pause == min(FIRST_SECONDS * 2**failures, LONGEST_SECONDS)
+    elif left <= 0:
+        assert pause == FIRST_SECONDS, "its funder may take what is left at any moment"
     elif left * LEDGER_SECONDS > TRIES_LEFT * FIRST_SECONDS:
         assert pause <= left * LEDGER_SECONDS / TRIES_LEFT
+
+
+@pytest.mark.parametrize("looks_again", [False, True])
+async def test_a_try_that_a_clock_ahead_has_put_off_is_made_once_that_is_put_right(
+    harbour: Harbour, process: Process, *, looks_again: bool
+) -> None:
+    await closing(harbour, process)
+    ahead = 2 * 24 * 3_600
+    process.guardian._clock = lambda: harbour.now() + ahead
+    harbour.node.silent = frozenset({SIMULATING})
+    await process.guardian.round()
+
+    harbour.node.silent = frozenset()
+    ahead = 0
+    await harbour.sleep(1)
+    if looks_again:
+        await process.guardian._look_again()
+    else:
+        await process.guardian.round()
+    assert harbour.earned() == 30
+
+
+async def test_what_is_noted_is_heard_once_a_clock_ahead_is_put_right(harbour: Harbour) -> None:
+    """Another process guarded when the clock was ahead, and does no more."""
+    policy = SettlementPolicy(amount=10)
+    async with harbour.process(policy) as first, harbour.process(policy) as second:
+        await first.guardian.round()
+        ahead = 250
+        second.guardian._clock = lambda: harbour.now() + ahead
+        await first.store.lease(LEASE, owner="process 1", until=int(harbour.now()) + 350, now=0)
+        assert await second.guardian.round() is None
+        await first.guardian.aclose()
+        ahead = 0
+        assert await second.guardian.round() is not None
+        channel = await harbour.opened(second.store)
+        second.guardian.note(await harbour.spend(second.store, channel, 30))
+        await second.guardian._look_again()
+        await second.guardian.aclose()
+    assert harbour.earned() == 30
 
 
 # The store

@@ -146,8 +146,8 @@ class Account:
         self.is_closing, self.closing, self.used_at = True, (amount, signature), now
         return CloseOutcome.BEGUN
 
-    def cancel_close(self) -> None:
-        if self.is_closing and not self.is_closed:
+    def cancel_close(self, amount: int) -> None:
+        if self.is_closing and not self.is_closed and self.closing and self.closing[0] == amount:
             self.is_closing, self.closing = False, None
 
     @property
@@ -372,11 +372,13 @@ class ChannelHistories(Histories):
         outcome = account.begin_close(amount, f"c{amount}", now)
         assert found == Close(outcome, account.record(channel_id))
 
-    @rule(w=which, channel_id=ids)
-    def cancel_close(self, w, channel_id):
-        self.do(self.stores[w].cancel_close(channel_id))
-        if channel_id in self.accounts:
-            self.accounts[channel_id].cancel_close()
+    @rule(w=which, channel_id=ids, off=st.sampled_from([0, 0, 0, 1]))
+    def cancel_close(self, w, channel_id, off):
+        account = self.accounts.get(channel_id)
+        amount = off + (account.closing[0] if account and account.closing else 0)
+        self.do(self.stores[w].cancel_close(channel_id, amount=amount))
+        if account is not None:
+            account.cancel_close(amount)
 
     @rule(w=which, limit=st.integers(0, 3), after=st.sampled_from(["", "a"]),
           statuses=st.sets(st.sampled_from(ChannelStatus)))  # fmt: skip

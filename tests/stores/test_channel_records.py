@@ -207,16 +207,34 @@ async def test_a_channel_nobody_knows_is_not_closed(store):
 async def test_a_close_that_failed_leaves_the_channel_open(stores, kept):
     one, other = stores
     await begin_close(one, 60)
-    await one.cancel_close(kept.id)
+    await one.cancel_close(kept.id, amount=60)
     assert await other.channel(kept.id) == kept._replace(used_at=20)
+
+
+@pytest.mark.parametrize("amount", [0, 59, 61])
+async def test_a_close_is_not_cancelled_by_one_of_another_amount(store, kept, amount):
+    """Whose close failed does not speak for one that began since."""
+    begun = await begin_close(store, 60)
+    await store.cancel_close(kept.id, amount=amount)
+    assert await store.channel(kept.id) == begun.channel
+
+
+async def test_of_two_closes_the_later_one_is_cancelled(store, kept):
+    await begin_close(store, 60)
+    await store.give_back(kept.id, cost=10, units=1)
+    begun = await begin_close(store, 50)
+    await store.cancel_close(kept.id, amount=60)
+    assert await store.channel(kept.id) == begun.channel
+    await store.cancel_close(kept.id, amount=50)
+    assert (await store.channel(kept.id)).status is ChannelStatus.OPEN
 
 
 @pytest.mark.parametrize("status", [ChannelStatus.OPEN, ChannelStatus.CLOSED])
 async def test_only_a_close_that_began_can_be_cancelled(store, new_channel, status):
     kept = await store.add_channel(new_channel(status=status))
-    await store.cancel_close(kept.id)
+    await store.cancel_close(kept.id, amount=0)
     assert await store.channel(kept.id) == kept
-    await store.cancel_close("another")
+    await store.cancel_close("another", amount=0)
 
 
 # channels and forget_channels

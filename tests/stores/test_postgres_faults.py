@@ -181,7 +181,7 @@ async def every_call_fails(store: PostgresStore, new_charge) -> None:
         store.give_back("c", cost=1, units=1),
         store.observe("c", now=0, **facts),
         store.begin_close("c", **channel),
-        store.cancel_close("c"),
+        store.cancel_close("c", amount=0),
         store.channels(limit=1),
         store.forget_channels(used_before=1, limit=1),
         store.lease("l", owner="w", until=1, now=0),

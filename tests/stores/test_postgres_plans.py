@@ -102,7 +102,7 @@ async def test_no_call_reads_a_whole_table(store, new_charge, new_channel):
         "give_back": lambda: store.give_back("c7", cost=1, units=1),
         "observe": lambda: store.observe("c7", now=0, **facts),
         "begin_close": lambda: store.begin_close("c7", amount=1, **voucher),
-        "cancel_close": lambda: store.cancel_close("c7"),
+        "cancel_close": lambda: store.cancel_close("c7", amount=1),
         "channels": lambda: store.channels(limit=10, after="c5"),
         "channels of a status": lambda: store.channels(limit=10, statuses=[ChannelStatus.CLOSED]),
         "forget_channels": lambda: store.forget_channels(used_before=100, limit=5),

@@ -117,7 +117,7 @@ steps = st.one_of(
         closed=st.booleans(), now=small,
     ),
     step("begin_close", ids, amount=wide, signature=texts, now=small),
-    step("cancel_close", ids),
+    step("cancel_close", ids, amount=wide),
     step("channels", limit=small, after=st.sampled_from(["", "a"])),
     step("forget_channels", used_before=small, limit=small),
     step("draw", st.lists(budgets, max_size=2, unique_by=lambda budget: budget.name), wide),
@@ -173,7 +173,7 @@ async def everything(store: Store, new_channel: Any) -> None:
         await store.publish(name, amount=9)
         await store.give_back(name, cost=1, units=1, entry="0" * 15)
         await store.begin_close(name, amount=4, signature="s", now=1)
-        await store.cancel_close(name)
+        await store.cancel_close(name, amount=4)
         await store.observe(
             name, ledger=99, deposited=9, settled=9, closes_at=None, closed=True, now=1
         )

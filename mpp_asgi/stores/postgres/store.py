@@ -172,9 +172,9 @@ class PostgresStore:
             )
         )
 
-    async def cancel_close(self, channel_id: str) -> None:
+    async def cancel_close(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.cancel_close`."""
-        await self._call(lambda db: channels.cancel_close(db, channel_id))
+        await self._call(lambda db: channels.cancel_close(db, channel_id, amount))
 
     async def channels(
         self,

@@ -213,11 +213,12 @@ _BEGIN_CLOSE = _on_channel(
 )
 _CANCEL_CLOSE = _on_channel(
     """
-    if channel.status ~= 'closing' then return end
+    if channel.status ~= 'closing' or channel.closing_amount ~= amount then return end
     channel.status, channel.closing_amount, channel.closing_signature = 'open', nil, ''
     index(channel, before)
     keep(channel)
     """,
+    arguments="amount",
     moves=True,
 )
 _PAGE = script(
@@ -292,9 +293,9 @@ def begin_close(channel_id: str, amount: int, signature: str, now: int) -> Call[
     return Call(_BEGIN_CLOSE, (channel_id, amount, signature, now), _close)
 
 
-def cancel_close(channel_id: str) -> Call[None]:
+def cancel_close(channel_id: str, amount: int) -> Call[None]:
     """As `ChannelStore.cancel_close`."""
-    return Call(_CANCEL_CLOSE, (channel_id,), nothing)
+    return Call(_CANCEL_CLOSE, (channel_id, amount), nothing)
 
 
 def page(limit: int, after: str, statuses: Collection[ChannelStatus]) -> Call[list[Channel]]:

@@ -148,9 +148,9 @@ class RedisStore:
         """As `ChannelStore.begin_close`."""
         return await self._ask(channels.begin_close(channel_id, amount, signature, now))
 
-    async def cancel_close(self, channel_id: str) -> None:
+    async def cancel_close(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.cancel_close`."""
-        await self._ask(channels.cancel_close(channel_id))
+        await self._ask(channels.cancel_close(channel_id, amount))
 
     async def channels(
         self,

@@ -163,9 +163,9 @@ class SqliteStore:
         rule = partial(channel_ruling.begun_to_close, amount=amount, signature=signature, now=now)
         return await self._write(lambda db: channels.begin_close(db, channel_id, rule))
 
-    async def cancel_close(self, channel_id: str) -> None:
+    async def cancel_close(self, channel_id: str, *, amount: int) -> None:
         """As `ChannelStore.cancel_close`."""
-        rule = channel_ruling.reopened
+        rule = partial(channel_ruling.reopened, amount=amount)
         await self._write(lambda db: channels.change(db, channel_id, rule))
 
     async def channels(
