@@ -23,13 +23,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from stellar_sdk import Keypair, StrKey
-from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
+from stellar_sdk import StrKey
 
 from mpp_asgi.protocol import ChallengeTemplate, ProtocolError, encode_object
 from mpp_asgi.stellar.admissions import REDELIVERY_SECONDS
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
 from mpp_asgi.stellar.rpc_endpoints import checked_urls
+from mpp_asgi.stellar.secret_key import key_from_secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -229,13 +229,21 @@ class Settings(BaseModel):
         except ValueError as error:
             raise ValueError(str(error).rstrip(".")) from None
 
+    @field_validator("sponsor", "recipient_secret", "secret", "previous_secret", mode="before")
+    @classmethod
+    def _is_bare(cls, secret: object) -> object:
+        """Secrets come out of files that end with a line break."""
+        if isinstance(secret, SecretStr):
+            secret = secret.get_secret_value()
+        return secret.strip() if isinstance(secret, str) else secret
+
     @field_validator("sponsor", "recipient_secret")
     @classmethod
     def _is_secret_key(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
             try:
-                Keypair.from_secret(secret.get_secret_value())
-            except (Ed25519SecretSeedInvalidError, ValueError):
+                key_from_secret(secret.get_secret_value())
+            except ValueError:
                 raise ValueError("must be a Stellar secret key, 'S...'") from None
         return secret
 
@@ -271,7 +279,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_one_recipient(self) -> Settings:
         if self.recipient is not None and self.recipient_secret is not None:
-            key = Keypair.from_secret(self.recipient_secret.get_secret_value())
+            key = key_from_secret(self.recipient_secret.get_secret_value())
             if key.public_key != self.recipient:
                 raise ValueError("The recipient_secret must be the key of the recipient")
         return self

@@ -16,6 +16,7 @@ from mpp_asgi.stellar.charge import ChargeIntent
 from mpp_asgi.stellar.funding import Funding
 from mpp_asgi.stellar.guardian import Guardian
 from mpp_asgi.stellar.ledger import Ledger
+from mpp_asgi.stellar.secret_key import key_from_secret
 from mpp_asgi.stellar.session import SessionIntent, Till
 from mpp_asgi.stellar.session_terms import SessionPolicy
 from mpp_asgi.stellar.settlement import SettlementPolicy
@@ -160,9 +161,9 @@ class _Parties:
 
 
 def _parties(settings: Settings, sandbox: EmbeddedNetwork | None) -> _Parties:
-    sponsor = Keypair.from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
+    sponsor = key_from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
     key = settings.recipient_secret
-    recipient_key = Keypair.from_secret(key.get_secret_value()) if key else None
+    recipient_key = key_from_secret(key.get_secret_value()) if key else None
     recipient = settings.recipient
     if sandbox is not None:
         sponsor = sponsor or sandbox_key("sponsor")

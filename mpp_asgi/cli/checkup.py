@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stellar_sdk import Keypair
-
 from mpp_asgi.cli.nodes import look_at_all
 from mpp_asgi.cli.reading import amount_text
 from mpp_asgi.cli.terminal import CommandError, printable
@@ -24,6 +22,7 @@ from mpp_asgi.stellar.rpc import get_latest_ledger, get_network
 from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names
+from mpp_asgi.stellar.secret_key import key_from_secret
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
@@ -202,7 +201,7 @@ def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
         return Check(
             "sponsor", good=True, text="none: payers need XLM for the fee (MPP_SPONSOR changes it)"
         )
-    address = Keypair.from_secret(settings.sponsor.get_secret_value()).public_key
+    address = key_from_secret(settings.sponsor.get_secret_value()).public_key
     if address == settings.recipient:
         return Check(
             "sponsor", good=False, text="is the recipient, too: make another account the sponsor."
@@ -226,7 +225,7 @@ def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
 
 
 def _channel_accounts_check(sponsor: SecretStr, count: int, rpc: SyncRpc) -> Check:
-    key = Keypair.from_secret(sponsor.get_secret_value())
+    key = key_from_secret(sponsor.get_secret_value())
     addresses = [each.public_key for each in channel_accounts(key, count)]
     missing = count - len(rpc.do(get_accounts(addresses)))
     if missing:

@@ -1,5 +1,6 @@
 """What a payer is made from, and the mistakes that are told at once."""
 
+import traceback
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +54,47 @@ def test_mistakes(settings: dict[str, Any], error: type[Exception], match: str) 
 def test_a_key_that_cannot_sign() -> None:
     with pytest.raises(ValueError, match="has no secret"):
         PaymentAuth(Keypair.from_public_key(PAYER.public_key), budget="1")
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n"])
+def test_a_secret_may_come_out_of_a_file(around: str) -> None:
+    assert PaymentAuth(around.format(PAYER.secret), budget="1").payer == PAYER.public_key
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        PAYER.secret[:-1],
+        PAYER.secret[:-1] + "é",
+        PAYER.secret[:9] + ("A" if PAYER.secret[9] != "A" else "B") + PAYER.secret[10:],
+        PAYER.secret[:5] + "\n" + PAYER.secret[5:],
+        PAYER.secret.lower(),
+        PAYER.public_key,
+        "",
+    ],
+)
+def test_a_wrong_secret_is_told_and_not_repeated(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"^That is not a secret key: it begins with S") as error:
+        PaymentAuth(wrong, budget="1")
+    told = "".join(traceback.format_exception(error.value, chain=True))
+    assert wrong[5:] not in told or not wrong
+    assert error.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (None, "There is no secret key: it begins with S and has 56 characters."),
+        (
+            PAYER.secret.encode(),
+            "A secret key is a text, not bytes: it begins with S and has 56 characters.",
+        ),
+    ],
+)
+def test_what_is_no_text_is_no_secret(wrong: Any, sentence: str) -> None:
+    with pytest.raises(TypeError) as error:
+        PaymentAuth(wrong, budget="1")
+    assert str(error.value) == sentence
 
 
 def test_the_environment_names_the_rpc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Settings: what is wrong is said in one sentence, before anything is sold."""
 
 import re
+import traceback
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -200,6 +201,32 @@ def test_a_wrong_setting_is_said_in_one_sentence(given: dict[str, Any], sentence
 def test_right_ones_are_taken(given: dict[str, Any]) -> None:
     settings = read_settings(given, {})
     assert settings.network == given["network"]
+
+
+def test_secrets_may_come_out_of_files() -> None:
+    names = ("sponsor", "recipient_secret", "secret", "previous_secret")
+    given = dict.fromkeys(names[:2], KEY.secret) | dict.fromkeys(names[2:], SECRET)
+    for ending in ("\n", " \r\n"):
+        settings = read_settings(
+            {"network": "sandbox"}, {f"MPP_{k.upper()}": v + ending for k, v in given.items()}
+        )
+        read = {name: getattr(settings, name).get_secret_value() for name in names}
+        assert read == given
+
+
+@pytest.mark.parametrize(
+    "name", ["sponsor", "recipient_secret", "secret", "previous_secret", "recipient", "store"]
+)
+@pytest.mark.parametrize("kind", [str, str.encode, lambda secret: [secret], lambda s: {s: s}])
+def test_no_secret_is_repeated(name: str, kind: Any) -> None:
+    wrong = KEY.secret[:26]
+    with pytest.raises(ConfigError) as refused:
+        read_settings({"network": "stellar:testnet", name: kind(wrong)}, {})
+    told = "".join(traceback.format_exception(refused.value))
+    assert wrong not in told
+    with pytest.raises(ValueError) as raw:  # noqa: PT011 # pydantic's own
+        Settings(network="stellar:testnet", **{name: kind(wrong)})
+    assert wrong not in str(raw.value)
 
 
 def test_rpcs_are_one_or_several() -> None:
