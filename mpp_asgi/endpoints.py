@@ -35,6 +35,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 """What a class of handlers may handle."""
 _TARIFF = "__mpp_tariff__"
 _PRICED_ELSEWHERE = "__mpp_priced_elsewhere__"
+_DECORATES = "__mpp_decorates__"
 
 
 def price(
@@ -90,7 +91,14 @@ def price(
             setattr(endpoint, _PRICED_ELSEWHERE, True)
         return guarded
 
+    setattr(decorate, _DECORATES, True)
     return decorate
+
+
+def is_bare_price(endpoint: object) -> bool:
+    """Whether this is what is left of an endpoint by ``@price`` without parentheses, which takes it
+    for a price function where it takes a request."""
+    return _DECORATES in getattr(endpoint, "__dict__", {})
 
 
 def is_priced_elsewhere(endpoint: object) -> bool:

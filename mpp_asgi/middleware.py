@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mpp_asgi.asked import Asked, is_local
 from mpp_asgi.body import is_plain_get
 from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
-from mpp_asgi.endpoints import is_priced_by_name
+from mpp_asgi.endpoints import is_bare_price, is_priced_by_name, is_priced_elsewhere
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
@@ -187,7 +187,11 @@ class PaymentMiddleware:
         return self._house
 
     def _check_prices(self, house: House) -> None:
-        for path, endpoint in self._routes.unpriced_twins():
+        for path, endpoint in self._routes.endpoints():
+            if is_bare_price(endpoint):
+                raise ConfigError(f'The @price of {path} has no amount: write @price("0.01").')
+            if not is_priced_elsewhere(endpoint):
+                continue
             is_misplaced = is_priced_by_name(endpoint)
             if is_misplaced:
                 raise ConfigError(

@@ -26,7 +26,7 @@ from starlette.routing import (
 )
 from starlette.staticfiles import StaticFiles
 
-from mpp_asgi.endpoints import is_priced_elsewhere, tariff_of, tariffs_of
+from mpp_asgi.endpoints import tariff_of, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -163,12 +163,10 @@ class RouteTable:
                     if tariff is not None:
                         yield path, method, tariff
 
-    def unpriced_twins(self) -> Iterator[tuple[str, object]]:
-        """Paths and endpoints that have no price though the same function has one elsewhere: as if
-        the price were written above the route."""
+    def endpoints(self) -> Iterator[tuple[str, object]]:
+        """Path and endpoint of every route that can be seen."""
         for _, endpoint, described in self._walk(self._routes, "", 0):
-            if is_priced_elsewhere(endpoint):
-                yield str(getattr(described, "path", "")), endpoint
+            yield str(getattr(described, "path", "")), endpoint
 
     def _read(self) -> None:
         self._routes = self._router.routes

@@ -3,14 +3,21 @@
 import asyncio
 import functools
 import inspect
+import operator
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from mpp_asgi import Price, PriceError, price
+from tests.methods.stall import Selling, StartupFailedError, running
 
 
 async def coroutine(city: str, days: int = 1) -> str:
@@ -168,3 +175,68 @@ def test_a_class_priced_by_inheritance_may_have_a_price_of_its_own() -> None:
         pass
 
     assert Hourly is not Forecast
+
+
+# --- without an amount ----------------------------------------------------------------------------
+
+
+def nothing() -> str:
+    return ""
+
+
+def one_by_text(city: "str") -> str:
+    return city
+
+
+async def one_by_type(number: int) -> str:
+    return str(number)
+
+
+def keyword(*, request: Request) -> str:
+    return ""
+
+
+@pytest.mark.parametrize("endpoint", [nothing, lambda a, b: "1", one_by_text, one_by_type, keyword])
+def test_a_bare_price_is_told_at_the_import(endpoint: Any) -> None:
+    with pytest.raises(PriceError) as refused:
+        price(endpoint)
+    told = str(refused.value)
+    assert told.startswith("a price function takes the request")
+    assert told.endswith(f'if {endpoint.__name__} is the endpoint, write @price("0.01")')
+
+
+async def test_a_bare_price_of_an_endpoint_of_the_request_stops_the_start() -> None:
+    @price
+    async def home(request: Request) -> PlainTextResponse: ...
+
+    for app in (Starlette(routes=[Route("/home", home)]), FastAPI()):
+        if isinstance(app, FastAPI):
+            app.get("/home")(home)
+        with pytest.raises(StartupFailedError) as refused:
+            async with running(Selling().to(app)):
+                raise AssertionError
+        assert str(refused.value) == 'The @price of /home has no amount: write @price("0.01").'
+
+
+class ByPlan:
+    async def __call__(self, request: Request) -> str:
+        return "1"
+
+    def at(self, request: Request, factor: int = 1) -> str:
+        return "1"
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        lambda request: "1",
+        lambda *_: "1",
+        lambda request, more=1: "1",
+        ByPlan(),
+        ByPlan().at,
+        functools.partial(ByPlan().at, factor=2),
+        operator.attrgetter("state.price"),
+    ],
+)
+def test_whatever_takes_a_request_may_say_the_price(quote: Any) -> None:
+    assert callable(price(quote))
