@@ -13,6 +13,7 @@ import asyncio
 import functools
 import inspect
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -88,7 +89,7 @@ def price(
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
         with suppress(AttributeError):  # bound methods take no notes
-            setattr(endpoint, _PRICED_ELSEWHERE, True)
+            setattr(endpoint, _PRICED_ELSEWHERE, weakref.ref(guarded))
         return guarded
 
     setattr(decorate, _DECORATES, True)
@@ -109,11 +110,12 @@ def is_priced_elsewhere(endpoint: object) -> bool:
 
 def is_priced_by_name(endpoint: object) -> bool | None:
     """Whether the name of this plain function means the priced endpoint: then the decorators stand
-    in the wrong order, and a route that has this one is free by mistake. ``None`` if its name
-    cannot be looked up."""
+    in the wrong order, and a route that has this one is free by mistake. So is one whose priced
+    endpoint nobody has kept. ``None`` if its name cannot be looked up."""
     names = str(getattr(endpoint, "__qualname__", "<locals>")).split(".")
     if "<locals>" in names:
-        return None
+        priced = getattr(endpoint, "__dict__", {}).get(_PRICED_ELSEWHERE)
+        return True if priced is not None and priced() is None else None
     found: object = sys.modules.get(getattr(endpoint, "__module__", ""))
     for name in names:
         found = getattr(found, name, None)

@@ -167,6 +167,23 @@ async def forecast(): ...
     )
 
 
+async def test_a_price_above_the_route_stops_the_start_of_a_made_app() -> None:
+    """What nobody has kept, no route has either."""
+
+    def create_app() -> FastAPI:
+        app = FastAPI()
+
+        @price("1")
+        @app.get("/forecast")
+        async def forecast() -> str:
+            return "sunny"
+
+        return app
+
+    with pytest.raises(ConfigError, match="@price stands above the route decorator of /forecast"):
+        await Visitor(Selling().to(create_app())).get("/forecast")
+
+
 async def test_where_that_is_not_certain_there_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
