@@ -92,6 +92,7 @@ class PaymentMiddleware:
         entries: list[PathPrice] = []
         try:
             self._settings = read_settings(settings)
+            _require_a_channel(self._settings, channel_of)
             entries = [_path_price(key, value) for key, value in (prices or {}).items()]
         except (ConfigError, PriceError) as error:
             # A server takes an error here for "no lifespan" and starts all the same; so it is said
@@ -236,6 +237,17 @@ class PaymentMiddleware:
         house, self._house = self._house, None
         if house is not None:
             await house.close()
+
+
+def _require_a_channel(settings: Settings, channel_of: ChannelOf | None) -> None:
+    """Channels of the dialect are opened elsewhere, so somebody has to say which they are."""
+    wanted = settings.intents or ()
+    if "channel" in wanted and "session" not in wanted:
+        if settings.channel is None and channel_of is None:
+            raise ConfigError(
+                'intents=["channel"] needs to know whose channel pays, or nobody can: add '
+                'channel="C...", or channel_of=, a function of the request that says it.'
+            )
 
 
 def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathPrice:

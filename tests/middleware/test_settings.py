@@ -383,6 +383,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"network": "sandbox", "prices": {"/": "0.00000001"}},
         "The price of / cannot be charged: 1E-8 has more than 7 decimal places",
     ),
+    (
+        {"network": "sandbox", "intents": ["channel"]},
+        'intents=["channel"] needs to know whose channel pays, or nobody can: add channel="C...", '
+        "or channel_of=",
+    ),
 ]
 
 
