@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "MPP_"
 SANDBOX_STORE = "memory://"
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
+INTENTS = ("charge", "session", "channel")
 NETWORK_STORE = "sqlite:///mpp-asgi.db"
 
 _NETWORK_ADVICE = (

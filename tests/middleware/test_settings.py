@@ -388,6 +388,30 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         'intents=["channel"] needs to know whose channel pays, or nobody can: add channel="C...", '
         "or channel_of=",
     ),
+    (
+        {"network": "sandbox", "prices": ["GET /x"]},
+        'prices= maps paths to prices: write prices={"GET /path": "0.01"}.',
+    ),
+    ({"network": "sandbox", "prices": "GET /x"}, "prices= maps paths to prices"),
+    ({"network": "sandbox", "prices": {1: "1"}}, "prices= maps paths to prices"),
+    ({"network": "sandbox", "prices": {"/x": object}}, "a price function takes the request"),
+    ({"network": "sandbox", "prices": {"/x": ["1", "2"]}}, "a price is a decimal string"),
+    ({"network": "sandbox", "prices": {"/x": b"1"}}, "a price is a decimal string"),
+    ({"network": "sandbox", "intents": "charge"}, 'intents= is a list: write intents=["charge"].'),
+    ({"network": "sandbox", "intents": 7}, "intents= is a list of ways to pay: write intents="),
+    ({"network": "sandbox", "intents": lambda book: None}, "intents= is a list of ways to pay"),
+    ({"network": "sandbox", "intents": [lambda book: None, "charge"]}, "intents= has names of"),
+    (
+        {"network": "sandbox", "intents": ["charges"]},
+        "The setting 'intents' is wrong: input should be 'charge', 'session' or 'channel'",
+    ),
+    ({"network": "sandbox", "channel_of": "C..."}, "channel_of= is a function, not 'C...'."),
+    ({"network": "sandbox", "clock": 7}, "clock= is a function, not 7."),
+    ({"network": "sandbox", "sleep": 7}, "sleep= is a function, not 7."),
+    ({"network": "sandbox", "sandbox": True}, "sandbox= is a Sandbox: write sandbox=Sandbox()"),
+    ({"network": "sandbox", "rpc_url": 7}, "The setting 'rpc_url' is wrong: "),
+    ({"network": "sandbox", "tokens": ["EURC"]}, "The setting 'tokens' is wrong: "),
+    ({"network": ["sandbox"]}, "There is no such network"),
 ]
 
 

@@ -240,3 +240,30 @@ class ByPlan:
 )
 def test_whatever_takes_a_request_may_say_the_price(quote: Any) -> None:
     assert callable(price(quote))
+
+
+@pytest.mark.parametrize(
+    ("intents", "trouble"),
+    [
+        (["x"], "'x' is no way to pay"),
+        (["charge", "chrage"], "'chrage' is no way to pay"),
+        (["session"], "it takes session only"),
+    ],
+)
+async def test_a_price_that_nothing_pays_stops_the_start(intents: list[str], trouble: str) -> None:
+    for cost in ("1", lambda request: "1"):
+        app = FastAPI()
+        app.get("/home")(price(cost, intents=intents)(nothing))
+        with pytest.raises(StartupFailedError) as refused:
+            async with running(Selling().to(app)):
+                raise AssertionError
+        assert str(refused.value) == (
+            f"The price of /home cannot be charged: {trouble}, and what is configured is charge."
+        )
+
+
+async def test_a_price_may_name_ways_to_pay_that_are_not_configured_everywhere() -> None:
+    app = FastAPI()
+    app.get("/home")(price("1", intents=["session", "charge"])(nothing))
+    async with running(Selling().to(app)):
+        pass
