@@ -15,6 +15,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from mpp_asgi import Price, PriceError, price
 from tests.methods.stall import Selling, StartupFailedError, running
@@ -267,3 +268,66 @@ async def test_a_price_may_name_ways_to_pay_that_are_not_configured_everywhere()
     app.get("/home")(price("1", intents=["session", "charge"])(nothing))
     async with running(Selling().to(app)):
         pass
+
+
+# --- without the middleware -----------------------------------------------------------------------
+
+
+def asked_twice(app: Any, path: str) -> None:
+    with TestClient(app) as visitor:
+        for _ in range(2):
+            assert visitor.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
+def test_what_is_served_without_the_middleware_is_told_once(
+    endpoint: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpp_asgi.presence._given_away", set())
+    app, priced = FastAPI(), price("1")(endpoint)
+
+    @app.get("/items/{city}")
+    async def items(city: str) -> list[str]:
+        made = priced(city)
+        if inspect.isasyncgen(made):
+            return [each async for each in made]
+        return list(await made if inspect.isawaitable(made) else made)
+
+    asked_twice(app, "/items/Lisbon")
+    (told,) = caplog.messages
+    assert told == (
+        f"{__name__}.{endpoint.__name__} has a price and is served for nothing: its app has no "
+        'PaymentMiddleware, app.add_middleware(PaymentMiddleware, network="...")'
+    )
+
+
+def test_so_it_is_in_a_thread_and_in_a_class(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpp_asgi.presence._given_away", set())
+
+    @price("1")
+    class Home(HTTPEndpoint):
+        def get(self, request: Request) -> PlainTextResponse:
+            return PlainTextResponse("home")
+
+    def threaded() -> list[str]:
+        return list(price("1")(generator)("Lisbon"))
+
+    app = FastAPI()
+    app.get("/threaded")(threaded)
+    app.add_route("/home", Home)
+    asked_twice(app, "/threaded")
+    asked_twice(app, "/home")
+    assert [message.partition(" has")[0].rpartition(".")[2] for message in caplog.messages] == [
+        "generator",
+        "Home",
+    ]
+
+
+async def test_a_plain_call_is_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:
+    await price("1")(coroutine)("Lisbon")
+    await price("1")(function)("Lisbon")  # type: ignore[misc]
+    assert list(price("1")(generator)("Lisbon"))
+    assert [each async for each in price("1")(stream)("Lisbon")]
+    assert caplog.messages == []
