@@ -151,6 +151,16 @@ def open_methods(
     return Methods(offered, till, guardian, sponsor, (payer,) if payer else (), ledger)
 
 
+def ways_to_pay(settings: Settings) -> tuple[str, ...]:
+    """The names of what `open_methods` will offer, without opening anything."""
+    has_key = settings.recipient_secret is not None
+    if settings.network == "sandbox":
+        has_sessions = has_key or settings.recipient is None
+    else:
+        has_sessions = has_key and bool(settings.channel_wasm_hashes)
+    return settings.intents or (("charge", "session") if has_sessions else ("charge",))
+
+
 @dataclass(frozen=True, slots=True)
 class _Parties:
     """Who is paid and who signs for us."""

@@ -101,7 +101,8 @@ class PaymentMiddleware:
             # A server takes an error here for "no lifespan" and starts all the same; so it is said
             # where it stops the start.
             self._settings = ConfigError(str(error))
-        self._routes = RouteTable(PathPrices(entries), _governs_itself_not)
+        self._path_prices = PathPrices(entries)
+        self._routes = RouteTable(self._path_prices, _governs_itself_not)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         house = self._house
@@ -190,24 +191,25 @@ class PaymentMiddleware:
                 self._house = house
         return self._house
 
+    @property
+    def path_prices(self) -> PathPrices:
+        """Prices by path."""
+        return self._path_prices
+
+    def routes_of(self, app: object) -> RouteTable:
+        """The routes of an application as this would price them, for a look without a server.
+
+        Raises:
+            ConfigError: a setting or a price is wrong.
+        """
+        if isinstance(self._settings, ConfigError):
+            raise self._settings
+        self._routes.look_at(app)
+        _require_effect(self._routes)
+        return self._routes
+
     def _check_prices(self, house: House) -> None:
-        for path, endpoint in self._routes.endpoints():
-            if is_bare_price(endpoint):
-                raise ConfigError(f'The @price of {path} has no amount: write @price("0.01").')
-            if not is_priced_elsewhere(endpoint):
-                continue
-            is_misplaced = is_priced_by_name(endpoint)
-            if is_misplaced:
-                raise ConfigError(
-                    f"@price stands above the route decorator of {path}, where it has no effect: "
-                    "put it below."
-                )
-            if is_misplaced is None:
-                log.warning(
-                    "%s is free, though its endpoint has a price elsewhere: "
-                    "does @price stand above the route decorator?",
-                    path,
-                )
+        _require_effect(self._routes)
         for route in self._routes.priced_routes():
             _require_a_way_to_pay(route, house.gate.intent_names)
             try:
@@ -295,6 +297,27 @@ def _require_a_channel(settings: Settings, channel_of: ChannelOf | None) -> None
             'intents=["channel"] needs to know whose channel pays, or nobody can: add '
             'channel="C...", or channel_of=, a function of the request that says it.'
         )
+
+
+def _require_effect(routes: RouteTable) -> None:
+    """See that no @price stands where it does nothing."""
+    for place in routes.places():
+        if is_bare_price(place.endpoint):
+            raise ConfigError(f'The @price of {place.path} has no amount: write @price("0.01").')
+        if not is_priced_elsewhere(place.endpoint):
+            continue
+        is_misplaced = is_priced_by_name(place.endpoint)
+        if is_misplaced:
+            raise ConfigError(
+                f"@price stands above the route decorator of {place.path}, where it has no effect: "
+                "put it below."
+            )
+        if is_misplaced is None:
+            log.warning(
+                "%s is free, though its endpoint has a price elsewhere: "
+                "does @price stand above the route decorator?",
+                place.path,
+            )
 
 
 def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathPrice:
