@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import httpx
 
     from mpp_asgi.client.payments import SignedPayment
     from mpp_asgi.protocol import Problem
+
+_REMEDIES: Final = (
+    (
+        ("payer's account is not there", "account does not exist"),
+        "`mpp-asgi fund` creates one on a test network",
+    ),
+    (
+        ("not validly authorized by its sender",),
+        "an account that does not exist authorizes nothing, and `mpp-asgi fund` creates one on a "
+        "test network",
+    ),
+    (("no trustline",), "`mpp-asgi trust USDC` adds the payer's"),
+    (("balance does not cover",), "send the payer more of the token"),
+)
+"""What the ledger or a server says is in the way, and what the payer can do about it."""
 
 
 class PaymentError(Exception):
@@ -44,6 +59,9 @@ class LedgerUnavailableError(PaymentNotMadeError):
 
 class TransferFailedError(PaymentNotMadeError):
     """The ledger does not let the transfer through: it is certain that nothing moved."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_with_remedy(message, message))
 
 
 class ChannelsUnavailableError(PaymentNotMadeError):
@@ -93,7 +111,8 @@ class PaymentRefusedError(PaymentError):
         paid: bool | None,
         response: httpx.Response,
     ) -> None:
-        super().__init__(message)
+        said = None if problem is None else problem.detail
+        super().__init__(_with_remedy(message, said or ""))
         self.challenge_id = challenge_id
         self.transaction_hash = transaction_hash
         self.problem = problem
@@ -122,3 +141,11 @@ class PaymentOutcomeUnknownError(PaymentError):
         """64 hex digits, where the payer knows it: not for sponsored charges, whose transaction
         is the server's."""
         return self.payment.transaction_hash
+
+
+def _with_remedy(message: str, trouble: str) -> str:
+    """The sentence, ended with what to do about the trouble, where that is known."""
+    for marks, remedy in _REMEDIES:
+        if any(mark in trouble for mark in marks):
+            return f"{message.removesuffix('.')}: {remedy}."
+    return message
