@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,16 @@ def ask_a_sandbox(arguments: list[str]) -> None:
         assert client.request(told.method, path, content=content).status_code == 200
 
 
+def assert_installable(requirement: str) -> None:
+    """The project itself, with extras that it has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    name, _, extras = requirement.partition("[")
+    assert name == project["name"]
+    assert set(extras.removesuffix("]").split(",")) <= project["optional-dependencies"].keys()
+    least = project["requires-python"].removeprefix(">=")
+    assert f"# Python {least} or newer" in README.read_text()
+
+
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_every_command_exists(document: str, line: str) -> None:
     words = shlex.split(line)
@@ -173,6 +184,9 @@ def test_every_command_exists(document: str, line: str) -> None:
             assert importlib.util.find_spec(arguments[1]) is not None
         case "export":
             assert arguments[0].split("=")[0] in VARIABLES
+        case "pip":
+            assert arguments[0] == "install"
+            assert_installable(arguments[1])
         case "curl":
             ask_a_sandbox(arguments)
         case _:

@@ -1,5 +1,6 @@
 """A priced endpoint among others: what is free beside it, what calls it, what it calls."""
 
+import importlib
 import inspect
 import sys
 import types
@@ -207,3 +208,13 @@ async def test_a_function_may_be_free_on_one_route_and_priced_on_another() -> No
     visitor = Visitor(Selling().to(app))
     assert (await visitor.get("/sample")).status == 200
     assert (await visitor.get("/forecast")).status == 402
+
+
+def test_without_fastapi_its_module_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "mpp_asgi.fastapi", raising=False)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        importlib.import_module("mpp_asgi.fastapi")
+    assert str(missing.value) == (
+        "mpp_asgi.fastapi needs FastAPI: run pip install 'mpp-asgi[fastapi]'."
+    )
