@@ -22,6 +22,7 @@ from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import problems
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.admissions import RECORD_SECONDS, REDELIVERY_SECONDS
+from tests.servers import served
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -130,6 +131,13 @@ def test_the_first_screen_is_the_whole_app() -> None:
 def test_every_block_of_a_document_stands_alone(document: Path) -> None:
     for block in blocks(document, "python"):
         _run(block)
+
+
+def test_an_app_of_the_readme_sells_to_the_payer_of_the_docs() -> None:
+    app = _run(blocks(README, "python")[0])["app"]
+    (told,) = (b for b in blocks(ROOT / "docs/paying.md", "python") if "buy_a_forecast" in b)
+    with served(app) as url:
+        assert _run(told)["buy_a_forecast"](url) == {"paris": "sunny"}
 
 
 def _run(block: str) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class UnsafeConnectionError(PaymentNotMadeError):
 class LedgerUnavailableError(PaymentNotMadeError):
     """The Stellar RPC could not be asked, so nothing was signed."""
 
+    def __str__(self) -> str:
+        return " ".join((super().__str__(), *getattr(self.__cause__, "__notes__", ())))
+
 
 class TransferFailedError(PaymentNotMadeError):
     """The ledger does not let the transfer through: it is certain that nothing moved."""

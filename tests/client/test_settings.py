@@ -4,12 +4,16 @@ import traceback
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from stellar_sdk import Keypair
 
-from mpp_asgi.client import PaymentAuth
+from mpp_asgi import PaymentMiddleware, price
+from mpp_asgi.client import LedgerUnavailableError, PaymentAuth
 from mpp_asgi.client.connection import origins_from
 from mpp_asgi.stellar.network import TESTNET, Token
+from tests.servers import served
 
 PAYER = Keypair.from_raw_ed25519_seed(b"p" * 32)
 
@@ -35,6 +39,7 @@ def test_the_least_that_is_needed() -> None:
         ({"max_per_request": {"XLM": "1"}}, ValueError, "not among the currencies"),
         ({"currencies": ["EURC"]}, ValueError, "not a well-known currency"),
         ({"network": "testnet"}, ValueError, "did you mean 'stellar:testnet'"),
+        ({"network": "sandbox"}, ValueError, 'write rpc="http://127.0.0.1:8000/.mpp/sandbox"'),
         ({"network": "stellar:pubnet"}, ValueError, "no public RPC for stellar:pubnet"),
         ({"mode": "shove"}, ValueError, "'pull' or 'push'"),
         ({"rpc": "rpc.test"}, ValueError, "http:// or https:// URL"),
@@ -119,3 +124,25 @@ def test_origins() -> None:
         ("https", "shop.test", 443),
         ("http", "localhost", 80),
     }
+
+
+async def test_an_rpc_that_is_not_there_is_named_without_its_path() -> None:
+    auth = PaymentAuth(PAYER, budget="1", rpc="http://user:pw@127.0.0.1:9/a-key")
+    app = FastAPI()
+    app.add_middleware(PaymentMiddleware, network="sandbox")
+    app.get("/")(price("0.01")(lambda: "content"))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="https://test", auth=auth
+    ) as client:
+        with pytest.raises(LedgerUnavailableError) as unavailable:
+            await client.get("/")
+    assert str(unavailable.value) == (
+        "Nothing was paid, because the Stellar RPC could not be asked. It is the one at "
+        "127.0.0.1:9: rpc= or MPP_RPC_URL names another."
+    )
+    with (
+        served(app) as url,
+        httpx.Client(auth=auth) as blocking,
+        pytest.raises(LedgerUnavailableError, match=r"the one at 127\.0\.0\.1:9:"),
+    ):
+        blocking.get(url)  # noqa: ASYNC212 # the server has a thread of its own
