@@ -180,6 +180,7 @@ class PaymentAuth(ChannelOwner):
                 mode=mode,
                 prefer_sponsored=sponsored,
                 max_validity=max_validity,
+                has_sessions=policy.after != "never",
             ),
             origins=None if origins is None else origins_from(origins),
             wallet=wallet,

@@ -37,10 +37,12 @@ class PaymentNotMadeError(PaymentError):
 class UnacceptableOfferError(PaymentNotMadeError):
     """The server asks for something that this payer does not do.
 
-    ``reasons`` has a clause for each challenge that was looked at.
+    ``reasons`` has a clause for each thing that is in the way, whatever it is that the offers have
+    in common.
     """
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
+        reasons = tuple(dict.fromkeys(reasons))
         super().__init__(f"The server's price is not acceptable: {'; '.join(reasons[:5])}.")
         self.reasons = reasons
 
