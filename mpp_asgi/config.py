@@ -32,11 +32,14 @@ from mpp_asgi.stellar.rpc_endpoints import checked_urls
 from mpp_asgi.stellar.secret_key import key_from_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp
 
 ENVIRONMENT_PREFIX = "MPP_"
 SANDBOX_STORE = "memory://"
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
+_ARGUMENT = re.compile(r'\b([a-z_]+)="([^"]*)"')
 INTENTS = ("charge", "session", "channel")
 NETWORK_STORE = "sqlite:///mpp-asgi.db"
 
@@ -355,16 +358,18 @@ def read_settings(
     Raises:
         ConfigError: a setting is missing, wrong or unknown.
     """
-    values = {**_from_environment(environment), **given}
+    found = _from_environment(environment)
+    values = {**found, **given}
     for name in values:
         if name not in Settings.model_fields:
             raise ConfigError(_unknown(name, Settings.model_fields))
-    if values.get("network") is None:
-        raise ConfigError(f"PaymentMiddleware needs a network: add {_NETWORK_ADVICE}.")
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+    told = f"PaymentMiddleware needs a network: add {_NETWORK_ADVICE}."
+    if values.get("network") is not None:
+        try:
+            return Settings.model_validate(values)
+        except ValidationError as error:
+            told = _sentence(error, {*found} - {*given})
+    raise ConfigError(_as_variables(told) if found and not given else told)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -388,7 +393,7 @@ def _unknown(name: str, known: Mapping[str, Any]) -> str:
     return f"There is no setting {name!r}; {advice}"
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, from_environment: Collection[str]) -> str:
     """The first thing to change, without the value: it may be a secret."""
     first = error.errors(include_input=False, include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
@@ -397,7 +402,19 @@ def _sentence(error: ValidationError) -> str:
     name = first["loc"][0]
     if name == "network":
         return f"There is no such network: write {_NETWORK_ADVICE}."
+    if name in from_environment:
+        name = f"{ENVIRONMENT_PREFIX}{str(name).upper()}"
     return f"The setting {name!r} is wrong: {message[0].lower()}{message[1:]}."
+
+
+def _as_variables(sentence: str) -> str:
+    """What names arguments, for whoever sets variables alone."""
+
+    def variable(argument: re.Match[str]) -> str:
+        name, value = argument.groups()
+        return f"{ENVIRONMENT_PREFIX}{name.upper()}={value}"
+
+    return _ARGUMENT.sub(variable, sentence).replace(": add ", ": set ")
 
 
 def embedded_sandbox() -> EmbeddedNetwork:

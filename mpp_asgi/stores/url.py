@@ -62,7 +62,20 @@ def _postgres(url: str) -> Store:
         raise ValueError(
             "A PostgreSQL store needs its driver: run pip install 'mpp-asgi[postgres]'."
         ) from None
+    _require_known_options(url)
     return PostgresStore.from_url(url)
+
+
+def _require_known_options(url: str) -> None:
+    """The driver hands what it does not know on to the server, which refuses it in its own words
+    when somebody connects."""
+    names = [name.lower() for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)]
+    for name in names:
+        if name not in POSTGRES_OPTIONS and get_close_matches(name, _OWN_OPTIONS, n=1):
+            raise ValueError(
+                f"The options of a PostgreSQL URL are {', '.join(_OWN_OPTIONS)} and those of "
+                "libpq: write one of them, or leave it out."
+            )
 
 
 def _redis(url: str) -> Store:

@@ -266,10 +266,7 @@ async def test_a_session_is_wanted_of_a_payer_who_makes_none(
     shop.request["methodDetails"] = {"network": "stellar:pubnet"}
     with pytest.raises(UnacceptableOfferError) as caught:
         await fetch(payer(sessions=5), server=sessions)
-    assert caught.value.reasons == (
-        "it is on stellar:pubnet, not on stellar:testnet",
-        "it wants a session, and none was opened",
-    )
+    assert caught.value.reasons == ("it is on stellar:pubnet, not on stellar:testnet",)
 
 
 async def test_one_challenge_is_answered_once(shop: Shop, payer: Any, fetch: Any) -> None:

@@ -345,7 +345,39 @@ def test_an_unknown_variable_is_a_mistake_too(variable: str, sentence: str) -> N
 
 def test_a_wrong_value_in_it_is_not_shown() -> None:
     said = refusal({"network": "sandbox"}, {"MPP_SPONSOR": "S a planted value"})
-    assert said == "The setting 'sponsor' is wrong: must be a Stellar secret key, 'S...'."
+    assert said == "The setting 'MPP_SPONSOR' is wrong: must be a Stellar secret key, 'S...'."
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (
+            {"MPP_REALM": "shop"},
+            "PaymentMiddleware needs a network: set MPP_NETWORK=sandbox to try it out, or "
+            "MPP_NETWORK=stellar:testnet "
+            '("stellar:pubnet" for real money) and MPP_RECIPIENT=G....',
+        ),
+        (
+            {"MPP_NETWORK": "stellar:testnet"},
+            "MPP_NETWORK=stellar:testnet needs a recipient, the account that is paid: "
+            "set MPP_RECIPIENT=G....",
+        ),
+        (
+            {"MPP_NETWORK": "stellar:pubnet", "MPP_RECIPIENT": KEY.public_key},
+            "MPP_NETWORK=stellar:pubnet needs an RPC provider: set MPP_RPC_URL=https://....",
+        ),
+        (
+            {"MPP_NETWORK": "sandbox", "MPP_MAX_FEE": "1"},
+            "The setting 'MPP_MAX_FEE' is wrong: input should be greater than or equal to 1000.",
+        ),
+    ],
+)
+def test_whoever_sets_variables_is_told_variables(
+    environment: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings({}, environment)
+    assert str(refused.value) == sentence
 
 
 async def test_the_middleware_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
