@@ -218,3 +218,19 @@ def test_without_fastapi_its_module_says_what_to_install(monkeypatch: pytest.Mon
     assert str(missing.value) == (
         "mpp_asgi.fastapi needs FastAPI: run pip install 'mpp-asgi[fastapi]'."
     )
+
+
+async def test_the_operator_is_told_of_plain_http_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = FastAPI()
+    app.get("/day")(price("1")(lambda: "day"))
+    selling = Selling()
+    visitor = Visitor(selling.to(app))
+    told = "a request over plain HTTP was refused: behind a proxy that ends TLS, run uvicorn with"
+    for seconds, lines in ((0, 1), (59, 1), (1, 2), (1, 2)):
+        selling.time.now += seconds
+        for _ in range(3):
+            assert (await visitor.get("/day", scheme="http")).status == 400
+        assert sum(told in message for message in caplog.messages) == lines
+    assert "allow_http=True" in caplog.text
