@@ -47,3 +47,20 @@ async def test_an_account_that_is_not_ready(
         with pytest.raises(error) as refused:
             await client.get("/")
     assert str(refused.value).endswith(remedy)
+
+
+async def test_what_was_paid_is_known_in_whole_tokens() -> None:
+    sandbox = Sandbox(close_interval=0.05)
+    sandbox.fund(KEY.public_key, usdc=5)
+    app = FastAPI()
+    app.add_middleware(PaymentMiddleware, network="sandbox", sandbox=sandbox)
+    app.get("/")(price("0.0100001")(lambda: "content"))
+    for sessions in ("never", "always"):
+        auth = PaymentAuth(KEY, budget="2", rpc=sandbox.rpc, sessions=sessions)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="https://test", auth=auth
+        ) as client:
+            assert (await client.get("/")).status_code == 200
+        (paid,) = auth.paid
+        assert (paid.amount, paid.decimals) == (100_001, 7)
+        assert str(paid.human_amount) == "0.0100001"
