@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from mpp_asgi import Settings, client
+from mpp_asgi import Payment, Settings, client, tariff
 from mpp_asgi.cli.parser import build_parser
 from mpp_asgi.config import ENVIRONMENT_PREFIX
 from mpp_asgi.heart import LIFE_SECONDS
@@ -231,6 +231,15 @@ def test_the_table_of_errors_is_complete() -> None:
     }
     rows = table(ROOT / "docs/paying.md", "error")
     assert {row[0] for row in rows} == errors - {"PaymentError"}
+
+
+def test_the_tables_of_payments_and_tariffs_are_complete() -> None:
+    reference = ROOT / "docs/reference.md"
+    properties = {name for name, each in vars(Payment).items() if isinstance(each, property)}
+    assert {row[0] for row in table(reference, "field")} == {*Payment._fields, *properties}
+    assert [row[0] for row in table(reference, "argument")] == list(
+        inspect.signature(tariff).parameters
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
