@@ -63,7 +63,14 @@ def _unlimited(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
+def _no_float(value: object) -> object:
+    if isinstance(value, float):
+        raise ValueError(f'must be exact, and a float is not: write "{value}"')  # noqa: TRY004 # pydantic's way
+    return value
+
+
 _LIST = BeforeValidator(_split)
+_EXACT = BeforeValidator(_no_float)
 _LIMIT = BeforeValidator(_unlimited)
 
 
@@ -134,16 +141,16 @@ class Settings(BaseModel):
     sponsor_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """How many payments may wait for an account in one process, of one payer 100 of
     them. Whoever comes then is answered 503 at once."""
-    sponsor_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = Decimal(
-        250
+    sponsor_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT, _EXACT] = (
+        Decimal(250)
     )
     """The most fees, in XLM, that are paid for payers in a day (UTC), on all hosts with the same
     store. When it is spent, payers pay their own. Default in the sandbox: no limit."""
-    sponsor_payer_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = (
-        Decimal(25)
-    )
+    sponsor_payer_budget: Annotated[
+        Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT, _EXACT
+    ] = Decimal(25)
     """The same, for any one payer."""
-    sponsor_alarm: Annotated[Decimal, Field(ge=0, le=10**9)] = Decimal(10)
+    sponsor_alarm: Annotated[Decimal, Field(ge=0, le=10**9), _EXACT] = Decimal(10)
     """With fewer XLM left than that, a warning is logged, and again every hour."""
     secret: SecretStr | None = None
     """Binds challenges; 32 bytes at least, the same for every worker. Default: one that the store
@@ -172,10 +179,10 @@ class Settings(BaseModel):
     is owed is settled within them: they must outlast any time the servers are down."""
     suggested_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """For how many requests the deposit is enough that is suggested to payers."""
-    min_voucher_delta: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    min_voucher_delta: Annotated[Decimal, Field(ge=0), _EXACT] = Decimal(0)
     """By how much a voucher that is higher than the last one has to be higher, in whole tokens of
     the default currency. With a price that is less, payers sign for several requests at once."""
-    settle_amount: Annotated[Decimal, Field(gt=0)] | None = Decimal(1)
+    settle_amount: Annotated[Annotated[Decimal, Field(gt=0)] | None, _EXACT] = Decimal(1)
     """Take what is earned out of a channel when it is so much, in whole tokens. Each settlement
     costs the network's fee, so it should be well below that."""
     settle_units: Annotated[int, Field(ge=1)] | None = None

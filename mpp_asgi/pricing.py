@@ -209,6 +209,11 @@ def tariff(
         raise PriceError("a dynamic price stands alone; return several prices from it instead")
     else:
         prices = _alternatives(amounts, currency)
+        if len({each.currency for each in prices}) < len(prices):
+            raise PriceError(
+                "several amounts are alternatives in several currencies: name another currency for "
+                'each, Price("0.4", "XLM"), or leave one amount'
+            )
     return Tariff(
         prices,
         quote,

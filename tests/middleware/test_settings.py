@@ -115,6 +115,16 @@ ADVICE = (
             "The setting 'max_fee' is wrong: input should be a valid integer, unable to parse "
             "string as an integer.",
         ),
+        *(
+            (
+                {"network": "sandbox", name: 0.5},
+                f'The setting {name!r} is wrong: must be exact, and a float is not: write "0.5".',
+            )
+            for name in (
+                *("settle_amount", "min_voucher_delta", "sponsor_alarm"),
+                *("sponsor_budget", "sponsor_payer_budget"),
+            )
+        ),
         (
             {"network": "sandbox", "challenge_seconds": 29},
             "The setting 'challenge_seconds' is wrong: input should be greater than or equal "

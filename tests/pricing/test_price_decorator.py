@@ -270,6 +270,15 @@ async def test_a_price_may_name_ways_to_pay_that_are_not_configured_everywhere()
         pass
 
 
+@pytest.mark.parametrize(
+    "amounts", [("1", "2"), ("1", Price("2")), (Price("1", "XLM"), Price("2", "XLM"))]
+)
+def test_alternatives_are_in_several_currencies(amounts: Any) -> None:
+    with pytest.raises(PriceError, match="name another currency for each"):
+        price(*amounts)
+    assert price("1", Price("2", "XLM"))
+
+
 # --- without the middleware -----------------------------------------------------------------------
 
 
