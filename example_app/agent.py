@@ -56,7 +56,7 @@ async def main() -> None:
     async with httpx.AsyncClient(base_url=API, auth=auth, timeout=60) as client:
         await errands(client)
     for paid in auth.paid:
-        print(f"{paid.amount:>8} base units of {paid.currency} for {paid.url}")
+        print(f"{paid.human_amount} {paid.currency} for {paid.url}")
     print(f"Spent {auth.spent['USDC']} USDC, {auth.left['USDC']} left.")
 
 

@@ -23,20 +23,24 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from stellar_sdk import Keypair, StrKey
-from stellar_sdk.exceptions import Ed25519SecretSeedInvalidError
+from stellar_sdk import StrKey
 
 from mpp_asgi.protocol import ChallengeTemplate, ProtocolError, encode_object
 from mpp_asgi.stellar.admissions import REDELIVERY_SECONDS
 from mpp_asgi.stellar.network import PUBNET, TESTNET, Network, Token
 from mpp_asgi.stellar.rpc_endpoints import checked_urls
+from mpp_asgi.stellar.secret_key import key_from_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp
 
 ENVIRONMENT_PREFIX = "MPP_"
 SANDBOX_STORE = "memory://"
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
+_ARGUMENT = re.compile(r'\b([a-z_]+)="([^"]*)"')
+INTENTS = ("charge", "session", "channel")
 NETWORK_STORE = "sqlite:///mpp-asgi.db"
 
 _NETWORK_ADVICE = (
@@ -59,7 +63,14 @@ def _unlimited(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
+def _no_float(value: object) -> object:
+    if isinstance(value, float):
+        raise ValueError(f'must be exact, and a float is not: write "{value}"')  # noqa: TRY004 # pydantic's way
+    return value
+
+
 _LIST = BeforeValidator(_split)
+_EXACT = BeforeValidator(_no_float)
 _LIMIT = BeforeValidator(_unlimited)
 
 
@@ -130,16 +141,16 @@ class Settings(BaseModel):
     sponsor_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """How many payments may wait for an account in one process, of one payer 100 of
     them. Whoever comes then is answered 503 at once."""
-    sponsor_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = Decimal(
-        250
+    sponsor_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT, _EXACT] = (
+        Decimal(250)
     )
     """The most fees, in XLM, that are paid for payers in a day (UTC), on all hosts with the same
     store. When it is spent, payers pay their own. Default in the sandbox: no limit."""
-    sponsor_payer_budget: Annotated[Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT] = (
-        Decimal(25)
-    )
+    sponsor_payer_budget: Annotated[
+        Annotated[Decimal, Field(gt=0, le=10**9)] | None, _LIMIT, _EXACT
+    ] = Decimal(25)
     """The same, for any one payer."""
-    sponsor_alarm: Annotated[Decimal, Field(ge=0, le=10**9)] = Decimal(10)
+    sponsor_alarm: Annotated[Decimal, Field(ge=0, le=10**9), _EXACT] = Decimal(10)
     """With fewer XLM left than that, a warning is logged, and again every hour."""
     secret: SecretStr | None = None
     """Binds challenges; 32 bytes at least, the same for every worker. Default: one that the store
@@ -168,10 +179,10 @@ class Settings(BaseModel):
     is owed is settled within them: they must outlast any time the servers are down."""
     suggested_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """For how many requests the deposit is enough that is suggested to payers."""
-    min_voucher_delta: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    min_voucher_delta: Annotated[Decimal, Field(ge=0), _EXACT] = Decimal(0)
     """By how much a voucher that is higher than the last one has to be higher, in whole tokens of
     the default currency. With a price that is less, payers sign for several requests at once."""
-    settle_amount: Annotated[Decimal, Field(gt=0)] | None = Decimal(1)
+    settle_amount: Annotated[Annotated[Decimal, Field(gt=0)] | None, _EXACT] = Decimal(1)
     """Take what is earned out of a channel when it is so much, in whole tokens. Each settlement
     costs the network's fee, so it should be well below that."""
     settle_units: Annotated[int, Field(ge=1)] | None = None
@@ -229,13 +240,21 @@ class Settings(BaseModel):
         except ValueError as error:
             raise ValueError(str(error).rstrip(".")) from None
 
+    @field_validator("sponsor", "recipient_secret", "secret", "previous_secret", mode="before")
+    @classmethod
+    def _is_bare(cls, secret: object) -> object:
+        """Secrets come out of files that end with a line break."""
+        if isinstance(secret, SecretStr):
+            secret = secret.get_secret_value()
+        return secret.strip() if isinstance(secret, str) else secret
+
     @field_validator("sponsor", "recipient_secret")
     @classmethod
     def _is_secret_key(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
             try:
-                Keypair.from_secret(secret.get_secret_value())
-            except (Ed25519SecretSeedInvalidError, ValueError):
+                key_from_secret(secret.get_secret_value())
+            except ValueError:
                 raise ValueError("must be a Stellar secret key, 'S...'") from None
         return secret
 
@@ -271,7 +290,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_one_recipient(self) -> Settings:
         if self.recipient is not None and self.recipient_secret is not None:
-            key = Keypair.from_secret(self.recipient_secret.get_secret_value())
+            key = key_from_secret(self.recipient_secret.get_secret_value())
             if key.public_key != self.recipient:
                 raise ValueError("The recipient_secret must be the key of the recipient")
         return self
@@ -346,16 +365,18 @@ def read_settings(
     Raises:
         ConfigError: a setting is missing, wrong or unknown.
     """
-    values = {**_from_environment(environment), **given}
+    found = _from_environment(environment)
+    values = {**found, **given}
     for name in values:
         if name not in Settings.model_fields:
             raise ConfigError(_unknown(name, Settings.model_fields))
-    if values.get("network") is None:
-        raise ConfigError(f"PaymentMiddleware needs a network: add {_NETWORK_ADVICE}.")
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+    told = f"PaymentMiddleware needs a network: add {_NETWORK_ADVICE}."
+    if values.get("network") is not None:
+        try:
+            return Settings.model_validate(values)
+        except ValidationError as error:
+            told = _sentence(error, {*found} - {*given})
+    raise ConfigError(_as_variables(told) if found and not given else told)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -379,7 +400,7 @@ def _unknown(name: str, known: Mapping[str, Any]) -> str:
     return f"There is no setting {name!r}; {advice}"
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, from_environment: Collection[str]) -> str:
     """The first thing to change, without the value: it may be a secret."""
     first = error.errors(include_input=False, include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
@@ -388,7 +409,19 @@ def _sentence(error: ValidationError) -> str:
     name = first["loc"][0]
     if name == "network":
         return f"There is no such network: write {_NETWORK_ADVICE}."
+    if name in from_environment:
+        name = f"{ENVIRONMENT_PREFIX}{str(name).upper()}"
     return f"The setting {name!r} is wrong: {message[0].lower()}{message[1:]}."
+
+
+def _as_variables(sentence: str) -> str:
+    """What names arguments, for whoever sets variables alone."""
+
+    def variable(argument: re.Match[str]) -> str:
+        name, value = argument.groups()
+        return f"{ENVIRONMENT_PREFIX}{name.upper()}={value}"
+
+    return _ARGUMENT.sub(variable, sentence).replace(": add ", ": set ")
 
 
 def embedded_sandbox() -> EmbeddedNetwork:

@@ -13,13 +13,14 @@ import asyncio
 import functools
 import inspect
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import from_thread, to_thread
 
-from mpp_asgi.presence import current_visit
+from mpp_asgi.presence import current_visit, note_free_call
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 """What a class of handlers may handle."""
 _TARIFF = "__mpp_tariff__"
 _PRICED_ELSEWHERE = "__mpp_priced_elsewhere__"
+_DECORATES = "__mpp_decorates__"
 
 
 def price(
@@ -87,10 +89,17 @@ def price(
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
         with suppress(AttributeError):  # bound methods take no notes
-            setattr(endpoint, _PRICED_ELSEWHERE, True)
+            setattr(endpoint, _PRICED_ELSEWHERE, weakref.ref(guarded))
         return guarded
 
+    setattr(decorate, _DECORATES, True)
     return decorate
+
+
+def is_bare_price(endpoint: object) -> bool:
+    """Whether this is what is left of an endpoint by ``@price`` without parentheses, which takes it
+    for a price function where it takes a request."""
+    return _DECORATES in getattr(endpoint, "__dict__", {})
 
 
 def is_priced_elsewhere(endpoint: object) -> bool:
@@ -101,11 +110,12 @@ def is_priced_elsewhere(endpoint: object) -> bool:
 
 def is_priced_by_name(endpoint: object) -> bool | None:
     """Whether the name of this plain function means the priced endpoint: then the decorators stand
-    in the wrong order, and a route that has this one is free by mistake. ``None`` if its name
-    cannot be looked up."""
+    in the wrong order, and a route that has this one is free by mistake. So is one whose priced
+    endpoint nobody has kept. ``None`` if its name cannot be looked up."""
     names = str(getattr(endpoint, "__qualname__", "<locals>")).split(".")
     if "<locals>" in names:
-        return None
+        priced = getattr(endpoint, "__dict__", {}).get(_PRICED_ELSEWHERE)
+        return True if priced is not None and priced() is None else None
     found: object = sys.modules.get(getattr(endpoint, "__module__", ""))
     for name in names:
         found = getattr(found, name, None)
@@ -160,16 +170,20 @@ class PaymentDue:
 PAYMENT_DUE = PaymentDue()
 
 
-async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
+async def _insist(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> None:
     visit = current_visit()
-    if visit is not None:
+    if visit is None:
+        note_free_call(endpoint)
+    else:
         await visit.insist(mark)
         _hand_over(visit, kwargs)
 
 
-def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> None:
+def _insist_from_thread(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> None:
     visit = current_visit()
-    if visit is not None:
+    if visit is None:
+        note_free_call(endpoint)
+    else:
         if not visit.enter(mark):
             from_thread.run(visit.insist, mark)
         _hand_over(visit, kwargs)
@@ -216,7 +230,9 @@ def _guard_for(plain: Any) -> Callable[[Any, Tariff], Any]:
 def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         visit = current_visit()
-        if visit is not None:
+        if visit is None:
+            note_free_call(endpoint)
+        else:
             await visit.insist(mark)
             _hand_over(visit, kwargs)
         return await endpoint(*args, **kwargs)
@@ -229,13 +245,13 @@ def _guarded_function(endpoint: Any, mark: Tariff) -> Any:
     for money, so the frameworks are told to await this one, and only the endpoint gets a thread."""
 
     async def wait_and_call(*args: Any, **kwargs: Any) -> Any:
-        await _insist(mark, kwargs)
+        await _insist(mark, endpoint, kwargs)
         return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if _is_on_event_loop():
             return wait_and_call(*args, **kwargs)
-        _insist_from_thread(mark, kwargs)
+        _insist_from_thread(mark, endpoint, kwargs)
         return endpoint(*args, **kwargs)
 
     if sys.version_info >= (3, 12):
@@ -255,13 +271,13 @@ def _is_on_event_loop() -> bool:
 
 def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
     async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await _insist(mark, kwargs)
+        await _insist(mark, endpoint, kwargs)
         async with aclosing(endpoint(*args, **kwargs)) as items:
             async for item in items:
                 yield item
 
     def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        _expect(mark)
+        _expect(mark, endpoint)
         return stream(*args, **kwargs)
 
     return call
@@ -269,19 +285,21 @@ def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
 
 def _guarded_generator(endpoint: Any, mark: Tariff) -> Any:
     def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        _insist_from_thread(mark, kwargs)
+        _insist_from_thread(mark, endpoint, kwargs)
         yield from endpoint(*args, **kwargs)
 
     def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        _expect(mark)
+        _expect(mark, endpoint)
         return stream(*args, **kwargs)
 
     return call
 
 
-def _expect(mark: Tariff) -> None:
+def _expect(mark: Tariff, endpoint: Any) -> None:
     visit = current_visit()
-    if visit is not None:
+    if visit is None:
+        note_free_call(endpoint)
+    else:
         visit.expect(mark)
 
 
@@ -293,7 +311,7 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
         if tariff_of(type(self), self.scope.get("method", "GET")) is mark:
-            await _insist(mark, {})
+            await _insist(mark, endpoint, {})
         await dispatch(self)
 
     endpoint.dispatch = insisting

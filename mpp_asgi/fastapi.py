@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import Depends
+try:
+    from fastapi import Depends
+except ModuleNotFoundError as error:
+    if error.name != "fastapi":
+        raise
+    raise ModuleNotFoundError(
+        "mpp_asgi.fastapi needs FastAPI: run pip install 'mpp-asgi[fastapi]'.", name="fastapi"
+    ) from None
 from starlette.requests import HTTPConnection  # noqa: TC002 # FastAPI reads it at run time
 
 from mpp_asgi.endpoints import PAYMENT_DUE, tariff_of

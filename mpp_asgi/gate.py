@@ -239,6 +239,11 @@ class Gate:
                 self._listings[key] = listing
         return listing
 
+    @property
+    def intent_names(self) -> tuple[str, ...]:
+        """The ways to pay."""
+        return tuple(intent.name for intent in self._intents)
+
     def offers(
         self, tariff: Tariff, prices: Sequence[Price], *, realm: str, header: str | None
     ) -> Offers:

@@ -23,7 +23,7 @@ from mpp_asgi.stellar.rpc_endpoints import open_rpc
 from mpp_asgi.stellar.rpc_failover import WrongNetworkError
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.url import store_from_url
-from mpp_asgi.toll import ChannelOf, HouseRules
+from mpp_asgi.toll import ChannelOf, HouseRules, PlainHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,6 +132,7 @@ async def open_house(
         allow_http=settings.allow_http,
         body_limit=settings.body_limit,
         hold_limit=settings.hold_limit,
+        plain_http=PlainHttp(world.clock),
         repetition=_repetition(settings, book, world),
     )
     guardian = methods.guardian if methods is not None else None

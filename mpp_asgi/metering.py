@@ -310,7 +310,16 @@ class Meter:
             source: of texts, of what becomes JSON, or of `Event`. It is closed with the stream.
             units: what an item is, or a function of it that says so: a whole number, 0 for what is
                 free.
+
+        Raises:
+            TypeError: the source is none of an async kind.
         """
+        if not hasattr(source, "__aiter__"):
+            raise TypeError(
+                f"a stream is sold from an async iterator, not from a {type(source).__name__}: "
+                "make it of an async function with yield, or have starlette.concurrency."
+                "iterate_in_threadpool() make one"
+            )
         count = units if callable(units) else lambda _: units
         return _stream(self, source, count)
 

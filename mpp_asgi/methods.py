@@ -16,6 +16,7 @@ from mpp_asgi.stellar.charge import ChargeIntent
 from mpp_asgi.stellar.funding import Funding
 from mpp_asgi.stellar.guardian import Guardian
 from mpp_asgi.stellar.ledger import Ledger
+from mpp_asgi.stellar.secret_key import key_from_secret
 from mpp_asgi.stellar.session import SessionIntent, Till
 from mpp_asgi.stellar.session_terms import SessionPolicy
 from mpp_asgi.stellar.settlement import SettlementPolicy
@@ -150,6 +151,16 @@ def open_methods(
     return Methods(offered, till, guardian, sponsor, (payer,) if payer else (), ledger)
 
 
+def ways_to_pay(settings: Settings) -> tuple[str, ...]:
+    """The names of what `open_methods` will offer, without opening anything."""
+    has_key = settings.recipient_secret is not None
+    if settings.network == "sandbox":
+        has_sessions = has_key or settings.recipient is None
+    else:
+        has_sessions = has_key and bool(settings.channel_wasm_hashes)
+    return settings.intents or (("charge", "session") if has_sessions else ("charge",))
+
+
 @dataclass(frozen=True, slots=True)
 class _Parties:
     """Who is paid and who signs for us."""
@@ -160,9 +171,9 @@ class _Parties:
 
 
 def _parties(settings: Settings, sandbox: EmbeddedNetwork | None) -> _Parties:
-    sponsor = Keypair.from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
+    sponsor = key_from_secret(settings.sponsor.get_secret_value()) if settings.sponsor else None
     key = settings.recipient_secret
-    recipient_key = Keypair.from_secret(key.get_secret_value()) if key else None
+    recipient_key = key_from_secret(key.get_secret_value()) if key else None
     recipient = settings.recipient
     if sandbox is not None:
         sponsor = sponsor or sandbox_key("sponsor")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.asked import Asked, is_local
 from mpp_asgi.body import is_plain_get
-from mpp_asgi.config import ConfigError, EmbeddedNetwork, Settings, read_settings
-from mpp_asgi.endpoints import is_priced_by_name
+from mpp_asgi.config import INTENTS, ConfigError, EmbeddedNetwork, Settings, read_settings
+from mpp_asgi.endpoints import is_bare_price, is_priced_by_name, is_priced_elsewhere
 from mpp_asgi.handshake import Handshake
 from mpp_asgi.house import House, open_house
 from mpp_asgi.methods import World
@@ -24,14 +25,14 @@ from mpp_asgi.toll import quick_demand
 from mpp_asgi.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mpp_asgi.charges import ChargeBook
     from mpp_asgi.intents import Intent
     from mpp_asgi.pricing import Amount, DynamicPrice
-    from mpp_asgi.routes import Foreseen
+    from mpp_asgi.routes import Foreseen, PricedRoute
     from mpp_asgi.toll import ChannelOf
 
 log = logging.getLogger("mpp_asgi")
@@ -80,9 +81,7 @@ class PaymentMiddleware:
         **settings: Any,
     ) -> None:
         self.app = app
-        self._intents = tuple(make for make in intents if callable(make))
-        if intents and not self._intents:
-            settings["intents"] = tuple(intents)
+        self._intents: tuple[Callable[[ChargeBook], Intent], ...] = ()
         self._channel_of = channel_of
         self._sandbox = sandbox
         self._world = World(clock, sleep)
@@ -91,13 +90,19 @@ class PaymentMiddleware:
         self._settings: Settings | ConfigError
         entries: list[PathPrice] = []
         try:
+            _require_kinds(prices, channel_of=channel_of, sandbox=sandbox, clock=clock, sleep=sleep)
+            self._intents = _makers(intents or ())
+            if intents and not self._intents:
+                settings["intents"] = tuple(intents)
             self._settings = read_settings(settings)
+            _require_a_channel(self._settings, channel_of)
             entries = [_path_price(key, value) for key, value in (prices or {}).items()]
         except (ConfigError, PriceError) as error:
             # A server takes an error here for "no lifespan" and starts all the same; so it is said
             # where it stops the start.
             self._settings = ConfigError(str(error))
-        self._routes = RouteTable(PathPrices(entries), _governs_itself_not)
+        self._path_prices = PathPrices(entries)
+        self._routes = RouteTable(self._path_prices, _governs_itself_not)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         house = self._house
@@ -186,21 +191,27 @@ class PaymentMiddleware:
                 self._house = house
         return self._house
 
+    @property
+    def path_prices(self) -> PathPrices:
+        """Prices by path."""
+        return self._path_prices
+
+    def routes_of(self, app: object) -> RouteTable:
+        """The routes of an application as this would price them, for a look without a server.
+
+        Raises:
+            ConfigError: a setting or a price is wrong.
+        """
+        if isinstance(self._settings, ConfigError):
+            raise self._settings
+        self._routes.look_at(app)
+        _require_effect(self._routes)
+        return self._routes
+
     def _check_prices(self, house: House) -> None:
-        for path, endpoint in self._routes.unpriced_twins():
-            is_misplaced = is_priced_by_name(endpoint)
-            if is_misplaced:
-                raise ConfigError(
-                    f"@price stands above the route decorator of {path}, where it has no effect: "
-                    "put it below."
-                )
-            if is_misplaced is None:
-                log.warning(
-                    "%s is free, though its endpoint has a price elsewhere: "
-                    "does @price stand above the route decorator?",
-                    path,
-                )
+        _require_effect(self._routes)
         for route in self._routes.priced_routes():
+            _require_a_way_to_pay(route, house.gate.intent_names)
             try:
                 house.gate.offers(
                     route.tariff, route.tariff.prices, realm="start", header=route.header
@@ -232,6 +243,81 @@ class PaymentMiddleware:
         house, self._house = self._house, None
         if house is not None:
             await house.close()
+
+
+def _require_kinds(prices: object, *, sandbox: object, **functions: object) -> None:
+    """See that arguments are what they are annotated as, which nobody else does."""
+    if prices is not None and not (
+        isinstance(prices, Mapping) and all(isinstance(key, str) for key in prices)
+    ):
+        raise ConfigError('prices= maps paths to prices: write prices={"GET /path": "0.01"}.')
+    if sandbox is not None and not callable(getattr(sandbox, "rpc", None)):
+        raise ConfigError("sandbox= is a Sandbox: write sandbox=Sandbox(), or leave it out.")
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise ConfigError(f"{name}= is a function, not {function!r}.")
+
+
+def _require_a_way_to_pay(route: PricedRoute, configured: Sequence[str]) -> None:
+    wanted = route.tariff.intents
+    if wanted is None or (wanted & set(configured) and wanted <= {*configured, *INTENTS}):
+        return
+    unknown = sorted(wanted - {*configured, *INTENTS})
+    trouble = (
+        f"{unknown[0]!r} is no way to pay" if unknown else f"it takes {', '.join(wanted)} only"
+    )
+    raise ConfigError(
+        f"The price of {route.path} cannot be charged: {trouble}, and what is configured is "
+        f"{', '.join(configured)}."
+    )
+
+
+def _makers(
+    intents: Sequence[str | Callable[[ChargeBook], Intent]],
+) -> tuple[Callable[[ChargeBook], Intent], ...]:
+    """Those of intents of the user's own; none if they are named."""
+    if isinstance(intents, str):
+        raise ConfigError(f'intents= is a list: write intents=["{intents}"].')
+    if callable(intents) or not isinstance(intents, Sequence | Set):
+        raise ConfigError('intents= is a list of ways to pay: write intents=["charge"].')
+    makers = tuple(each for each in intents if callable(each))
+    if makers and len(makers) < len(intents):
+        raise ConfigError(
+            "intents= has names of ways to pay, or makers of your own: both at once do not work."
+        )
+    return makers
+
+
+def _require_a_channel(settings: Settings, channel_of: ChannelOf | None) -> None:
+    """Channels of the dialect are opened elsewhere, so somebody has to say which they are."""
+    wanted = settings.intents or ()
+    are_opened_here = "channel" not in wanted or "session" in wanted
+    if not are_opened_here and settings.channel is None and channel_of is None:
+        raise ConfigError(
+            'intents=["channel"] needs to know whose channel pays, or nobody can: add '
+            'channel="C...", or channel_of=, a function of the request that says it.'
+        )
+
+
+def _require_effect(routes: RouteTable) -> None:
+    """See that no @price stands where it does nothing."""
+    for place in routes.places():
+        if is_bare_price(place.endpoint):
+            raise ConfigError(f'The @price of {place.path} has no amount: write @price("0.01").')
+        if not is_priced_elsewhere(place.endpoint):
+            continue
+        is_misplaced = is_priced_by_name(place.endpoint)
+        if is_misplaced:
+            raise ConfigError(
+                f"@price stands above the route decorator of {place.path}, where it has no effect: "
+                "put it below."
+            )
+        if is_misplaced is None:
+            log.warning(
+                "%s is free, though its endpoint has a price elsewhere: "
+                "does @price stand above the route decorator?",
+                place.path,
+            )
 
 
 def _path_price(key: str, value: Amount | DynamicPrice | Tariff | None) -> PathPrice:

@@ -10,6 +10,7 @@ import posixpath
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _LEFT_OUT = re.compile(r"[\t\r\n]|[\0?#].*", re.DOTALL)
 """Of a path that is put into a URL, or handed to a program in C."""
 _KEY = re.compile(r"(?:(?P<method>[A-Z]+|\*) +)?(?P<path>/\S*)")
+_STARS = re.compile(r"\*+")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,11 +91,25 @@ def path_price(key: str, tariff: Tariff | None) -> PathPrice:
     if parsed is None:
         raise PriceError(f"prices={{{key!r}: ...}}: a key is 'GET /path' or '/path/{{name}}'")
     method = parsed["method"] if parsed["method"] != "*" else None
+    if method is not None and method not in _METHODS:
+        raise PriceError(_unknown_method(key, method, parsed["path"]))
+    if "*" in parsed["path"]:
+        meant = _STARS.sub("{path:path}", parsed["path"], count=1)
+        raise PriceError(
+            f"prices={{{key!r}: ...}}: a star stands for itself: write "
+            f"'{method + ' ' if method else ''}{meant}'"
+        )
     try:
         pattern, _, convertors = compile_path(parsed["path"])
     except (AssertionError, ValueError) as error:
         raise PriceError(f"prices={{{key!r}: ...}}: {error}") from None
     return PathPrice(method, parsed["path"], tariff, pattern, convertors)
+
+
+def _unknown_method(key: str, method: str, path: str) -> str:
+    close = get_close_matches(method, _METHODS, n=1, cutoff=0.65)
+    advice = f"write '{close[0]} {path}'" if close else f"write one of {', '.join(_METHODS)}"
+    return f"prices={{{key!r}: ...}}: there is no method {method}: {advice}"
 
 
 class PathPrices:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
+
+log = logging.getLogger("mpp_asgi")
+
+_ROUTERS: Final = ("starlette.routing", "starlette.endpoints", "fastapi.routing")
+_given_away: Final[set[str]] = set()
 
 
 class Visit(Protocol):
@@ -60,3 +68,31 @@ def current_visit() -> Visit | None:
     """The visit in which this is called; ``None`` outside of a request."""
     presence = present.get()
     return None if presence is None else presence.visit
+
+
+def note_free_call(endpoint: object) -> None:
+    """Say, once for each endpoint, that it is given away: a router calls it, and there is no
+    middleware around the router. A test or a colleague's code that calls the plain function is
+    none of this."""
+    if present.get() is not None or not _is_routed_here():
+        return
+    name = f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', endpoint)}"
+    if name not in _given_away:
+        _given_away.add(name)
+        log.warning(
+            "%s has a price and is served for nothing: its app has no PaymentMiddleware, "
+            'app.add_middleware(PaymentMiddleware, network="...")',
+            name,
+        )
+
+
+def _is_routed_here() -> bool:
+    """Whether a router has called what is being called, or had it called in a thread."""
+    if threading.current_thread().name.startswith("AnyIO worker"):
+        return True
+    frame = sys._getframe()  # noqa: SLF001 # nothing else knows who calls
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals.get("__name__") in _ROUTERS:
+            return True
+    return False

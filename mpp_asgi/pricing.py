@@ -157,6 +157,35 @@ def _alternatives(quoted: object, currency: str | None) -> tuple[Price, ...]:
     return prices
 
 
+_NO_REQUESTS = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict"})
+"""Annotations of what a path or query gives to an endpoint."""
+
+
+def _of_the_request(quote: DynamicPrice) -> DynamicPrice:
+    """The function, if it can be called with a request. What cannot may well be an endpoint under
+    a bare ``@price``."""
+    try:
+        signature = inspect.signature(quote)
+    except (TypeError, ValueError):
+        return quote  # not written in Python, and tells nothing of itself
+    name = getattr(quote, "__name__", repr(quote))
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise PriceError(
+            f"a price function takes the request and nothing else; if {name} is the endpoint, "
+            'write @price("0.01")'
+        ) from None
+    first = next(iter(signature.parameters.values())).annotation
+    taken = first if isinstance(first, str) else getattr(first, "__name__", "")
+    if taken in _NO_REQUESTS:
+        raise PriceError(
+            f"a price function takes the request, not {taken}; if {name} is the endpoint, "
+            'write @price("0.01")'
+        )
+    return quote
+
+
 def tariff(
     *amounts: Amount | DynamicPrice,
     currency: str | None = None,
@@ -175,11 +204,16 @@ def tariff(
     quote: DynamicPrice | None = None
     prices: tuple[Price, ...] = ()
     if len(amounts) == 1 and callable(amounts[0]):
-        quote = amounts[0]
+        quote = _of_the_request(amounts[0])
     elif any(callable(amount) for amount in amounts):
         raise PriceError("a dynamic price stands alone; return several prices from it instead")
     else:
         prices = _alternatives(amounts, currency)
+        if len({each.currency for each in prices}) < len(prices):
+            raise PriceError(
+                "several amounts are alternatives in several currencies: name another currency for "
+                'each, Price("0.4", "XLM"), or leave one amount'
+            )
     return Tariff(
         prices,
         quote,

@@ -26,7 +26,7 @@ from starlette.routing import (
 )
 from starlette.staticfiles import StaticFiles
 
-from mpp_asgi.endpoints import is_priced_elsewhere, tariff_of, tariffs_of
+from mpp_asgi.endpoints import tariff_of, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +72,16 @@ class Foreseen:
     """Otherwise no route takes the request: it costs something if it is answered all the same."""
     is_certain: bool = True
     """As `Found.is_certain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A route, wherever it is mounted."""
+
+    path: str
+    methods: frozenset[str] | None
+    """``None`` for a class of handlers, and for a WebSocket."""
+    endpoint: object
 
 
 class _Hidden:
@@ -163,12 +173,14 @@ class RouteTable:
                     if tariff is not None:
                         yield path, method, tariff
 
-    def unpriced_twins(self) -> Iterator[tuple[str, object]]:
-        """Paths and endpoints that have no price though the same function has one elsewhere: as if
-        the price were written above the route."""
-        for _, endpoint, described in self._walk(self._routes, "", 0):
-            if is_priced_elsewhere(endpoint):
-                yield str(getattr(described, "path", "")), endpoint
+    def places(self) -> Iterator[Place]:
+        """Every route that can be seen."""
+        yield from _places(self._routes, "", self._governs, 0)
+
+    def takes(self, http_method: str, path: str) -> bool:
+        """Whether a route takes such a request, as far as can be seen."""
+        address = {"method": http_method, "path": path, "root_path": "", "headers": []}
+        return self._takes({"type": "http", **address})
 
     def _read(self) -> None:
         self._routes = self._router.routes
@@ -292,6 +304,22 @@ class RouteTable:
         path = scope["path"]
         other = {**scope, "path": path.rstrip("/") if path.endswith("/") else path + "/"}
         return not any(route.matches(dict(other))[0] is Match.FULL for route in router.routes)
+
+
+def _places(
+    routes: Iterable[BaseRoute], mounted: str, governs: Callable[[object], bool], depth: int
+) -> Iterator[Place]:
+    for route in routes if depth <= _MOST_NESTING else ():
+        if isinstance(route, (Mount, Host)):
+            below = _router_of(route.app)
+            if below is not None and governs(route.app):
+                path = mounted + getattr(route, "path", "")
+                yield from _places(below.routes, path, governs, depth + 1)
+            continue
+        for endpoint, _, described in _leaves(route):
+            methods = getattr(described, "methods", None)
+            path = mounted + str(getattr(described, "path", ""))
+            yield Place(path, None if methods is None else frozenset(methods), endpoint)
 
 
 def route_path(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi")
 
+TOLD_SECONDS: Final = 60.0
+
 _PENDING = Problem(
     "about:blank", "Conflict", 409, "This payment is being worked on by another request of yours."
 )
@@ -43,6 +46,30 @@ _TROUBLE: Final = (
 )
 
 ChannelOf = Callable[[Request], Awaitable[str | None]]
+
+
+class PlainHttp:
+    """Tells the operator of requests that were refused for plain HTTP, which is a mistake of the
+    set-up more often than not; once in a minute, since strangers can have it told.
+
+    Args:
+        clock: Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told = -math.inf
+
+    def note(self) -> None:
+        """One was refused."""
+        now = self._clock()
+        if abs(now - self._told) >= TOLD_SECONDS:
+            self._told = now
+            log.warning(
+                "a request over plain HTTP was refused: behind a proxy that ends TLS, run uvicorn "
+                "with --proxy-headers and --forwarded-allow-ips; to take payments over plain HTTP, "
+                "set allow_http=True"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +86,8 @@ class HouseRules:
     """Bytes of request body a priced route takes, since it must be digested first."""
     hold_limit: int
     """Bytes of response that are held back with ``settle="after"``."""
+    plain_http: PlainHttp
+    """Where refusals for want of HTTPS are told."""
     repetition: Repetition | None = None
     """Carries out once what has an ``Idempotency-Key``."""
 
@@ -111,6 +140,7 @@ class Toll:
         self._rules = rules
         self._asked = asked
         if not rules.allow_http and is_insecure(asked.scope):
+            rules.plain_http.note()
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
             )

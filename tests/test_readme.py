@@ -8,19 +8,21 @@ import importlib.util
 import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from mpp_asgi import Settings, client
+from mpp_asgi import Payment, Settings, client, tariff
 from mpp_asgi.cli.parser import build_parser
 from mpp_asgi.config import ENVIRONMENT_PREFIX
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import problems
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.admissions import RECORD_SECONDS, REDELIVERY_SECONDS
+from tests.servers import served
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -131,6 +133,13 @@ def test_every_block_of_a_document_stands_alone(document: Path) -> None:
         _run(block)
 
 
+def test_an_app_of_the_readme_sells_to_the_payer_of_the_docs() -> None:
+    app = _run(blocks(README, "python")[0])["app"]
+    (told,) = (b for b in blocks(ROOT / "docs/paying.md", "python") if "buy_a_forecast" in b)
+    with served(app) as url:
+        assert _run(told)["buy_a_forecast"](url) == {"paris": "sunny"}
+
+
 def _run(block: str) -> dict[str, Any]:
     told: dict[str, Any] = {}
     exec(compile(ast.parse(block), "block", "exec"), told)
@@ -156,6 +165,16 @@ def ask_a_sandbox(arguments: list[str]) -> None:
         assert client.request(told.method, path, content=content).status_code == 200
 
 
+def assert_installable(requirement: str) -> None:
+    """The project itself, with extras that it has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    name, _, extras = requirement.partition("[")
+    assert name == project["name"]
+    assert set(extras.removesuffix("]").split(",")) <= project["optional-dependencies"].keys()
+    least = project["requires-python"].removeprefix(">=")
+    assert f"# Python {least} or newer" in README.read_text()
+
+
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_every_command_exists(document: str, line: str) -> None:
     words = shlex.split(line)
@@ -173,6 +192,9 @@ def test_every_command_exists(document: str, line: str) -> None:
             assert importlib.util.find_spec(arguments[1]) is not None
         case "export":
             assert arguments[0].split("=")[0] in VARIABLES
+        case "pip":
+            assert arguments[0] == "install"
+            assert_installable(arguments[1])
         case "curl":
             ask_a_sandbox(arguments)
         case _:
@@ -209,6 +231,15 @@ def test_the_table_of_errors_is_complete() -> None:
     }
     rows = table(ROOT / "docs/paying.md", "error")
     assert {row[0] for row in rows} == errors - {"PaymentError"}
+
+
+def test_the_tables_of_payments_and_tariffs_are_complete() -> None:
+    reference = ROOT / "docs/reference.md"
+    properties = {name for name, each in vars(Payment).items() if isinstance(each, property)}
+    assert {row[0] for row in table(reference, "field")} == {*Payment._fields, *properties}
+    assert [row[0] for row in table(reference, "argument")] == list(
+        inspect.signature(tariff).parameters
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ from mpp_asgi.stellar.network import TESTNET, UnknownNetworkError, network_named
 from mpp_asgi.stellar.rpc import get_network
 from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
-from mpp_asgi.stellar.rpc_endpoints import preferred
+from mpp_asgi.stellar.rpc_endpoints import endpoint_names, preferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -86,6 +86,7 @@ class Chain:
         try:
             return rpc.do(call)
         except RpcError as error:
+            (name,) = endpoint_names([self.rpc_url])  # the URL may carry a key
             raise CommandError(
-                f"The Stellar RPC at {printable(self.rpc_url)} is no help: {printable(str(error))}"
+                f"The Stellar RPC at {name} is no help: {printable(str(error))}"
             ) from None

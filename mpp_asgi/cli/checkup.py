@@ -7,14 +7,14 @@ import importlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stellar_sdk import Keypair
-
+from mpp_asgi.cli.check import Check
 from mpp_asgi.cli.nodes import look_at_all
+from mpp_asgi.cli.prices import price_checks
 from mpp_asgi.cli.reading import amount_text
 from mpp_asgi.cli.terminal import CommandError, printable
 from mpp_asgi.config import ConfigError, Settings, read_settings
@@ -24,6 +24,7 @@ from mpp_asgi.stellar.rpc import get_latest_ledger, get_network
 from mpp_asgi.stellar.rpc_call import RpcError
 from mpp_asgi.stellar.rpc_drivers import SyncRpc
 from mpp_asgi.stellar.rpc_endpoints import endpoint_names
+from mpp_asgi.stellar.secret_key import key_from_secret
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stores.contract import StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
@@ -32,7 +33,7 @@ from mpp_asgi.stores.url import store_from_url
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import SecretStr
 
@@ -46,36 +47,31 @@ FEW_PAYMENTS = 100
 """A sponsor with the XLM for fewer is about to run dry."""
 
 _STROOPS = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    good: bool
-    text: str
-    """What is, or what to do."""
+_STYLES = {"ok": "good", "note": "bold", "wrong": "bad"}
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Check everything; the exit status is 1 if anything is wrong."""
-    given = settings_of(arguments.app) if arguments.app else {}
-    try:
-        settings = read_settings(given)
-    except ConfigError as error:
-        checks = iter([Check("settings", good=False, text=str(error))])
-    else:
-        checks = examine(settings)
     wrong = 0
-    for check in checks:
+    for check in _everything(arguments.app):
         wrong += not check.good
-        mark, style = ("ok", "good") if check.good else ("wrong", "bad")
-        coloured = terminal.painted(f"{mark:5}", style)
+        coloured = terminal.painted(f"{check.mark:5}", _STYLES[check.mark])
         terminal.say(f"{coloured}  {check.name:9}  {printable(check.text)}")
     if wrong:
         terminal.note(f"mpp-asgi: {wrong} to put right.")
     return int(wrong > 0)
+
+
+def _everything(app_name: str | None) -> Iterator[Check]:
+    app, options = _app_and_options(app_name) if app_name else (None, {})
+    try:
+        settings = read_settings(_settings_among(options))
+    except ConfigError as error:
+        yield Check("settings", good=False, text=str(error))
+        return
+    yield from examine(settings)
+    if app is not None:
+        yield from price_checks(app, options, settings)
 
 
 def examine(settings: Settings, *, clock: Callable[[], float] = time.time) -> Iterator[Check]:
@@ -101,6 +97,18 @@ def settings_of(name: str) -> Mapping[str, Any]:
     Raises:
         CommandError: there is no such app, or it has no PaymentMiddleware.
     """
+    return _settings_among(_app_and_options(name)[1])
+
+
+def _settings_among(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = {name: value for name, value in options.items() if name in Settings.model_fields}
+    intents = given.get("intents")
+    if isinstance(intents, Sequence) and any(callable(each) for each in intents):
+        del given["intents"]  # makers of the app's own, which are no setting
+    return given
+
+
+def _app_and_options(name: str) -> tuple[object, Mapping[str, Any]]:
     module_name, colon, attribute = name.partition(":")
     if not colon:
         raise CommandError("An app is named as uvicorn is told: main:app.")
@@ -113,7 +121,7 @@ def settings_of(name: str) -> Mapping[str, Any]:
         sys.path.pop(0)
     for added in getattr(app, "user_middleware", ()):
         if added.cls is PaymentMiddleware:
-            return {key: added.kwargs[key] for key in added.kwargs if key in Settings.model_fields}
+            return app, added.kwargs
     raise CommandError(f"{printable(name)} has no PaymentMiddleware.")
 
 
@@ -202,7 +210,7 @@ def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
         return Check(
             "sponsor", good=True, text="none: payers need XLM for the fee (MPP_SPONSOR changes it)"
         )
-    address = Keypair.from_secret(settings.sponsor.get_secret_value()).public_key
+    address = key_from_secret(settings.sponsor.get_secret_value()).public_key
     if address == settings.recipient:
         return Check(
             "sponsor", good=False, text="is the recipient, too: make another account the sponsor."
@@ -226,7 +234,7 @@ def _sponsor_check(settings: Settings, rpc: SyncRpc) -> Check:
 
 
 def _channel_accounts_check(sponsor: SecretStr, count: int, rpc: SyncRpc) -> Check:
-    key = Keypair.from_secret(sponsor.get_secret_value())
+    key = key_from_secret(sponsor.get_secret_value())
     addresses = [each.public_key for each in channel_accounts(key, count)]
     missing = count - len(rpc.do(get_accounts(addresses)))
     if missing:

@@ -23,6 +23,8 @@ from mpp_asgi.stellar.sponsor_accounts import MOST_ACCOUNTS
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from mpp_asgi.cli.terminal import Terminal
+
     Commands = _SubParsersAction[argparse.ArgumentParser]
 
 
@@ -31,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mpp-asgi", description="Paid APIs by the Machine Payments Protocol, on Stellar."
     )
-    commands = parser.add_subparsers(metavar="command", required=True)
+    parser.add_argument("--version", action="version", version=version.TEXT)
+    parser.set_defaults(run=lambda _, terminal: _help(parser, terminal))
+    commands = parser.add_subparsers(metavar="command")
     _sandbox(commands)
     _pay(commands)
     _inspect(commands)
@@ -43,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
     _trust(commands)
     _version(commands)
     return parser
+
+
+def _help(parser: argparse.ArgumentParser, terminal: Terminal) -> int:
+    terminal.say(parser.format_help().rstrip())
+    return 0
 
 
 def _sandbox(commands: Commands) -> None:

@@ -198,7 +198,10 @@ def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal
     try:
         while True:
             try:
-                return _give(http.send(request, auth=auth, stream=True), terminal)
+                status = _give(http.send(request, auth=auth, stream=True), terminal)
+                if status:
+                    terminal.note(f"mpp-asgi: {_where_the_money_is(auth)}")
+                return status  # noqa: TRY300 # what is given may break off as well
             except PaymentOutcomeUnknownError as error:
                 trouble = str(error)
             except PaymentError as error:
@@ -212,6 +215,17 @@ def _pay(http: httpx.Client, request: httpx.Request, auth: PaymentAuth, terminal
         if not auth.unresolved:
             raise
         raise KeyboardInterrupt(_perhaps_paid(auth)) from None
+
+
+def _where_the_money_is(auth: PaymentAuth) -> str:
+    """For whoever got an error for it."""
+    auth.reconcile()
+    if any(auth.in_doubt.values()):
+        return (
+            "nothing was paid so far; the server could still take it, until its challenge expires."
+        )
+    spent = [f"{amount.normalize():f} {symbol}" for symbol, amount in auth.spent.items() if amount]
+    return f"{spent[0]} was paid all the same." if spent else "nothing was paid."
 
 
 def _require_another_try(trouble: str, auth: PaymentAuth, terminal: Terminal) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from stellar_sdk import Keypair, StrKey
-
 from mpp_asgi.cli.terminal import CommandError
+from mpp_asgi.stellar.secret_key import key_from_secret
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping
+
+    from stellar_sdk import Keypair
 
     from mpp_asgi.cli.terminal import Terminal
 
@@ -34,6 +35,7 @@ def signer(
             f"There is no key to sign with: set {SECRET_VARIABLE} to a secret key, S..., which "
             "`mpp-asgi keys new` makes."
         )
-    if not StrKey.is_valid_ed25519_secret_seed(secret):
-        raise CommandError("That is not a secret key: it begins with S and has 56 characters.")
-    return Keypair.from_secret(secret)
+    try:
+        return key_from_secret(secret)
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from stellar_sdk import Asset, Keypair
+from stellar_sdk import Asset
 
 from mpp_asgi.cli.chain import Chain
 from mpp_asgi.cli.channel_rows import count_text
@@ -19,6 +19,7 @@ from mpp_asgi.cli.sponsor_ledger import SponsorLedger
 from mpp_asgi.cli.terminal import CommandError
 from mpp_asgi.methods import sponsor_terms
 from mpp_asgi.stellar.accounts import BASE_RESERVE
+from mpp_asgi.stellar.secret_key import key_from_secret
 from mpp_asgi.stellar.sponsor_accounts import channel_accounts
 from mpp_asgi.stellar.sponsor_budget import SponsorBudget
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Sequence
 
-    from stellar_sdk import TransactionBuilder
+    from stellar_sdk import Keypair, TransactionBuilder
 
     from mpp_asgi.cli.terminal import Terminal
     from mpp_asgi.config import Settings
@@ -65,7 +66,7 @@ def _ledger(settings: Settings) -> SponsorLedger:
     if settings.sponsor is None:
         raise CommandError("There is no sponsor: set MPP_SPONSOR to its secret key.")
     chain = Chain(settings.stellar_network, settings.rpc_urls[0])
-    key = Keypair.from_secret(settings.sponsor.get_secret_value())
+    key = key_from_secret(settings.sponsor.get_secret_value())
     return SponsorLedger(chain, chain.rpc(), key)
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from mpp_asgi.cli.terminal import Terminal
 
 
+TEXT = f"mpp-asgi {__version__}"
+
+
 def run(_: Namespace, terminal: Terminal) -> int:
     """Print the version."""
-    terminal.say(f"mpp-asgi {__version__}")
+    terminal.say(TEXT)
     return 0

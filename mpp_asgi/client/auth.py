@@ -31,6 +31,7 @@ from mpp_asgi.client.sessions import Sessions
 from mpp_asgi.client.turns import Turns
 from mpp_asgi.client.wallet import Wallet
 from mpp_asgi.stellar.network import TESTNET, network_named
+from mpp_asgi.stellar.secret_key import key_from_secret
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -120,7 +121,7 @@ class PaymentAuth(ChannelOwner):
         async_sleep: as `anyio.sleep`, for `httpx.AsyncClient`.
 
     Raises:
-        TypeError: an amount is a float.
+        TypeError: an amount is a float, or the keypair is no key and no text.
         ValueError: another argument makes no sense.
     """
 
@@ -150,7 +151,7 @@ class PaymentAuth(ChannelOwner):
     ) -> None:
         if mode not in ("pull", "push"):
             raise ValueError(f"mode must be 'pull' or 'push', not {mode!r}.")
-        signer = Keypair.from_secret(keypair) if isinstance(keypair, str) else keypair
+        signer = keypair if isinstance(keypair, Keypair) else key_from_secret(keypair)
         if not signer.can_sign():
             raise ValueError("The keypair has no secret, so it cannot pay.")
         chain = network_named(network)
@@ -179,6 +180,7 @@ class PaymentAuth(ChannelOwner):
                 mode=mode,
                 prefer_sponsored=sponsored,
                 max_validity=max_validity,
+                has_sessions=policy.after != "never",
             ),
             origins=None if origins is None else origins_from(origins),
             wallet=wallet,

@@ -140,9 +140,15 @@ class ChannelOwner(httpx.Auth, ABC):
             request: further arguments of ``client.stream``.
 
         Raises:
+            TypeError: the client is an `httpx.AsyncClient`, which `astream` is for.
+            httpx.HTTPStatusError: while iterating: the answer is an error.
+            httpx.DecodingError: while iterating: it is no event stream. ``events.response`` is the
+                answer, whatever it is.
             BudgetExceededError: while iterating: it wants more than ``limit``.
             PaymentError: likewise, as its subclasses say.
         """
+        if isinstance(client, httpx.AsyncClient):
+            raise TypeError("For an httpx.AsyncClient write: async with auth.astream(client, ...).")
         with client.stream(method, url, auth=self, **request) as response:
             payer = StreamPayer(self._payer, response, limit=limit, ahead=ahead)
             yield EventStream(response, payer, Errands(self._hands, client))
@@ -159,6 +165,8 @@ class ChannelOwner(httpx.Auth, ABC):
         **request: Any,
     ) -> AsyncIterator[AsyncEventStream]:
         """`stream` in an event loop."""
+        if isinstance(client, httpx.Client):
+            raise TypeError("For an httpx.Client write: with auth.stream(client, ...).")
         async with client.stream(method, url, auth=self, **request) as response:
             payer = StreamPayer(self._payer, response, limit=limit, ahead=ahead)
             yield AsyncEventStream(response, payer, AsyncErrands(self._async_hands, client))

@@ -289,6 +289,7 @@ class Conversation:
                 currency=payment.offer.token.symbol,
                 token=payment.offer.token.address,
                 amount=payment.offer.amount,
+                decimals=payment.offer.token.decimals,
                 recipient=payment.offer.recipient,
                 transaction_hash=transaction_hash,
                 receipt=receipt,

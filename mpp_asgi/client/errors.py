@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import httpx
 
     from mpp_asgi.client.payments import SignedPayment
     from mpp_asgi.protocol import Problem
+
+_REMEDIES: Final = (
+    (
+        ("payer's account is not there", "account does not exist"),
+        "`mpp-asgi fund` creates one on a test network",
+    ),
+    (
+        ("not validly authorized by its sender",),
+        "an account that does not exist authorizes nothing, and `mpp-asgi fund` creates one on a "
+        "test network",
+    ),
+    (("no trustline",), "`mpp-asgi trust USDC` adds the payer's"),
+    (("balance does not cover",), "send the payer more of the token"),
+)
+"""What the ledger or a server says is in the way, and what the payer can do about it."""
 
 
 class PaymentError(Exception):
@@ -22,10 +37,12 @@ class PaymentNotMadeError(PaymentError):
 class UnacceptableOfferError(PaymentNotMadeError):
     """The server asks for something that this payer does not do.
 
-    ``reasons`` has a clause for each challenge that was looked at.
+    ``reasons`` has a clause for each thing that is in the way, whatever it is that the offers have
+    in common.
     """
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
+        reasons = tuple(dict.fromkeys(reasons))
         super().__init__(f"The server's price is not acceptable: {'; '.join(reasons[:5])}.")
         self.reasons = reasons
 
@@ -41,9 +58,15 @@ class UnsafeConnectionError(PaymentNotMadeError):
 class LedgerUnavailableError(PaymentNotMadeError):
     """The Stellar RPC could not be asked, so nothing was signed."""
 
+    def __str__(self) -> str:
+        return " ".join((super().__str__(), *getattr(self.__cause__, "__notes__", ())))
+
 
 class TransferFailedError(PaymentNotMadeError):
     """The ledger does not let the transfer through: it is certain that nothing moved."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_with_remedy(message, message))
 
 
 class ChannelsUnavailableError(PaymentNotMadeError):
@@ -94,7 +117,8 @@ class PaymentRefusedError(PaymentError):
         paid: bool | None,
         response: httpx.Response,
     ) -> None:
-        super().__init__(message)
+        said = None if problem is None else problem.detail
+        super().__init__(_with_remedy(message, said or ""))
         self.challenge_id = challenge_id
         self.transaction_hash = transaction_hash
         self.problem = problem
@@ -123,3 +147,11 @@ class PaymentOutcomeUnknownError(PaymentError):
         """64 hex digits, where the payer knows it: not for sponsored charges, whose transaction
         is the server's."""
         return self.payment.transaction_hash
+
+
+def _with_remedy(message: str, trouble: str) -> str:
+    """The sentence, ended with what to do about the trouble, where that is known."""
+    for marks, remedy in _REMEDIES:
+        if any(mark in trouble for mark in marks):
+            return f"{message.removesuffix('.')}: {remedy}."
+    return message

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
+from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from mpp_asgi.stellar.rpc_drivers import (
     AsyncRpc,
     InProcessRpc,
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mpp_asgi.stellar.network import Network
-    from mpp_asgi.stellar.rpc_call import BlockingRpc, Rpc
+    from mpp_asgi.stellar.rpc_call import BlockingRpc, Rpc, RpcCall
 
     Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+T = TypeVar("T")
 
 RPC_URL_VARIABLE: Final = "MPP_RPC_URL"
 
@@ -57,13 +60,13 @@ class Node:
     def blocking(self) -> BlockingRpc:
         """A connection for code without an event loop."""
         if isinstance(self._rpc, str):
-            return SyncRpc(self._rpc, ssl_context=self._trust())
+            return _NamedSyncRpc(self._rpc, ssl_context=self._trust())
         return InProcessSyncRpc(self._rpc)
 
     def asynchronous(self) -> Rpc:
         """A connection for code in an event loop."""
         if isinstance(self._rpc, str):
-            return AsyncRpc(self._rpc, ssl_context=self._trust())
+            return _NamedAsyncRpc(self._rpc, ssl_context=self._trust())
         return InProcessRpc(self._rpc)
 
     def _trust(self) -> ssl.SSLContext:
@@ -71,3 +74,31 @@ class Node:
         if self._ssl is None:
             self._ssl = httpx.create_ssl_context()
         return self._ssl
+
+
+class _NamedSyncRpc(SyncRpc):
+    """A node whose errors say which it is."""
+
+    def do(self, call: RpcCall[T]) -> T:
+        try:
+            return super().do(call)
+        except RpcUnavailableError as error:
+            error.add_note(_which(self._url))
+            raise
+
+
+class _NamedAsyncRpc(AsyncRpc):
+    """The same in an event loop."""
+
+    async def do(self, call: RpcCall[T]) -> T:
+        try:
+            return await super().do(call)
+        except RpcUnavailableError as error:
+            error.add_note(_which(self._url))
+            raise
+
+
+def _which(url: httpx.URL) -> str:
+    """The host alone: a path or a query may carry a key."""
+    host = url.netloc.decode("ascii", "replace")
+    return f"It is the one at {host}: rpc= or {RPC_URL_VARIABLE} names another."

@@ -15,6 +15,7 @@ from stellar_sdk import StrKey
 from mpp_asgi.client.amounts import price_tag
 from mpp_asgi.protocol import ProtocolError, digest_matches
 from mpp_asgi.protocol.headers import AUTHORIZATION, PAYMENT_AUTHORIZATION
+from mpp_asgi.stellar.network import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -52,6 +53,8 @@ class Rules:
     max_validity: float
     """Seconds that a challenge may be valid from now on at most: so long a signed authorization
     would lie at the server."""
+    has_sessions: bool = False
+    """The payer opens sessions, too; then what is said of their offers is said elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,12 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
         OfferError: the payer must not, cannot or does not want to agree.
         ProtocolError: its ``request`` holds no object; a challenge from a header always does.
     """
+    if (challenge.method, challenge.intent) == (METHOD, "session"):
+        raise OfferError(
+            "it wants a session, and none was opened"
+            if rules.has_sessions
+            else "it wants a session, and this payer makes none: give channels= or sessions="
+        )
     if (challenge.method, challenge.intent) != (METHOD, INTENT):
         raise OfferError(
             f"it wants {f'{challenge.method}/{challenge.intent}'[:40]!r}, "
@@ -119,12 +128,8 @@ def read_offer(challenge: Challenge, rules: Rules, asked: Asked, *, now: float) 
     if challenge.digest is not None and not digest_matches(challenge.digest, asked.body):
         raise OfferError("it is for another request body than the one sent")
     request = challenge.request_object()
+    details = details_of(request, rules)
     token, amount = price_of(request, rules)
-    details = request.get("methodDetails")
-    if not isinstance(details, dict):
-        raise OfferError("it does not say on which network")
-    if details.get("network") != rules.network.name:
-        raise OfferError(f"it is not on {rules.network.name}")
     return Offer(
         challenge=challenge,
         token=token,
@@ -161,6 +166,18 @@ def _expiry(challenge: Challenge, rules: Rules, now: float) -> float:
     if seconds > now + rules.max_validity:
         raise OfferError(f"it expires more than {rules.max_validity:g} s from now")
     return seconds
+
+
+def details_of(request: Mapping[str, Any], rules: Rules) -> Mapping[str, Any]:
+    """What is particular to Stellar. The network comes first: tokens of others are others."""
+    details = request.get("methodDetails")
+    if not isinstance(details, dict):
+        raise OfferError("it does not say on which network")
+    network = details.get("network")
+    if network != rules.network.name:
+        known = f"it is on {network}, not on" if network in [*NETWORKS] else "it is not on"
+        raise OfferError(f"{known} {rules.network.name}")
+    return details
 
 
 def price_of(request: Mapping[str, Any], rules: Rules) -> tuple[Token, int]:

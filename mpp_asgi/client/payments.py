@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mpp_asgi.protocol import Credential
@@ -121,3 +122,10 @@ class PaidRequest:
     """``None`` from a server that gives none."""
     channel: str | None = None
     """The payment channel (``C…``) that it was paid from."""
+    decimals: int = 7
+    """Of the token."""
+
+    @property
+    def human_amount(self) -> Decimal:
+        """The amount in whole tokens, exact."""
+        return Decimal(f"{self.amount}e-{self.decimals}")  # Decimal's own arithmetic rounds

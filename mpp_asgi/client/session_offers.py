@@ -13,6 +13,7 @@ from mpp_asgi.client.offers import (
     OfferError,
     Rules,
     credential_header,
+    details_of,
     price_of,
     recipient_of,
 )
@@ -106,12 +107,8 @@ def read_session_offer(
     if challenge.digest is not None and not digest_matches(challenge.digest, asked.body):
         raise OfferError("it is for another request body than the one sent")
     request = challenge.request_object()
+    details = details_of(request, rules)
     token, amount = price_of(request, rules)
-    details = request.get("methodDetails")
-    if not isinstance(details, dict):
-        raise OfferError("it does not say on which network")
-    if details.get("network") != rules.network.name:
-        raise OfferError(f"it is not on {rules.network.name}")
     sponsored = details.get("feePayer", False)
     if not isinstance(sponsored, bool):
         raise OfferError("its feePayer is neither true nor false")

@@ -72,6 +72,13 @@ class SessionPolicy:
         """
         if isinstance(policy, SessionPolicy):
             return policy
+        if policy not in ("never", "always") and (
+            not isinstance(policy, int) or isinstance(policy, bool)
+        ):
+            raise ValueError(
+                "sessions is 'always', 'never', a number of calls or a SessionPolicy, not "
+                f"{policy!r}."
+            )
         return cls(after=policy)
 
 

@@ -178,7 +178,10 @@ class StreamPayer:
 
 
 class EventStream:
-    """The events of a response, as they come; those about money are answered and left out."""
+    """The events of a response, as they come; those about money are answered and left out.
+
+    ``response`` is the answer itself: its status, its headers, and what it says if it is no stream.
+    """
 
     def __init__(self, response: httpx.Response, payer: StreamPayer, errands: Errands) -> None:
         self.response = response
@@ -186,6 +189,9 @@ class EventStream:
         self._errands = errands
 
     def __iter__(self) -> Iterator[ServerEvent]:
+        if not self.response.is_success:
+            self.response.read()
+        _require_events(self.response)
         reader = EventReader()
         for piece in self.response.iter_bytes():
             for event in reader.feed(piece):
@@ -203,12 +209,26 @@ class AsyncEventStream:
         self._errands = errands
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        if not self.response.is_success:
+            await self.response.aread()
+        _require_events(self.response)
         reader = EventReader()
         async for piece in self.response.aiter_bytes():
             for event in reader.feed(piece):
                 await self._errands.run(self._payer.hear(event))
                 if not event.name.startswith("payment-"):
                     yield event
+
+
+def _require_events(response: httpx.Response) -> None:
+    """See that an answer without events is not taken for a stream that had none."""
+    response.raise_for_status()
+    kind = response.headers.get("content-type", "text/event-stream").partition(";")[0].strip()
+    if kind.lower() != "text/event-stream":
+        raise httpx.DecodingError(
+            f"The answer is no event stream but {kind[:40]!r}: read it as events.response.",
+            request=response.request,
+        )
 
 
 def _object(data: str) -> Mapping[str, Any]:

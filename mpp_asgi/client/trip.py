@@ -224,6 +224,7 @@ class Trip:
                 currency=offer.token.symbol,
                 token=offer.token.address,
                 amount=offer.amount,
+                decimals=offer.token.decimals,
                 recipient=offer.recipient,
                 transaction_hash=transaction_hash if isinstance(transaction_hash, str) else None,
                 receipt=receipt,

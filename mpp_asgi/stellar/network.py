@@ -92,6 +92,11 @@ def network_named(name: str) -> Network:
     """
     if network := NETWORKS.get(name):
         return network
+    if name == "sandbox":
+        raise UnknownNetworkError(
+            "For payers a sandbox is 'stellar:testnet' at another address: leave network= out, and "
+            'write rpc="http://127.0.0.1:8000/.mpp/sandbox" for one inside an app.'
+        )
     spoken = name.strip().lower().removeprefix("stellar:")
     close = get_close_matches(spoken, _SPOKEN, n=1)
     advice = (

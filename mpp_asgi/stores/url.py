@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from mpp_asgi.stores.memory.store import MemoryStore
 from mpp_asgi.stores.redis.url import redis_server
@@ -17,6 +18,8 @@ FORMS = (
     "memory://, sqlite:///relative.db, sqlite:////absolute.db, "
     "postgresql://user:password@host:5432/database or redis://user:password@host:6379/0"
 )
+
+_POSTGRES_OPTIONS = ("schema", "connections", "timeout", "application_name")
 
 
 def store_from_url(url: str) -> Store:
@@ -62,7 +65,21 @@ def _postgres(url: str) -> Store:
         raise ValueError(
             "A PostgreSQL store needs its driver: run pip install 'mpp-asgi[postgres]'."
         ) from None
+    _require_right_options(url)
     return PostgresStore.from_url(url)
+
+
+def _require_right_options(url: str) -> None:
+    """What is none of ours is the driver's, or a setting of the server's, which refuses what it
+    does not know in its own words when somebody connects. So a slip of the pen is told here."""
+    pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True)
+    for name, _ in pairs:
+        close = get_close_matches(name.lower(), _POSTGRES_OPTIONS, n=1, cutoff=0.8)
+        if close and name not in _POSTGRES_OPTIONS:
+            raise ValueError(
+                f"A PostgreSQL URL takes the options {', '.join(_POSTGRES_OPTIONS)}, and those of "
+                f"PostgreSQL itself: write {close[0]}=."
+            )
 
 
 def _redis(url: str) -> Store:

@@ -271,9 +271,90 @@ def test_it_reads_the_settings_of_an_app(command: Command) -> None:
     Path("shopfront.py").write_text(APPS)
     told = command("doctor", "shopfront:paid")
     assert told.status == 0
-    assert [line.split()[1] for line in told.out.splitlines()] == ["settings", "network", "store"]
+    names = [line.split()[1] for line in told.out.splitlines()]
+    assert names == ["settings", "network", "store", "price", "price"]
     assert "play money" in told.out
     assert str(Path.cwd()) not in sys.path
+
+
+PRICES = """
+from fastapi import FastAPI, WebSocket
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from mpp_asgi import PaymentMiddleware, Price, price
+
+def by_size(request): ...
+async def plain(request): ...
+class Item(HTTPEndpoint):
+    async def get(self, request): ...
+    @price("0.3")
+    async def put(self, request): ...
+
+app = FastAPI()
+app.get("/map/{x}")(price("0.05", Price("0.4", "XLM"))(lambda x: x))
+app.post("/long")(price(by_size, settle="after", intents=["charge"])(lambda: ""))
+app.websocket("/feed")(price("0.02")(plain))
+app.add_route("/item", Item)
+app.get("/free")(lambda: "")
+app.get("/number/{n:int}")(lambda n: n)
+app.mount("/m", Starlette(routes=[Route("/deep", price("2")(plain)), Route("/shallow", plain)]))
+app.mount("/files", StaticFiles(directory=".", check_dir=False))
+app.add_middleware(
+    PaymentMiddleware,
+    network="sandbox",
+    prices={
+        "GET /files/index.html": None,
+        "/m/{x}": "0.7",
+        "GET /number/{x}": "0.8",
+        "GET /number/{x:float}/y": "0.8",
+        "GET /fiels/{path:path}": "0.02",
+        "POST /free": "1",
+    },
+)
+"""
+
+
+def test_it_lists_what_an_app_sells_and_what_it_cannot(command: Command) -> None:
+    Path("listed.py").write_text(PRICES)
+    told = command("doctor", "listed:app")
+    assert (told.status, told.err) == (0, "")
+    prices = [line for line in told.out.splitlines() if line.split()[1] == "price"]
+    assert prices == [
+        "ok     price      GET /map/{x} costs 0.05 USDC or 0.4 XLM, by charge or session",
+        "ok     price      POST /long costs a price by by_size(), by charge, after it succeeded",
+        "ok     price      WebSocket /feed costs 0.02 USDC, by charge or session",
+        "ok     price      PUT /item costs 0.3 USDC, by charge or session",
+        "ok     price      GET /m/deep costs 2 USDC, by charge or session",
+        "ok     price      /m/{x} costs 0.7 USDC, by charge or session",
+        "ok     price      GET /number/{x} costs 0.8 USDC, by charge or session",
+        "ok     price      GET /number/{x:float}/y costs 0.8 USDC, by charge or session",
+        "ok     price      GET /fiels/{path:path} costs 0.02 USDC, by charge or session",
+        "ok     price      POST /free costs 1 USDC, by charge or session",
+        *(
+            f"note   price      prices={{{key!r}: ...}} is for no route of the app: is it right?"
+            for key in ("GET /number/{x:float}/y", "GET /fiels/{path:path}", "POST /free")
+        ),
+    ]
+
+
+def test_a_price_that_cannot_be_paid_is_wrong(command: Command) -> None:
+    Path("unpaid.py").write_text(
+        "from fastapi import FastAPI\n"
+        "from mpp_asgi import PaymentMiddleware, price\n"
+        "dear, bare = FastAPI(), FastAPI()\n"
+        "dear.get('/x')(price('1', intents=['session'])(lambda: ''))\n"
+        "bare.get('/x')(price(lambda request: ''))\n"
+        "for app in (dear, bare):\n"
+        "    app.add_middleware(PaymentMiddleware, network='sandbox', intents=['charge'])\n"
+    )
+    told = command("doctor", "unpaid:dear")
+    assert told.status == 1
+    assert "GET /x costs 1 USDC, by session only, and configured is charge." in told.out
+    told = command("doctor", "unpaid:bare")
+    assert told.status == 1
+    assert 'The @price of /x has no amount: write @price("0.01").' in told.out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,26 @@ COMMANDS = ("sandbox", "pay", "inspect", "doctor", "keys", "fund", "trust", "ver
 
 
 def test_it_says_its_version(command: Command) -> None:
-    assert command("version").out == f"mpp-asgi {__version__}\n"
+    for words in ("version", "--version"):
+        assert command(words).out == f"mpp-asgi {__version__}\n"
+
+
+def test_alone_it_explains_itself(command: Command) -> None:
+    told, helped = command(), command("--help")
+    assert (told.status, told.err) == (0, "")
+    assert told.out == helped.out
+
+
+@pytest.mark.parametrize("module", ["mpp_asgi", "mpp_asgi.cli"])
+def test_it_runs_as_a_module(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == f"mpp-asgi {__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -39,7 +59,6 @@ def test_help_lists_every_command(command: Command) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
         ("buy",),
         ("pay",),
         ("keys", "old"),

@@ -90,7 +90,35 @@ def test_an_error_of_the_app_is_an_error_here(command: Command, api: str, payer:
     told = command("pay", f"{api}/sun/atlantis", "--yes")
     assert told.status == 1
     assert "No such city" in told.out
-    assert "the answer is HTTP 404" in told.err
+    assert told.err.endswith(
+        "mpp-asgi: the answer is HTTP 404.\nmpp-asgi: nothing was paid so far; the server could "
+        "still take it, until its challenge expires.\n"
+    )
+
+
+def test_an_error_that_was_paid_for_says_so(
+    command: Command, network: Network, payer: Keypair
+) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    @price("0.01")
+    async def fail() -> None:
+        raise HTTPException(418)
+
+    app.add_middleware(
+        PaymentMiddleware,
+        network="stellar:testnet",
+        recipient=network.recipient,
+        sponsor=network.settings["MPP_SPONSOR"],
+        rpc_url=network.url,
+        store="memory://",
+    )
+    with served(app) as url:
+        told = command("pay", url, "--yes")
+    assert told.status == 1
+    assert told.err.endswith("HTTP 418.\nmpp-asgi: 0.01 USDC was paid all the same.\n")
+    assert network.usdc(payer.public_key) == 10 * 10**7 - 100_000
 
 
 def asking(_: object = None) -> Terminal:

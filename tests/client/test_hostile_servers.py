@@ -18,6 +18,7 @@ from mpp_asgi.client import (
 )
 from mpp_asgi.client.payments import Target
 from mpp_asgi.protocol import problems
+from mpp_asgi.stellar.network import PUBNET
 from tests.client.mishaps import losing
 from tests.client.shop import Shop
 
@@ -49,7 +50,7 @@ async def refuses(
         ({"recipients": []}, UnacceptableOfferError, "not one that may be paid"),
         ({"currencies": ["XLM"]}, UnacceptableOfferError, "not in XLM"),
         ({"budget": {"XLM": "1"}}, UnacceptableOfferError, "not in XLM"),
-        ({"network": "stellar:pubnet"}, UnacceptableOfferError, "not in USDC"),
+        ({"network": "stellar:pubnet"}, UnacceptableOfferError, "not on stellar:pubnet"),
         ({"mode": "push"}, UnacceptableOfferError, "is sponsored"),
         ({"max_validity": 299}, UnacceptableOfferError, "expires more than 299 s from now"),
         ({"origins": ["https://other.test"]}, UnsafeConnectionError, "not among the origins"),
@@ -123,7 +124,7 @@ async def test_paying_oneself(shop: Shop, payer: Any, fetch: Any) -> None:
         (None, "which network"),
         ("stellar:testnet", "which network"),
         ({}, "not on stellar:testnet"),
-        ({"network": "stellar:pubnet"}, "not on stellar:testnet"),
+        ({"network": "stellar:pubnet"}, "it is on stellar:pubnet, not on stellar:testnet"),
         ({"network": ["stellar:testnet"]}, "not on stellar:testnet"),
         ({"network": "stellar:testnet", "feePayer": "true"}, "neither true nor false"),
         ({"network": "stellar:testnet", "feePayer": 1}, "neither true nor false"),
@@ -166,7 +167,7 @@ async def test_a_hash_is_never_shown_unsigned(
     ("changes", "match"),
     [
         ({"method": "tempo"}, "wants 'tempo/charge'"),
-        ({"intent": "session"}, "wants 'stellar/session'"),
+        ({"intent": "session"}, "wants a session"),
         ({"expires": None}, "never expires"),
         ({"expires": "soon"}, "not a date"),
         ({"expires": "2026-01-01T00:00:00Z"}, "has expired"),
@@ -231,6 +232,41 @@ async def test_every_reason_is_told(shop: Shop, payer: Any, fetch: Any) -> None:
     with pytest.raises(UnacceptableOfferError) as caught:
         await fetch(payer(), server=many)
     assert len(caught.value.reasons) == 2
+
+
+async def test_a_reason_is_told_once_and_the_network_comes_first(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    strange = shop.request | {"currency": PUBNET.tokens["USDC"].address}
+    strange["methodDetails"] = {"network": "stellar:pubnet"}
+
+    def many(request: httpx.Request) -> httpx.Response:
+        shop.request = strange
+        offers = [shop.issue() for _ in range(3)]
+        return httpx.Response(
+            402, headers=[("WWW-Authenticate", offer.to_header()) for offer in offers]
+        )
+
+    with pytest.raises(UnacceptableOfferError) as caught:
+        await fetch(payer(), server=many)
+    assert str(caught.value) == (
+        "The server's price is not acceptable: it is on stellar:pubnet, not on stellar:testnet."
+    )
+
+
+async def test_a_session_is_wanted_of_a_payer_who_makes_none(
+    shop: Shop, payer: Any, fetch: Any
+) -> None:
+    def sessions(request: httpx.Request) -> httpx.Response:
+        offer = shop.issue(intent="session")
+        return httpx.Response(402, headers={"WWW-Authenticate": offer.to_header()})
+
+    with pytest.raises(UnacceptableOfferError, match="give channels= or sessions="):
+        await fetch(payer(), server=sessions)
+    shop.request["methodDetails"] = {"network": "stellar:pubnet"}
+    with pytest.raises(UnacceptableOfferError) as caught:
+        await fetch(payer(sessions=5), server=sessions)
+    assert caught.value.reasons == ("it is on stellar:pubnet, not on stellar:testnet",)
 
 
 async def test_one_challenge_is_answered_once(shop: Shop, payer: Any, fetch: Any) -> None:

@@ -142,7 +142,7 @@ async def test_the_rule_is_the_users(
 async def test_nobody_opens_a_channel_who_did_not_say_where_to_remember_it(
     shop: SessionShop, payer: Payers, fetch: Any
 ) -> None:
-    with pytest.raises(UnacceptableOfferError, match="this payer does stellar/charge"):
+    with pytest.raises(UnacceptableOfferError, match="give channels= or sessions="):
         await fetch(payer())
     shop.charges = True
     auth = payer()

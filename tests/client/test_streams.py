@@ -81,6 +81,7 @@ def follow(request: pytest.FixtureRequest, shop: SessionShop) -> Any:
             response = shop.honestly_by_session(at, credential)
             tokens = Tokens(shop, str(credential.payload["channelId"]), count)
             tokens.asked = asked
+            response.headers["content-type"] = "text/event-stream"
             return httpx.Response(response.status_code, headers=response.headers, stream=tokens)
 
         shop.reactions = [stream]
@@ -108,6 +109,48 @@ def follow(request: pytest.FixtureRequest, shop: SessionShop) -> Any:
         return blocking(*args, **limits)
 
     return asynchronously if request.param == "async" else blocking_nevertheless
+
+
+ANSWERS = [
+    (httpx.Response(404, text="no such stream"), httpx.HTTPStatusError, "404"),
+    (httpx.Response(200, json={"not": "a stream"}), httpx.DecodingError, "'application/json'"),
+    (httpx.Response(307, headers={"location": "/else"}), httpx.HTTPStatusError, "307"),
+]
+
+
+@pytest.mark.parametrize(("answer", "error", "match"), ANSWERS, ids=lambda value: str(value)[:20])
+async def test_what_is_no_stream_is_not_taken_for_an_empty_one(
+    payer: Payers, answer: httpx.Response, error: type[Exception], match: str
+) -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    auth, transport = payer(), httpx.MockTransport(reply)
+    with (
+        httpx.Client(transport=transport) as client,
+        auth.stream(client, "GET", URL) as events,
+    ):
+        with pytest.raises(error, match=match):
+            next(iter(events))
+        assert events.response.status_code == answer.status_code
+    async with (
+        httpx.AsyncClient(transport=transport) as client,
+        auth.astream(client, "GET", URL) as events,
+    ):
+        assert await events.response.aread() == answer.content
+        with pytest.raises(error, match=match):
+            await anext(aiter(events))
+
+
+async def test_the_wrong_kind_of_client_is_told_the_right_method(payer: Payers) -> None:
+    with (
+        pytest.raises(TypeError, match=r"write: async with auth\.astream\("),
+        payer().stream(httpx.AsyncClient(), "GET", URL),
+    ):
+        raise AssertionError
+    with pytest.raises(TypeError, match=r"write: with auth\.stream\("):
+        async with payer().astream(httpx.Client(), "GET", URL):
+            raise AssertionError
 
 
 async def test_a_stream_is_paid_while_it_flows(

@@ -71,7 +71,7 @@ async def test_how_long_a_challenge_is_good_can_be_set() -> None:
 
 async def test_many_offers_fit_into_eight_kilobytes() -> None:
     amounts = ["0.01", Price("0.1", "XLM"), "123456789.1234567", Price("1", "XLM")]
-    app = shop(*amounts, description="d" * 200)
+    app = shop(lambda _: amounts, description="d" * 200)
     selling = Selling(realm="a" * 200)
     refused = await Visitor(selling.to(app)).ask("POST", "/", body=b"x" * 1000)
     assert len(refused.challenges) == 4

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 
-from mpp_asgi import price
+from mpp_asgi import Price, price
 from tests.methods.stall import Selling, Visitor
 
 OFFER = {"intent": "charge", "method": "nod", "amount": "10000000", "currency": "USDC"}
@@ -21,7 +21,7 @@ def shop() -> FastAPI:
         return "content"
 
     @app.get("/fixed/{name}")
-    @price("1", "2", currency="USDC", description="A thing")
+    @price("1", Price("2", "XLM"), currency="USDC", description="A thing")
     async def fixed(name: str) -> str:
         return name
 
@@ -59,7 +59,7 @@ async def told(app: Any, path: str = "/openapi.json", **settings: Any) -> Any:
 async def test_what_costs_something_says_so() -> None:
     paths = await told(shop(), prices={"GET /files/{name}": "1"})
     fixed = paths["/fixed/{name}"]["get"]
-    dear = {**OFFER, "amount": "20000000"}
+    dear = {**OFFER, "amount": "20000000", "currency": "XLM"}
     assert fixed["x-payment-info"]["offers"] == [
         {**OFFER, "description": "A thing"},
         {**dear, "description": "A thing"},

@@ -1,5 +1,6 @@
 """A priced endpoint among others: what is free beside it, what calls it, what it calls."""
 
+import importlib
 import inspect
 import sys
 import types
@@ -167,6 +168,23 @@ async def forecast(): ...
     )
 
 
+async def test_a_price_above_the_route_stops_the_start_of_a_made_app() -> None:
+    """What nobody has kept, no route has either."""
+
+    def create_app() -> FastAPI:
+        app = FastAPI()
+
+        @price("1")
+        @app.get("/forecast")
+        async def forecast() -> str:
+            return "sunny"
+
+        return app
+
+    with pytest.raises(ConfigError, match="@price stands above the route decorator of /forecast"):
+        await Visitor(Selling().to(create_app())).get("/forecast")
+
+
 async def test_where_that_is_not_certain_there_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -190,3 +208,29 @@ async def test_a_function_may_be_free_on_one_route_and_priced_on_another() -> No
     visitor = Visitor(Selling().to(app))
     assert (await visitor.get("/sample")).status == 200
     assert (await visitor.get("/forecast")).status == 402
+
+
+def test_without_fastapi_its_module_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "mpp_asgi.fastapi", raising=False)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        importlib.import_module("mpp_asgi.fastapi")
+    assert str(missing.value) == (
+        "mpp_asgi.fastapi needs FastAPI: run pip install 'mpp-asgi[fastapi]'."
+    )
+
+
+async def test_the_operator_is_told_of_plain_http_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = FastAPI()
+    app.get("/day")(price("1")(lambda: "day"))
+    selling = Selling()
+    visitor = Visitor(selling.to(app))
+    told = "a request over plain HTTP was refused: behind a proxy that ends TLS, run uvicorn with"
+    for seconds, lines in ((0, 1), (59, 1), (1, 2), (1, 2)):
+        selling.time.now += seconds
+        for _ in range(3):
+            assert (await visitor.get("/day", scheme="http")).status == 400
+        assert sum(told in message for message in caplog.messages) == lines
+    assert "allow_http=True" in caplog.text

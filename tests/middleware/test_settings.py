@@ -1,6 +1,7 @@
 """Settings: what is wrong is said in one sentence, before anything is sold."""
 
 import re
+import traceback
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -114,6 +115,16 @@ ADVICE = (
             "The setting 'max_fee' is wrong: input should be a valid integer, unable to parse "
             "string as an integer.",
         ),
+        *(
+            (
+                {"network": "sandbox", name: 0.5},
+                f'The setting {name!r} is wrong: must be exact, and a float is not: write "0.5".',
+            )
+            for name in (
+                *("settle_amount", "min_voucher_delta", "sponsor_alarm"),
+                *("sponsor_budget", "sponsor_payer_budget"),
+            )
+        ),
         (
             {"network": "sandbox", "challenge_seconds": 29},
             "The setting 'challenge_seconds' is wrong: input should be greater than or equal "
@@ -200,6 +211,32 @@ def test_a_wrong_setting_is_said_in_one_sentence(given: dict[str, Any], sentence
 def test_right_ones_are_taken(given: dict[str, Any]) -> None:
     settings = read_settings(given, {})
     assert settings.network == given["network"]
+
+
+def test_secrets_may_come_out_of_files() -> None:
+    names = ("sponsor", "recipient_secret", "secret", "previous_secret")
+    given = dict.fromkeys(names[:2], KEY.secret) | dict.fromkeys(names[2:], SECRET)
+    for ending in ("\n", " \r\n"):
+        settings = read_settings(
+            {"network": "sandbox"}, {f"MPP_{k.upper()}": v + ending for k, v in given.items()}
+        )
+        read = {name: getattr(settings, name).get_secret_value() for name in names}
+        assert read == given
+
+
+@pytest.mark.parametrize(
+    "name", ["sponsor", "recipient_secret", "secret", "previous_secret", "recipient", "store"]
+)
+@pytest.mark.parametrize("kind", [str, str.encode, lambda secret: [secret], lambda s: {s: s}])
+def test_no_secret_is_repeated(name: str, kind: Any) -> None:
+    wrong = KEY.secret[:26]
+    with pytest.raises(ConfigError) as refused:
+        read_settings({"network": "stellar:testnet", name: kind(wrong)}, {})
+    told = "".join(traceback.format_exception(refused.value))
+    assert wrong not in told
+    with pytest.raises(ValueError) as raw:  # noqa: PT011 # pydantic's own
+        Settings(network="stellar:testnet", **{name: kind(wrong)})
+    assert wrong not in str(raw.value)
 
 
 def test_rpcs_are_one_or_several() -> None:
@@ -318,7 +355,39 @@ def test_an_unknown_variable_is_a_mistake_too(variable: str, sentence: str) -> N
 
 def test_a_wrong_value_in_it_is_not_shown() -> None:
     said = refusal({"network": "sandbox"}, {"MPP_SPONSOR": "S a planted value"})
-    assert said == "The setting 'sponsor' is wrong: must be a Stellar secret key, 'S...'."
+    assert said == "The setting 'MPP_SPONSOR' is wrong: must be a Stellar secret key, 'S...'."
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (
+            {"MPP_REALM": "shop"},
+            "PaymentMiddleware needs a network: set MPP_NETWORK=sandbox to try it out, or "
+            "MPP_NETWORK=stellar:testnet "
+            '("stellar:pubnet" for real money) and MPP_RECIPIENT=G....',
+        ),
+        (
+            {"MPP_NETWORK": "stellar:testnet"},
+            "MPP_NETWORK=stellar:testnet needs a recipient, the account that is paid: "
+            "set MPP_RECIPIENT=G....",
+        ),
+        (
+            {"MPP_NETWORK": "stellar:pubnet", "MPP_RECIPIENT": KEY.public_key},
+            "MPP_NETWORK=stellar:pubnet needs an RPC provider: set MPP_RPC_URL=https://....",
+        ),
+        (
+            {"MPP_NETWORK": "sandbox", "MPP_MAX_FEE": "1"},
+            "The setting 'MPP_MAX_FEE' is wrong: input should be greater than or equal to 1000.",
+        ),
+    ],
+)
+def test_whoever_sets_variables_is_told_variables(
+    environment: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings({}, environment)
+    assert str(refused.value) == sentence
 
 
 async def test_the_middleware_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,6 +425,35 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"network": "sandbox", "prices": {"/": "0.00000001"}},
         "The price of / cannot be charged: 1E-8 has more than 7 decimal places",
     ),
+    (
+        {"network": "sandbox", "intents": ["channel"]},
+        'intents=["channel"] needs to know whose channel pays, or nobody can: add channel="C...", '
+        "or channel_of=",
+    ),
+    (
+        {"network": "sandbox", "prices": ["GET /x"]},
+        'prices= maps paths to prices: write prices={"GET /path": "0.01"}.',
+    ),
+    ({"network": "sandbox", "prices": "GET /x"}, "prices= maps paths to prices"),
+    ({"network": "sandbox", "prices": {1: "1"}}, "prices= maps paths to prices"),
+    ({"network": "sandbox", "prices": {"/x": object}}, "a price function takes the request"),
+    ({"network": "sandbox", "prices": {"/x": ["1", "2"]}}, "a price is a decimal string"),
+    ({"network": "sandbox", "prices": {"/x": b"1"}}, "a price is a decimal string"),
+    ({"network": "sandbox", "intents": "charge"}, 'intents= is a list: write intents=["charge"].'),
+    ({"network": "sandbox", "intents": 7}, "intents= is a list of ways to pay: write intents="),
+    ({"network": "sandbox", "intents": lambda book: None}, "intents= is a list of ways to pay"),
+    ({"network": "sandbox", "intents": [lambda book: None, "charge"]}, "intents= has names of"),
+    (
+        {"network": "sandbox", "intents": ["charges"]},
+        "The setting 'intents' is wrong: input should be 'charge', 'session' or 'channel'",
+    ),
+    ({"network": "sandbox", "channel_of": "C..."}, "channel_of= is a function, not 'C...'."),
+    ({"network": "sandbox", "clock": 7}, "clock= is a function, not 7."),
+    ({"network": "sandbox", "sleep": 7}, "sleep= is a function, not 7."),
+    ({"network": "sandbox", "sandbox": True}, "sandbox= is a Sandbox: write sandbox=Sandbox()"),
+    ({"network": "sandbox", "rpc_url": 7}, "The setting 'rpc_url' is wrong: "),
+    ({"network": "sandbox", "tokens": ["EURC"]}, "The setting 'tokens' is wrong: "),
+    ({"network": ["sandbox"]}, "There is no such network"),
 ]
 
 

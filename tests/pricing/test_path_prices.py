@@ -71,6 +71,28 @@ async def test_what_is_no_key_stops_the_start(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("GTE /y", "there is no method GTE: write 'GET /y'"),
+        ("PSOT /y", "there is no method PSOT: write 'POST /y'"),
+        (
+            "FETCH /x",
+            "there is no method FETCH: write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, "
+            "TRACE, QUERY",
+        ),
+        ("GET /z/*", "a star stands for itself: write 'GET /z/{path:path}'"),
+        ("/z/**", "a star stands for itself: write '/z/{path:path}'"),
+        ("* /*", "a star stands for itself: write '/{path:path}'"),
+        ("/z/*.txt", "a star stands for itself: write '/z/{path:path}.txt'"),
+    ],
+)
+async def test_what_would_match_nothing_says_what_is_meant(key: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        await Visitor(Selling(prices={key: "1"}).around(Router())).get("/")
+    assert str(refused.value) == f"prices={{{key!r}: ...}}: {advice}"
+
+
+@pytest.mark.parametrize(
     ("value", "advice"),
     [
         (0.5, '0.5 is a float and floats are not exact; write "0.5"'),

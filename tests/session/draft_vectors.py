@@ -190,7 +190,11 @@ async def session() -> list[Vector]:
 
 async def dialect() -> list[Vector]:
     """The same channel, as clients of the ``channel`` dialect use it."""
-    async with open_world(intents=("channel",)) as world:
+
+    async def of_the_header(_: object) -> None:
+        """The request names its channel itself."""
+
+    async with open_world(intents=("channel",), channel_of=of_the_header) as world:
         world.market.perform(world.opening().call(PASSPHRASE), signer=FUNDER)
         await world.put_on_record(accepted=2 * CALL, spent=2 * CALL)
         headers = {"Payment-Session": world.channel}

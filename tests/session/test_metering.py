@@ -379,3 +379,16 @@ async def test_a_charge_cannot_be_metered() -> None:
 def test_which_ways_to_pay_are_offered_is_a_list(intents: Any) -> None:
     with pytest.raises(PriceError, match="intents"):
         price("0.01", intents=intents)
+
+
+async def test_a_source_that_is_not_async_is_told_at_once(stand: Stand) -> None:
+    sources = [["item"], (each for each in "ab"), "text"]
+
+    async def handler(meter: Meter) -> int:
+        for source in sources:
+            with pytest.raises(TypeError, match="a stream is sold from an async iterator, not"):
+                meter.stream(source)  # type: ignore[arg-type]
+        return len(sources)
+
+    _, response = await ask(stand, handler)
+    assert response.json() == len(sources)

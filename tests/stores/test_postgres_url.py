@@ -56,6 +56,29 @@ def test_what_cannot_be_read_is_answered_with_advice(rest, advice):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("connection=2", "connections"),
+        ("Timeout=2", "timeout"),
+        ("shema=hunter2", "schema"),
+        ("sslmode=require&applicationname=hunter2", "application_name"),
+    ],
+)
+def test_an_option_that_is_nearly_ours_is_told(option, meant):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 # the message is looked at below
+        store_from_url(f"{URL}?{option}")
+    assert str(caught.value) == (
+        "A PostgreSQL URL takes the options schema, connections, timeout, application_name, and "
+        f"those of PostgreSQL itself: write {meant}=."
+    )
+
+
+def test_a_setting_of_the_servers_is_not_ours():
+    for name in ("lock_timeout", "statement_timeout", "search_path", "sslmode", "host"):
+        assert isinstance(store_from_url(f"{URL}?{name}=x"), PostgresStore)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text().map("postgresql://".__add__) | st.text().map("postgresql://db/x?".__add__))
 def test_any_text_is_a_store_or_one_sentence(url):
