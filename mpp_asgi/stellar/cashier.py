@@ -25,6 +25,7 @@ from mpp_asgi.stellar.channel_calls import close_call, settle_call
 from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
+from mpp_asgi.stellar.observation import note
 from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
 from mpp_asgi.stellar.settlement import to_settle
 from mpp_asgi.stores.channels import ChannelStatus
@@ -165,17 +166,9 @@ class Cashier:
 
     async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
         """Take what was read of a channel into its record, and give that; ``None`` if there is
-        none. Whether it is over is judged by the record as it stands, which may be newer."""
+        none. It is judged by the record as it stands, which may be newer."""
         kept = await self._store.channel(channel.id)
-        return await self._store.observe(
-            channel.id,
-            ledger=facts.ledger,
-            deposited=facts.deposited,
-            settled=facts.withdrawn,
-            closes_at=facts.closes_at,
-            closed=is_over(kept or channel, facts),
-            now=int(self._counter.clock()),
-        )
+        return await note(self._store, kept or channel, facts, now=int(self._counter.clock()))
 
     @asynccontextmanager
     async def _alone_at(self, channel_id: str) -> AsyncIterator[int]:
@@ -393,13 +386,6 @@ class Cashier:
 def is_payout(record_id: str) -> bool:
     """Whether a record is of money that the recipient takes out of a channel."""
     return record_id.startswith((_CLOSE, _SETTLE))
-
-
-def is_over(channel: Channel, facts: ChannelFacts) -> bool:
-    """Nothing can be had from the channel any more: it is closed, and paid what it owed or has
-    nothing left."""
-    owed = channel.accepted if channel.closing_amount is None else channel.closing_amount
-    return facts.is_closed and (facts.balance == 0 or facts.withdrawn >= owed)
 
 
 def _is_done(payment: _Payment, facts: ChannelFacts) -> bool:

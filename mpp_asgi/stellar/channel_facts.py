@@ -69,6 +69,11 @@ class ChannelFacts:
     """The ledger from which on the funder may take back what is left; ``None``: none is set."""
     ledger: int
     """The ledger that all this is read from."""
+    shows_balance: bool = True
+    """Whether a balance was shown at all. None is, where nothing was ever deposited or the token is
+    none of those that were asked about; and by some nodes where it is archived."""
+    frozen: int = 0
+    """What is in it and cannot be paid out, because the token's issuer has frozen it."""
 
     @property
     def deposited(self) -> int:
@@ -184,6 +189,7 @@ def _facts(
     try:
         terms = _Terms(instance)
         token = terms.address("Token")
+        balance, frozen = _balance(values.get(keys.balances.get(token, "")))
         return ChannelFacts(
             id=channel,
             wasm_hash=wasm_hash.hash.hex(),
@@ -192,10 +198,12 @@ def _facts(
             recipient=terms.address("To"),
             key=terms.key("CommitmentKey").hex(),
             waiting_period=terms.ledgers("RefundWaitingPeriod"),
-            balance=_balance(values.get(keys.balances.get(token, ""))),
+            balance=balance or 0,
             withdrawn=terms.amount_or_none("WithdrawnAmount") or 0,
             closes_at=terms.ledgers_or_none("CloseEffectiveAtLedger"),
             ledger=ledger,
+            shows_balance=balance is not None,
+            frozen=frozen,
         )
     except _AnotherShapeError:
         return NotAChannelError(
@@ -262,19 +270,20 @@ def _amount(value: xdr.SCVal) -> int:
     return amount
 
 
-def _balance(value: xdr.SCVal | None) -> int:
-    """What a balance entry of an asset's contract is good for: a map of what is there and whether
-    it may be moved.
+def _balance(value: xdr.SCVal | None) -> tuple[int | None, int]:
+    """What a balance entry of an asset's contract is good for, and what of it is frozen: it is a
+    map of what is there and whether it may be moved. ``None`` if there is no entry.
 
     Raises:
         ValueError: it is none.
     """
     if value is None:
-        return 0
+        return None, 0
     if value.map is None:
         raise ValueError("not a balance")
     fields = {entry.key.sym.sc_symbol: entry.val for entry in value.map.sc_map if entry.key.sym}
     amount, authorized = fields.get(b"amount"), fields.get(b"authorized")
     if amount is None or amount.i128 is None or authorized is None or authorized.b is None:
         raise ValueError("not a balance")
-    return scval.from_int128(amount) if authorized.b else 0
+    there = scval.from_int128(amount)
+    return (there, 0) if authorized.b else (0, there)

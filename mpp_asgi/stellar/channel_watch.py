@@ -9,10 +9,10 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mpp_asgi.intents import FaultError
-from mpp_asgi.stellar.cashier import is_over
 from mpp_asgi.stellar.channel import read_channels
 from mpp_asgi.stellar.channel_facts import channels_a_call
-from mpp_asgi.stellar.settlement import is_payable
+from mpp_asgi.stellar.observation import deposited, is_hidden, is_over
+from mpp_asgi.stellar.settlement import is_unpaid
 from mpp_asgi.stores.channels import ChannelStatus
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Seen(NamedTuple):
     ledger: int | None
     """The ledger it was read from; ``None``: it was not."""
     is_missing: bool = False
-    """The node does not show it: it was idle until it was archived, or the node lies."""
+    """The node does not show it, or not the money in it: it was idle until it was archived, or the
+    node lies. It is judged by its record."""
 
 
 async def on_record(
@@ -103,7 +104,8 @@ class ChannelWatch:
         Costs ⌈n / 100⌉ calls for each token with n channels.
 
         Args:
-            closed_too: also at those that are closed and still have money for us in them.
+            closed_too: also at those that are closed and have not paid what was earned: whatever
+                was seen before, the ledger says whether there is money for us in them.
 
         Raises:
             FaultError: the node is out of reach.
@@ -114,7 +116,7 @@ class ChannelWatch:
         async for channel in on_record(
             self._store, tuple(ChannelStatus) if closed_too else FOLLOWED
         ):
-            if channel.status is ChannelStatus.CLOSED and not is_payable(channel):
+            if channel.status is ChannelStatus.CLOSED and not is_unpaid(channel):
                 continue
             batch = waiting.setdefault(channel.token, [])
             batch.append(channel)
@@ -161,18 +163,15 @@ class ChannelWatch:
     async def _keep(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
         if facts is None:
             return Seen(channel, channel, None, is_missing=True)
+        is_missing = is_hidden(channel, facts)
         if not _is_news(channel, facts):
-            return Seen(channel, channel, facts.ledger)
+            return Seen(channel, channel, facts.ledger, is_missing)
         kept = await self._cashier.note(channel, facts)
-        return Seen(channel, kept or channel, facts.ledger)
+        return Seen(channel, kept or channel, facts.ledger, is_missing)
 
 
 def _is_news(channel: Channel, facts: ChannelFacts) -> bool:
     """Whether there is anything to write, beyond that a younger ledger says the same."""
     was_over = channel.status is ChannelStatus.CLOSED
-    return (facts.deposited, facts.withdrawn, facts.closes_at, is_over(channel, facts)) != (
-        channel.deposited,
-        channel.settled,
-        channel.closes_at,
-        was_over,
-    )
+    now = deposited(channel, facts), facts.withdrawn, facts.closes_at, is_over(channel, facts)
+    return now != (channel.deposited, channel.settled, channel.closes_at, was_over)

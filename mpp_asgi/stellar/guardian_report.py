@@ -36,8 +36,8 @@ class GuardianReport:
     """How many could not be read, so that their records may be behind. The round is not a full
     one unless this is 0."""
     missing: int
-    """How many the node does not show, as some do not if they are archived. They are settled all
-    the same."""
+    """How many the node does not show, or not what is in them, as some do not if they are archived.
+    They are settled all the same."""
     at_risk: Mapping[str, int]
     """What vouchers held are worth beyond what was settled, when the round came by."""
     lost: Mapping[str, int]

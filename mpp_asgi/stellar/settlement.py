@@ -96,6 +96,13 @@ def is_payable(channel: Channel) -> bool:
     return bool(voucher.signature) and channel.settled < voucher.accepted <= channel.deposited
 
 
+def is_unpaid(channel: Channel) -> bool:
+    """Whether something is earned that a voucher is held for, there or not when it was last
+    seen."""
+    voucher = to_settle(channel)
+    return bool(voucher.signature) and min(channel.spent, voucher.accepted) > channel.settled
+
+
 def is_owed(channel: Channel) -> bool:
     """Whether something is earned, and can be had."""
     return channel.spent > channel.settled and is_payable(channel)

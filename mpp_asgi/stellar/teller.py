@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import problems
-from mpp_asgi.stellar.cashier import is_over
 from mpp_asgi.stellar.channel import NotAChannelError, read_channel, record_of
 from mpp_asgi.stellar.commitment import Commitments
 from mpp_asgi.stellar.envelope import network_id
+from mpp_asgi.stellar.observation import note
 from mpp_asgi.stellar.spending import Spending
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.vouchers import Voucher
@@ -208,15 +208,7 @@ class Teller:
 
     async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
         """Keep what was read of a channel."""
-        return await self._store.observe(
-            facts.id,
-            ledger=facts.ledger,
-            deposited=facts.deposited,
-            settled=facts.withdrawn,
-            closes_at=facts.closes_at,
-            closed=is_over(channel, facts),
-            now=int(self._counter.clock()),
-        )
+        return await note(self._store, channel, facts, now=int(self._counter.clock()))
 
     async def begin_close(self, voucher: Voucher, shown_for: Presentation) -> Channel:
         """Take no more vouchers of the channel; what is owed is in this one.

@@ -149,6 +149,15 @@ async def test_a_channel_that_was_never_paid_from_nor_into() -> None:
     assert (facts.balance, facts.withdrawn, facts.deposited) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("entries", "shown"), [((), False), ((0,), True), ((1,), True)])
+async def test_no_balance_is_another_thing_than_one_of_nothing(
+    entries: tuple[int, ...], *, shown: bool
+) -> None:
+    facts = await read(*map(balance, entries), instance(TERMS))
+    assert facts.shows_balance == shown
+    assert facts.balance == sum(entries)
+
+
 async def test_the_balance_is_that_of_its_own_token() -> None:
     entries = balance(7, token=OTHER_TOKEN), balance(400), instance(TERMS)
     assert (await read(*entries, tokens=(OTHER_TOKEN, TOKEN))).balance == 400
@@ -158,7 +167,9 @@ async def test_the_balance_is_that_of_its_own_token() -> None:
 
 
 async def test_a_frozen_balance_is_good_for_nothing() -> None:
-    assert (await read(balance(400, authorized=False), instance(TERMS))).balance == 0
+    facts = await read(balance(400, authorized=False), instance(TERMS))
+    assert (facts.balance, facts.frozen, facts.shows_balance) == (0, 400, True)
+    assert (await read(balance(400), instance(TERMS))).frozen == 0
 
 
 @pytest.mark.parametrize(
