@@ -100,9 +100,10 @@ class Retry(NamedTuple):
 
     @classmethod
     def after(cls, last: Retry | None, duty: Duty, now: float) -> Retry:
-        """The next try after one more failure: ever later, but often enough in the time left."""
+        """The next try after one more failure: ever later, but often enough in the time left; and
+        as often as can be once that is over, when every ledger may be the funder's."""
         failures = last.failures + 1 if last is not None else 1
         pause = min(FIRST_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_SECONDS)
-        if duty.ledgers_left is not None and duty.ledgers_left > 0:
+        if duty.ledgers_left is not None:
             pause = min(pause, duty.ledgers_left * LEDGER_SECONDS / TRIES_LEFT)
         return cls(failures, now + max(pause, FIRST_SECONDS))

@@ -225,8 +225,10 @@ def test_tries_come_often_enough_for_the_time_that_is_left(failures: int, left: 
     pause = retry.at - 1_000
     assert retry.failures == failures + 1
     assert FIRST_SECONDS <= pause <= LONGEST_SECONDS
-    if left is None or left <= 0:
+    if left is None:
         assert pause == min(FIRST_SECONDS * 2**failures, LONGEST_SECONDS)
+    elif left <= 0:
+        assert pause == FIRST_SECONDS, "its funder may take what is left at any moment"
     elif left * LEDGER_SECONDS > TRIES_LEFT * FIRST_SECONDS:
         assert pause <= left * LEDGER_SECONDS / TRIES_LEFT
 
