@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NotRequired, Protocol,
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+LEASE_SLACK_SECONDS: Final = 300
+"""By how much longer than it is asked for now a lease may have been taken."""
 ENTRY_LENGTH: Final = 15
 """Characters of an entry, each of them a lowercase hex digit."""
 KEPT_ENTRIES: Final = 32
@@ -347,6 +349,10 @@ class ChannelStore(Protocol):
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
         """Take a job for one process alone, until then: if it is free, lapsed (``until <= now``) or
         ``owner``'s already, whose latest word counts. Whether ``owner`` has it now.
+
+        What others have for more than `LEASE_SLACK_SECONDS` longer than is asked for was taken by a
+        clock that ran ahead, and has lapsed as well. No lease of another name is touched: those
+        that lapsed go when the store is purged.
 
         Nobody is told that a lease has lapsed: what is done under it has to be harmless twice.
         """

@@ -197,7 +197,8 @@ class Store(ChannelStore, LoanStore, BudgetStore, AnswerStore, Protocol):
 
     async def purge(self, *, now: int, limit: int) -> int:
         """Delete at most ``limit`` records with ``keep_until <= now``: charges (whatever their
-        state) with their proofs, budgets and kept answers, in any order; and stale heartbeats.
+        state) with their proofs, budgets and kept answers, in any order; and stale heartbeats and
+        leases, which do not count.
 
         Returns how many records went: fewer than ``limit`` only if none is left that could go, so
         that whoever purges until then keeps a steady load at a steady size. Accounts that are lent

@@ -126,3 +126,17 @@ async def test_only_the_one_that_guards_settles_at_the_end(harbour: Harbour) -> 
         assert harbour.earned() == 0
         await first.guardian.aclose()
         assert harbour.earned() == 5
+
+
+async def test_a_clock_that_was_ahead_keeps_nobody_from_guarding(harbour: Harbour) -> None:
+    """It is put right, and the process is started anew: the lease of before says a month hence."""
+    async with harbour.process() as first:
+        channel = await harbour.opened(first.store)
+        await harbour.spend(first.store, channel, 30)
+        first.guardian._clock = lambda: harbour.now() + 30 * 24 * 3_600
+        assert await first.guardian.round() is not None
+        await first.die()
+    async with harbour.process() as second:
+        harbour.close_start(channel)
+        assert await second.guardian.round() is not None
+        assert harbour.earned() == 30

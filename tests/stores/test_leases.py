@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from mpp_asgi.stores.channels import LEASE_SLACK_SECONDS
+
 
 async def test_a_lease_is_taken_by_one_until_it_lapses(stores):
     one, other = stores
@@ -24,6 +26,32 @@ async def test_the_latest_word_counts_even_if_it_is_shorter(store):
     assert await store.lease("guard", owner="v", until=20, now=0)
     assert await store.lease("guard", owner="v", until=5, now=1)
     assert await store.lease("guard", owner="w", until=9, now=5)
+
+
+async def test_a_lease_that_a_clock_ahead_has_written_is_free(stores):
+    """It would stand until that time: for days, in which nobody guards."""
+    one, other = stores
+    assert await one.lease("guard", owner="v", until=10 + LEASE_SLACK_SECONDS, now=0)
+    assert not await other.lease("guard", owner="w", until=10, now=0)
+    assert await one.lease("guard", owner="v", until=11 + LEASE_SLACK_SECONDS, now=0)
+    assert await other.lease("guard", owner="w", until=10, now=0)
+    assert not await one.lease("guard", owner="v", until=10, now=0)
+
+
+async def test_no_clock_ends_leases_that_are_not_asked_for(stores):
+    one, other = stores
+    assert await one.lease("guard", owner="v", until=10, now=0)
+    assert await other.lease("settle:a", owner="w", until=100_010, now=100_000)
+    assert not await other.lease("guard", owner="w", until=11, now=1)
+
+
+async def test_leases_that_lapsed_are_purged(stores):
+    one, other = stores
+    assert await one.lease("guard", owner="v", until=10, now=0)
+    assert await one.lease("settle:a", owner="v", until=11, now=0)
+    assert await other.purge(now=10, limit=10) == 0, "they are few, and do not count"
+    assert not await other.lease("settle:a", owner="w", until=11, now=0)
+    assert await other.lease("guard", owner="w", until=10, now=0)
 
 
 async def test_leases_of_other_names_are_free(store):

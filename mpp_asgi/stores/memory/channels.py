@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
+    LEASE_SLACK_SECONDS,
     Channel,
     ChannelStatus,
     Close,
@@ -123,10 +124,8 @@ class MemoryChannels:
 
     async def lease(self, name: str, *, owner: str, until: int, now: int) -> bool:
         """As `ChannelStore.lease`."""
-        for lapsed in [name for name, (_, end) in self._leases.items() if end <= now]:
-            del self._leases[lapsed]
-        holder, _ = self._leases.get(name, (owner, until))
-        if holder != owner:
+        holder, end = self._leases.get(name, (owner, until))
+        if holder != owner and now < end <= until + LEASE_SLACK_SECONDS:
             return False
         self._leases[name] = (owner, until)
         return True
@@ -136,6 +135,11 @@ class MemoryChannels:
         holder, _ = self._leases.get(name, (None, 0))
         if holder == owner:
             del self._leases[name]
+
+    def _purge_leases(self, *, now: int) -> None:
+        """As `Store.purge`."""
+        for lapsed in [name for name, (_, end) in self._leases.items() if end <= now]:
+            del self._leases[lapsed]
 
     def _find_channel(self, channel_id: str) -> Channel | None:
         row = self._channel_rows.get(channel_id)

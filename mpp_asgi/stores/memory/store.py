@@ -105,6 +105,7 @@ class MemoryStore(MemoryChannels, MemoryLoans, MemoryBudgets, MemoryAnswers):
         """As `Store.purge`."""
         for owner in [owner for owner in self._alive_until if not self._lives(owner, now)]:
             del self._alive_until[owner]
+        self._purge_leases(now=now)
         expired = self._expiry.take(now=now, limit=limit)
         for charge_id in expired:
             self._forget(charge_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
+    LEASE_SLACK_SECONDS,
     RECENT_LENGTH,
     Channel,
     ChannelStatus,
@@ -122,7 +123,7 @@ _FORGET = """
 _LEASE = """
     INSERT INTO lease (name, owner, until) VALUES ($1, $2, $3)
     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
-    WHERE lease.owner = excluded.owner OR lease.until <= $4
+    WHERE lease.owner = excluded.owner OR lease.until NOT BETWEEN $4 AND $5
     RETURNING true
 """
 _RELEASE_LEASE = "DELETE FROM lease WHERE name = $1 AND owner = $2"
@@ -208,7 +209,8 @@ async def forget(connection: Connection, used_before: int, limit: int) -> int:
 
 async def lease(connection: Connection, name: str, owner: str, until: int, now: int) -> bool:
     """As `ChannelStore.lease`."""
-    return await connection.fetchval(_LEASE, name, owner, until, now) is not None
+    taken = (now + 1, until + LEASE_SLACK_SECONDS)
+    return await connection.fetchval(_LEASE, name, owner, until, *taken) is not None
 
 
 async def release_lease(connection: Connection, name: str, owner: str) -> None:

@@ -162,6 +162,10 @@ _PURGE = script(
     end
 
     call('ZREMRANGEBYSCORE', heartbeats, '-inf', now)
+    for _, name in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit)) do
+      call('HDEL', lease_owners, name)
+      call('ZREM', leases, name)
+    end
     for _, id in ipairs(due(charge_expiry)) do forget(id) end
     for _, name in ipairs(due(budget_expiry)) do
       call('HDEL', budgets, name)
@@ -174,7 +178,8 @@ _PURGE = script(
     end
     return tonumber(limit) - left
     """,
-    keys=f"{_KEYS} heartbeats budgets budget_expiry answers answer_contents answer_expiry",
+    keys=f"{_KEYS} heartbeats leases lease_owners budgets budget_expiry answers answer_contents"
+    " answer_expiry",
     arguments="now limit",
     needs=_FORGET,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpp_asgi.stores.channels import LEASE_SLACK_SECONDS
 from mpp_asgi.stores.loans import LONGEST_SECONDS, Loan
 from mpp_asgi.stores.redis.scripts import DECIMALS, Call, nothing, script
 
@@ -70,19 +71,15 @@ _FORGET = script("for i = rest, #ARGV do call('HDEL', loans, ARGV[i]) end", keys
 
 _LEASE = script(
     """
-    for _, lapsed in ipairs(call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 100)) do
-      call('HDEL', lease_owners, lapsed)
-      call('ZREM', leases, lapsed)
-    end
-    local ends = call('ZSCORE', leases, name)
-    local is_held = ends and tonumber(ends) > tonumber(now)
+    local ends = tonumber(call('ZSCORE', leases, name) or 0)
+    local is_held = ends > tonumber(now) and ends <= tonumber(latest)
     if is_held and call('HGET', lease_owners, name) ~= owner then return 0 end
     call('ZADD', leases, till, name)
     call('HSET', lease_owners, name, owner)
     return 1
     """,
     keys="leases lease_owners",
-    arguments="name owner till now",
+    arguments="name owner till now latest",
 )
 _RELEASE_LEASE = script(
     """
@@ -119,7 +116,7 @@ def forget(accounts: Sequence[str]) -> Call[None]:
 
 def lease(name: str, owner: str, until: int, now: int) -> Call[bool]:
     """As `ChannelStore.lease`."""
-    return Call(_LEASE, (name, owner, until, now), bool)
+    return Call(_LEASE, (name, owner, until, now, until + LEASE_SLACK_SECONDS), bool)
 
 
 def release_lease(name: str, owner: str) -> Call[None]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores import channel_ruling
 from mpp_asgi.stores.channels import (
+    LEASE_SLACK_SECONDS,
     Channel,
     ChannelStatus,
     Close,
@@ -63,11 +64,12 @@ _FORGET = """
                  ORDER BY used_at, id LIMIT ?)
 """
 
-_FORGET_LAPSED = "DELETE FROM lease WHERE until <= ?"
 _LEASE = """
     INSERT INTO lease (name, owner, until) VALUES (?, ?, ?)
-    ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE owner = excluded.owner
+    ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+    WHERE owner = excluded.owner OR until NOT BETWEEN ? AND ?
 """
+_PURGE_LEASES = "DELETE FROM lease WHERE until <= ?"
 _RELEASE_LEASE = "DELETE FROM lease WHERE name = ? AND owner = ?"
 
 
@@ -141,14 +143,19 @@ def forget(connection: Connection, used_before: int, limit: int) -> int:
 
 
 def lease(connection: Connection, name: str, owner: str, until: int, now: int) -> bool:
-    """As `ChannelStore.lease`. Those that lapsed go, so that none are left behind."""
-    connection.execute(_FORGET_LAPSED, (now,))
-    return connection.execute(_LEASE, (name, owner, until)).rowcount == 1
+    """As `ChannelStore.lease`."""
+    taken = (now + 1, until + LEASE_SLACK_SECONDS)
+    return connection.execute(_LEASE, (name, owner, until, *taken)).rowcount == 1
 
 
 def release_lease(connection: Connection, name: str, owner: str) -> None:
     """As `ChannelStore.release_lease`."""
     connection.execute(_RELEASE_LEASE, (name, owner))
+
+
+def purge_leases(connection: Connection, now: int) -> None:
+    """As `Store.purge`."""
+    connection.execute(_PURGE_LEASES, (now,))
 
 
 def _keep(connection: Connection, found: Channel, channel: Channel) -> Channel:

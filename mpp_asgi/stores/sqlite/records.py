@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpp_asgi.stores.contract import Charge, Claim, Outcome, OwnershipLostError, State
 from mpp_asgi.stores.ruling import rule
+from mpp_asgi.stores.sqlite import channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,9 +137,10 @@ def heartbeat(connection: Connection, owner: str, alive_until: int) -> None:
 
 
 def purge(connection: Connection, now: int, limit: int) -> int:
-    """As `Store.purge`, of charges and heartbeats; the oldest go first. Proofs and
+    """As `Store.purge`, of charges, heartbeats and leases; the oldest go first. Proofs and
     envelopes go with their charges (``ON DELETE``)."""
     connection.execute(_PURGE_HEARTBEATS, (now,))
+    channels.purge_leases(connection, now)
     return connection.execute(_PURGE, (now, limit)).rowcount
 
 
