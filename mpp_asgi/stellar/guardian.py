@@ -148,7 +148,7 @@ class Guardian:
             or channel.id in self._noted
             or channel.id in self._retries
             or len(self._noted) >= MOST_NOTED
-            or self._clock() < self._follows_until
+            or 0 < self._follows_until - self._clock() <= self._interval
             or self._is_ending
         ):
             return
@@ -221,7 +221,7 @@ class Guardian:
     async def _look_again(self) -> None:
         """See to what is noted, and try again what has failed."""
         now = self._clock()
-        again = {channel for channel, retry in self._retries.items() if retry.at <= now}
+        again = {channel for channel, retry in self._retries.items() if not retry.waits(now)}
         wanted, self._noted = self._noted | again, set()
         if not wanted or not await self._leads():
             return
@@ -259,7 +259,7 @@ class Guardian:
         while waiting and self._clock() < until and faults < MOST_FAULTS:
             duty = waiting.pop()
             retry = self._retries.get(duty.channel.id)
-            if retry is not None and retry.at > self._clock():
+            if retry is not None and retry.waits(self._clock()):
                 continue
             if self._is_ending or not await self._leads():
                 return False

@@ -98,6 +98,11 @@ class Retry(NamedTuple):
     at: float
     """When to try again, Unix seconds."""
 
+    def waits(self, now: float) -> bool:
+        """Whether it is too early to try again. What is further off than any try was put off by a
+        clock that ran ahead."""
+        return 0 < self.at - now <= LONGEST_SECONDS
+
     @classmethod
     def after(cls, last: Retry | None, duty: Duty, now: float) -> Retry:
         """The next try after one more failure: ever later, but often enough in the time left; and

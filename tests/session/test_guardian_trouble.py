@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
+from mpp_asgi.stellar.guardian import LEASE
 from mpp_asgi.stellar.guardian_duties import (
     FIRST_SECONDS,
     LONGEST_SECONDS,
@@ -231,6 +232,45 @@ def test_tries_come_often_enough_for_the_time_that_is_left(failures: int, left: 
         assert pause == FIRST_SECONDS, "its funder may take what is left at any moment"
     elif left * LEDGER_SECONDS > TRIES_LEFT * FIRST_SECONDS:
         assert pause <= left * LEDGER_SECONDS / TRIES_LEFT
+
+
+@pytest.mark.parametrize("looks_again", [False, True])
+async def test_a_try_that_a_clock_ahead_has_put_off_is_made_once_that_is_put_right(
+    harbour: Harbour, process: Process, *, looks_again: bool
+) -> None:
+    await closing(harbour, process)
+    ahead = 2 * 24 * 3_600
+    process.guardian._clock = lambda: harbour.now() + ahead
+    harbour.node.silent = frozenset({SIMULATING})
+    await process.guardian.round()
+
+    harbour.node.silent = frozenset()
+    ahead = 0
+    await harbour.sleep(1)
+    if looks_again:
+        await process.guardian._look_again()
+    else:
+        await process.guardian.round()
+    assert harbour.earned() == 30
+
+
+async def test_what_is_noted_is_heard_once_a_clock_ahead_is_put_right(harbour: Harbour) -> None:
+    """Another process guarded when the clock was ahead, and does no more."""
+    policy = SettlementPolicy(amount=10)
+    async with harbour.process(policy) as first, harbour.process(policy) as second:
+        await first.guardian.round()
+        ahead = 250
+        second.guardian._clock = lambda: harbour.now() + ahead
+        await first.store.lease(LEASE, owner="process 1", until=int(harbour.now()) + 350, now=0)
+        assert await second.guardian.round() is None
+        await first.guardian.aclose()
+        ahead = 0
+        assert await second.guardian.round() is not None
+        channel = await harbour.opened(second.store)
+        second.guardian.note(await harbour.spend(second.store, channel, 30))
+        await second.guardian._look_again()
+        await second.guardian.aclose()
+    assert harbour.earned() == 30
 
 
 # The store
