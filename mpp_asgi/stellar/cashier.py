@@ -53,6 +53,8 @@ LEAVE_LEDGERS: Final = 60
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a transaction of ours is."""
 
+_LOOK_SECONDS: Final = 0.5
+
 _LEASE: Final = "cashier:"
 _CLOSE: Final = "close:"
 _SETTLE: Final = "settle:"
@@ -363,11 +365,12 @@ class Cashier:
             await self.note(channel, facts)
 
     async def _read_at(self, channel: Channel, ledger: int) -> ChannelFacts:
-        give_up = self._counter.clock() + LAG_SECONDS
+        waited = 0.0  # as slept: the clock may be set back meanwhile
         while (facts := await self._read(channel)).ledger < ledger:
-            if self._counter.clock() >= give_up:
+            if waited >= LAG_SECONDS:
                 raise FaultError("The payment network is behind.")
-            await self._counter.sleep(0.5)
+            await self._counter.sleep(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
         return facts
 
     async def _read(self, channel: Channel) -> ChannelFacts:

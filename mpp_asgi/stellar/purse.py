@@ -89,13 +89,16 @@ class ChannelPurse:
     async def wait_for(self, work: Work) -> bool:
         """See `Purse.wait_for`."""
         counter, channel_id = self._teller.counter, self._channel.id
-        deadline = counter.clock() + PATIENCE_SECONDS
+        waited = 0.0
         with self._teller.spending.bell.listening(channel_id) as listener:
             while not await self._is_decided(channel_id, work):
-                left = deadline - counter.clock()
-                if left <= 0:
+                if waited >= PATIENCE_SECONDS:
                     return False
-                await listener.wait(min(left, POLL_SECONDS))
+                began = counter.clock()
+                nap = min(PATIENCE_SECONDS - waited, POLL_SECONDS)
+                await listener.wait(nap)
+                # Whatever the clock was set to meanwhile.
+                waited += min(max(0.0, counter.clock() - began), nap)
         return True
 
     async def _is_decided(self, channel_id: str, work: Work) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
 from mpp_asgi.sandbox.contracts.registry import PUBLISHED_CHANNEL_WASM_HASH
-from mpp_asgi.stellar.cashier import LEASE_SECONDS
+from mpp_asgi.stellar.cashier import LAG_SECONDS, LEASE_SECONDS
 from mpp_asgi.stellar.channel_calls import close_call
 from mpp_asgi.stellar.network import TESTNET
 from mpp_asgi.stores.channels import Channel, ChannelStatus
@@ -297,6 +297,29 @@ async def test_a_channel_on_no_record(market: Market, process: Process) -> None:
     with pytest.raises(RefusalError) as refused:
         await process.cashier.settle(unknown)
     assert refused.value.problem.slug == "session/channel-not-found"
+
+
+async def test_a_node_that_stays_behind_is_not_waited_for_for_ever(
+    market: Market, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor when the clock is set back meanwhile."""
+    held = await process.hold(market.open(), 300)
+    latest = market.sandbox.sequence
+    looks = 0
+
+    def set_back(line: BadLine, request: Request) -> Answer:
+        nonlocal looks
+        if len(request["params"]["keys"]) < 2:  # of an account
+            return line.sandbox.rpc(request)
+        looks += 1
+        if looks == 2:
+            market.time.now -= 5
+        return altered(latestLedger=latest)(line, request)
+
+    market.line.follow(Plan("getLedgerEntries", 1, set_back, more=1_000))
+    assert await process.cashier.settle(held) is not None
+    assert "cannot be looked at afterwards" in caplog.text
+    assert looks == LAG_SECONDS / 0.5 + 1
 
 
 # What is to become of a channel whose close is refused

@@ -52,6 +52,11 @@ class PatientTime(Time):
             if not awake.done():
                 awake.set_result(None)
 
+    def set_clock(self, by: float) -> None:
+        """Set it forward or back, whoever sleeps."""
+        self.now += by
+        self._sleeping = [(until + by, awake) for until, awake in self._sleeping]
+
 
 @dataclass
 class Source:

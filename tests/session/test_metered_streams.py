@@ -158,6 +158,22 @@ async def test_a_stream_ends_after_a_minute_without_a_voucher(stand: Stand) -> N
     assert (await drawer.record()).available == UNIT
 
 
+@pytest.mark.parametrize("by", [-3_600, 3_600])
+async def test_a_stream_waits_a_minute_whatever_the_clock_is_set_to(
+    stand: Stand, by: float
+) -> None:
+    _, _, line = await begin(stand, 1)
+    stand.source.give("one", "two")
+    await line.hears(2)
+    await pass_seconds(stand, 30)
+    stand.time.set_clock(by)
+    await pass_seconds(stand, 29)
+    assert not line.task.done()
+    await pass_seconds(stand, 2)
+    await line.end()
+    assert line.texts == ["one"]
+
+
 async def test_a_stream_whose_channel_is_being_closed_ends_at_once(stand: Stand) -> None:
     drawer, _, line = await begin(stand, 1)
     stand.source.give("one")
