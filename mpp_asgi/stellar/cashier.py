@@ -271,7 +271,9 @@ class Cashier:
         self, turn: Turn, payment: _Payment, facts: ChannelFacts | None, until: int
     ) -> Decision:
         call = payment.call(closed=facts is not None and facts.is_closed)
-        as_of = max(payment.channel.seen_ledger, facts.ledger if facts is not None else 0)
+        as_of, settled = payment.channel.seen_ledger, payment.channel.settled
+        if facts is not None:
+            as_of, settled = max(as_of, facts.ledger), facts.withdrawn
 
         async def prepare() -> Prepared:
             try:
@@ -292,7 +294,7 @@ class Cashier:
                 prepare,
                 payer=payment.channel.funder,
                 expires=until,
-                is_owed=True,
+                is_owed=payment.amount > settled,  # else it is its funder's wish alone
             )
         except RefusalError as refusal:
             if refusal.problem.slug != problems.PAYMENT_EXPIRED.slug:
