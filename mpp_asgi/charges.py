@@ -143,10 +143,26 @@ class ChargeBook:
             self.doubtful[charge_id] = self.clock() + DOUBT_SECONDS
 
     async def tidy(self) -> None:
-        """Make up for what the store did not take before, and delete what is old."""
-        await self.unnoted.note()
-        await self.refunds.settle_all()
-        await self._let_go_of_abandoned()
+        """Make up for what the store did not take before, and delete what is old. A record that
+        fails of something nobody foresaw is told of, and keeps nothing from the others.
+
+        Raises:
+            StoreUnavailableError: what is left has to wait.
+        """
+        for chore in (
+            self.unnoted.note,
+            self.refunds.settle_all,
+            self._let_go_of_abandoned,
+            self._purge,
+        ):
+            try:
+                await chore()
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 # whatever it is, the others are to be done
+                log.error("a chore was not done, for no reason foreseen: %s", type(error).__name__)
+
+    async def _purge(self) -> None:
         removed = PURGE_BATCH
         while removed >= PURGE_BATCH:
             removed = await self.store.purge(now=int(self.clock()), limit=PURGE_BATCH)
@@ -162,7 +178,11 @@ class ChargeBook:
             if self.doubtful.get(charge_id, 0) <= self.clock():
                 self.doubtful.pop(charge_id, None)
             turn.may_own = True
-            await turn.end()
+            try:
+                await turn.end()
+            except Exception as error:  # noqa: BLE001 # whatever it is, it is this one's alone
+                self.abandoned.add(charge_id)
+                log.error("charge %s not let go of: %s", charge_id, type(error).__name__)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that outlives the request it comes from; `drain` waits for it."""

@@ -172,7 +172,12 @@ class Refunds:
             StoreUnavailableError: what is left has to wait.
         """
         for channel_id in tuple(self.owed):
-            await self.settle(channel_id)
+            try:
+                await self.settle(channel_id)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 # whatever it is, it is this one's alone
+                log.error("not given back to channel %s: %s", channel_id, type(error).__name__)
 
     def _try_soon(self, channel_id: str) -> None:
         if channel_id not in self._tried:

@@ -73,8 +73,13 @@ class UnnotedDeliveries:
             StoreUnavailableError: what is left has to wait.
         """
         for charge_id in tuple(self.ids):
-            if await self._note(charge_id):
-                self.ids.discard(charge_id)
+            try:
+                if await self._note(charge_id):
+                    self.ids.discard(charge_id)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 # whatever it is, it is this one's alone
+                log.error("delivery of %s not written: %s", charge_id, type(error).__name__)
 
     async def _note(self, charge_id: str) -> bool:
         """Write down that a charge was delivered; ``False`` while another process is at it."""

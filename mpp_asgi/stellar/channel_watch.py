@@ -14,6 +14,7 @@ from mpp_asgi.stellar.channel_facts import channels_a_call
 from mpp_asgi.stellar.observation import deposited, is_hidden, is_over
 from mpp_asgi.stellar.settlement import is_unpaid
 from mpp_asgi.stores.channels import ChannelStatus
+from mpp_asgi.stores.contract import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -157,10 +158,32 @@ class ChannelWatch:
             # One that makes no sense to us must not hide the others.
             log.warning("%d channels from %s on unread: %s", len(batch), batch[0].id, error)
             return [Seen(channel, channel, None) for channel in batch]
+        except Exception as error:  # noqa: BLE001 # whatever it is, it must not hide the others
+            return await self._look_apart(batch, error)
         self._faults = 0
         return [await self._keep(channel, facts[channel.id]) for channel in batch]
 
+    async def _look_apart(self, batch: Sequence[Channel], error: Exception) -> Sequence[Seen]:
+        """Look at the halves of a batch that cannot be looked at as a whole, for a reason that
+        nobody foresaw, until it is known which channel's doing that is."""
+        if len(batch) == 1:
+            return [_not_seen(batch[0], error)]
+        seen: list[Seen] = []
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            await self._sleep(PAUSE_SECONDS)
+            seen += await self._look(part)
+        return seen
+
     async def _keep(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
+        try:
+            return await self._note(channel, facts)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is this channel's alone
+            return _not_seen(channel, error)
+
+    async def _note(self, channel: Channel, facts: ChannelFacts | None) -> Seen:
         if facts is None:
             return Seen(channel, channel, None, is_missing=True)
         is_missing = is_hidden(channel, facts)
@@ -168,6 +191,11 @@ class ChannelWatch:
             return Seen(channel, channel, facts.ledger, is_missing)
         kept = await self._cashier.note(channel, facts)
         return Seen(channel, kept or channel, facts.ledger, is_missing)
+
+
+def _not_seen(channel: Channel, error: Exception) -> Seen:
+    log.error("channel %s cannot be looked at: %s", channel.id, type(error).__name__)
+    return Seen(channel, channel, None)
 
 
 def _is_news(channel: Channel, facts: ChannelFacts) -> bool:

@@ -225,7 +225,7 @@ class Guardian:
         wanted, self._noted = self._noted | again, set()
         if not wanted or not await self._leads():
             return
-        found = [await self._store.channel(channel_id) for channel_id in sorted(wanted)]
+        found = [await self._find(channel_id) for channel_id in sorted(wanted)]
         seen = await self._watch.look(channel for channel in found if channel is not None)
         duties = self._duties(seen)
         for done in again - {duty.channel.id for duty in duties}:
@@ -273,25 +273,44 @@ class Guardian:
 
     async def _settle(self, duty: Duty) -> Exception | None:
         """See to one; the error if it failed."""
+        channel_id, reason = duty.channel.id, duty.reason
+        try:
+            await self._see_to(duty)
+        except (FaultError, PendingError, RefusalError, OwnershipLostError) as error:
+            log.warning("channel %s not settled yet, though %s: %s", channel_id, reason, error)
+            failure: Exception = error
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is this channel's alone
+            log.error("channel %s not settled: %s", channel_id, type(error).__name__)
+            failure = error
+        else:
+            self._retries.pop(channel_id, None)
+            return None
+        last = self._retries.get(channel_id)
+        self._retries[channel_id] = Retry.after(last, duty, self._clock())
+        self._deeds.failed += 1
+        return failure
+
+    async def _see_to(self, duty: Duty) -> None:
         channel = await self._store.channel(duty.channel.id)
         if channel is None or not is_still_due(duty, channel, self._policy, self._clock()):
-            self._retries.pop(duty.channel.id, None)
-            return None
-        try:
-            if duty.reason is Reason.UNFINISHED:
-                tx_hash = await self._cashier.close(channel)
-            else:
-                tx_hash = await self._cashier.settle(channel)
-        except (FaultError, PendingError, RefusalError, OwnershipLostError) as error:
-            retry = Retry.after(self._retries.get(channel.id), duty, self._clock())
-            self._retries[channel.id] = retry
-            self._deeds.failed += 1
-            log.warning("channel %s not settled yet, though %s: %s", channel.id, duty.reason, error)
-            return error
-        self._retries.pop(channel.id, None)
+            return
+        if duty.reason is Reason.UNFINISHED:
+            tx_hash = await self._cashier.close(channel)
+        else:
+            tx_hash = await self._cashier.settle(channel)
         self._deeds.settle(duty.ledgers_left)
         log.info("channel %s settled, as %s: %s", channel.id, duty.reason, tx_hash)
-        return None
+
+    async def _find(self, channel_id: str) -> Channel | None:
+        try:
+            return await self._store.channel(channel_id)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is this channel's alone
+            log.error("channel %s cannot be read: %s", channel_id, type(error).__name__)
+            return None
 
     async def _settle_last(self) -> None:
         if not await self._leads():
