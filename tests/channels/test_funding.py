@@ -54,6 +54,31 @@ async def test_topping_up(market: Market, process: Process) -> None:
     assert market.ask("getTransaction", hash=funded.tx_hash)["status"] == "SUCCESS"
 
 
+async def test_what_was_deposited_is_read_from_a_ledger_that_has_it(
+    market: Market, process: Process
+) -> None:
+    """A node behind another one shows the channel as it was before."""
+    channel = market.open()
+    held = await process.hold(channel, 100)
+    older: list[Answer] = []
+
+    def keep(line: BadLine, request: Request) -> Answer:
+        older.append(line.sandbox.rpc(request))
+        return older[0]
+
+    def repeat(line: BadLine, request: Request) -> Answer:
+        if len(request["params"]["keys"]) < 2:  # of an account
+            return line.sandbox.rpc(request)
+        return {**older[0], "id": request["id"]}
+
+    market.line.follow(Plan("getLedgerEntries", 0, keep))
+    await process.facts(channel)
+    market.line.follow(Plan("getLedgerEntries", 0, repeat, more=3))
+    funded = await process.top_up(market.top_up_payload(channel, 5_000), held)
+    assert funded.facts.deposited == DEPOSIT + 5_000
+    assert market.line.calls.count("getLedgerEntries") > 4
+
+
 async def test_a_funder_may_deploy_the_channel(market: Market, process: Process) -> None:
     code = market.sandbox.channel_wasm_hash
     payload = market.open_payload(market.opening(factory=None, wasm_hash=code))

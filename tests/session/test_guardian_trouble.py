@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpp_asgi.intents import FaultError
+from mpp_asgi.stellar.channel_watch import Seen
 from mpp_asgi.stellar.guardian import LEASE
 from mpp_asgi.stellar.guardian_duties import (
     FIRST_SECONDS,
@@ -19,6 +20,7 @@ from mpp_asgi.stellar.guardian_duties import (
     Duty,
     Reason,
     Retry,
+    duty_of,
 )
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.settlement import SettlementPolicy
@@ -215,6 +217,19 @@ async def test_the_most_urgent_is_tried_again_before_hundreds_of_others(
     await process.guardian.round()
 
     assert harbour.withdrawals(since) == channels
+
+
+@pytest.mark.parametrize(
+    ("ledger", "left"), [(None, 50), (90, 50), (100, 50), (130, 20), (151, -1)]
+)
+def test_the_time_that_is_left_is_by_the_newest_ledger_that_is_known(
+    ledger: int | None, left: int
+) -> None:
+    """A record is not written when a younger ledger says the same."""
+    channel = Channel("C1", "", "G1", "G2", "C2", 100, 10, 0, 100, 0, 150, 5, "ab" * 64, spent=5)
+    duty = duty_of(Seen(channel, channel, ledger), SettlementPolicy(), 1_000)
+    assert duty is not None
+    assert (duty.reason, duty.ledgers_left) == (Reason.CLOSING, left)
 
 
 @given(st.integers(0, 40), st.none() | st.integers(-1_000, 20_000))
