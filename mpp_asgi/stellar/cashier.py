@@ -14,19 +14,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mpp_asgi.intents import FaultError, PendingError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.admissions import RECORD_SECONDS
 from mpp_asgi.stellar.channel import ChannelFacts, NotAChannelError, read_channel
-from mpp_asgi.stellar.channel_calls import close_call, settle_call
-from mpp_asgi.stellar.dispatch import Dispatch, Prepared, submitted_before
-from mpp_asgi.stellar.envelope import unsigned_envelope
-from mpp_asgi.stellar.invocation import call_operation, leave_of_source, signed_leave
+from mpp_asgi.stellar.dispatch import Dispatch, submitted_before
 from mpp_asgi.stellar.observation import note
-from mpp_asgi.stellar.rpc import get_latest_ledger, simulate_transaction
+from mpp_asgi.stellar.payout import NotPaidError, Payout, prepare
 from mpp_asgi.stellar.settlement import to_settle
 from mpp_asgi.stores.channels import ChannelStatus
 from mpp_asgi.stores.contract import State
@@ -38,9 +34,8 @@ if TYPE_CHECKING:
 
     from mpp_asgi.charges import Turn
     from mpp_asgi.stellar.admissions import Counter
-    from mpp_asgi.stellar.invocation import Call
+    from mpp_asgi.stellar.dispatch import Prepared
     from mpp_asgi.stellar.ledger import Decision
-    from mpp_asgi.stellar.rpc import Simulation
     from mpp_asgi.stellar.sponsor import Sponsor
     from mpp_asgi.stores.channels import Channel
 
@@ -48,39 +43,12 @@ log = logging.getLogger("mpp_asgi.channels")
 
 LEASE_SECONDS: Final = 120
 """How long a channel is one process's to settle, unless it lets go earlier."""
-LEAVE_LEDGERS: Final = 60
-"""For how many ledgers the recipient allows a payment to itself."""
 LAG_SECONDS: Final = 12
 """How long to wait for a node to show the ledger in which a transaction of ours is."""
 
 _LOOK_SECONDS: Final = 0.5
 
 _LEASE: Final = "cashier:"
-_CLOSE: Final = "close:"
-_SETTLE: Final = "settle:"
-_HOST_ERROR: Final = "HostError"
-"""How a node begins to say what a contract, or what it called, has failed of."""
-_LEAVE_ERROR: Final = f"{_HOST_ERROR}: Error(Auth,"
-"""The leave that we signed was not good, such as one whose time was over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Payment:
-    """What is to be taken from a channel."""
-
-    channel: Channel
-    amount: int
-    signature: str
-    closes: bool
-
-    @property
-    def record_id(self) -> str:
-        return f"{_CLOSE if self.closes else _SETTLE}{self.channel.id}:{self.amount}"
-
-    def call(self, *, closed: bool) -> Call:
-        # Some builds of the contract do not close twice, but all of them settle when closed.
-        write = close_call if self.closes and not closed else settle_call
-        return write(self.channel.id, self.amount, bytes.fromhex(self.signature))
 
 
 class Cashier:
@@ -131,7 +99,7 @@ class Cashier:
             voucher = to_settle(kept)
             if not voucher.signature:
                 return None
-            payment = _Payment(kept, voucher.accepted, voucher.signature, False)
+            payment = Payout(kept, voucher.accepted, voucher.signature, False)
             return await self._take(payment, until=until)
 
     async def close(self, channel: Channel, *, reopens: bool = False) -> str | None:
@@ -153,7 +121,7 @@ class Cashier:
         """
         if channel.closing_amount is None:
             raise ValueError("The channel is not closing.")
-        payment = _Payment(channel, channel.closing_amount, channel.closing_signature, True)
+        payment = Payout(channel, channel.closing_amount, channel.closing_signature, True)
         async with self._alone_at(channel.id) as until:
             return await self._take(payment, until=until, reopens=reopens)
 
@@ -193,7 +161,7 @@ class Cashier:
         finally:
             await turn.end()
 
-    async def _take(self, payment: _Payment, *, until: int, reopens: bool = False) -> str | None:
+    async def _take(self, payment: Payout, *, until: int, reopens: bool = False) -> str | None:
         turn = await self._counter.book.turn(payment.record_id)
         try:
             return await self._take_in_turn(turn, payment, until=until)
@@ -204,7 +172,7 @@ class Cashier:
         finally:
             await turn.end()
 
-    async def _take_in_turn(self, turn: Turn, payment: _Payment, *, until: int) -> str | None:
+    async def _take_in_turn(self, turn: Turn, payment: Payout, *, until: int) -> str | None:
         # It is for an amount, whichever signature of that comes first: what is under way with one
         # is followed to its end before anything is said of another.
         charge = await turn.claim(
@@ -228,7 +196,7 @@ class Cashier:
             await self._conclude(turn, payment, await self._send(turn, payment, facts, until))
         return turn.charge.reference if turn.charge else None
 
-    async def _require_wanted(self, payment: _Payment) -> None:
+    async def _require_wanted(self, payment: Payout) -> None:
         """See that this is to be sent still: a close may have been given up, and where one began
         since, nothing beyond it is taken. To be done once the payment's record is ours: from then
         on nobody else gives a close up.
@@ -247,7 +215,7 @@ class Cashier:
         if not is_wanted:
             raise PendingError
 
-    async def _reopen(self, turn: Turn, payment: _Payment, refusal: RefusalError) -> None:
+    async def _reopen(self, turn: Turn, payment: Payout, refusal: RefusalError) -> None:
         """Take vouchers of a channel again whose close was refused. Not before it is certain that
         no payment of it is on its way, and that it is there: else more would be sold than is ever
         paid.
@@ -259,7 +227,7 @@ class Cashier:
         """
         if turn.charge is None or turn.charge.state is not State.CLAIMED:
             return
-        as_of = refusal.ledger if isinstance(refusal, _NotPaidError) else 0
+        as_of = refusal.ledger if isinstance(refusal, NotPaidError) else 0
         kept = await self.note(payment.channel, await self._read_at(payment.channel, as_of))
         if kept is not None and kept.published > max(payment.amount, kept.settled):
             raise FaultError("A higher voucher may be on its way to the payment network.")
@@ -268,16 +236,22 @@ class Cashier:
         await self._store.cancel_close(payment.channel.id, amount=payment.amount)
 
     async def _send(
-        self, turn: Turn, payment: _Payment, facts: ChannelFacts | None, until: int
+        self, turn: Turn, payment: Payout, facts: ChannelFacts | None, until: int
     ) -> Decision:
         call = payment.call(closed=facts is not None and facts.is_closed)
         as_of, settled = payment.channel.seen_ledger, payment.channel.settled
         if facts is not None:
             as_of, settled = max(as_of, facts.ledger), facts.withdrawn
 
-        async def prepare() -> Prepared:
+        async def prepare_anew() -> Prepared:
             try:
-                prepared = await self._prepare(call, as_of)
+                prepared = await prepare(
+                    call,
+                    self._counter,
+                    self._recipient,
+                    source=self._dispatch.sponsor.address,
+                    as_of=as_of,
+                )
             except RefusalError:
                 # What has been idle for a week is archived. Not every node shows that, but all of
                 # them bring it back with the transaction that needs it.
@@ -290,8 +264,8 @@ class Cashier:
         try:
             return await self._dispatch.send(
                 turn,
-                await prepare(),
-                prepare,
+                await prepare_anew(),
+                prepare_anew,
                 payer=payment.channel.funder,
                 expires=until,
                 is_owed=payment.amount > settled,  # else it is its funder's wish alone
@@ -302,39 +276,7 @@ class Cashier:
             # It is our lease that is over, which says nothing of the voucher.
             raise FaultError("The payment took too long to prepare.") from None
 
-    async def _prepare(self, call: Call, as_of: int) -> Prepared:
-        """Sign the call and simulate it.
-
-        Raises:
-            RefusalError: it would fail on the ledger.
-            FaultError: the node cannot tell: it has not come to the ledger that is known, or gives
-                no reason of the ledger's.
-        """
-        ledger, now = self._counter.ledger, self._counter.clock()
-        sponsor, recipient = self._dispatch.sponsor, self._recipient
-        if sponsor.address == recipient.public_key:  # which then lends the number, too
-            leave = leave_of_source(call)
-        else:
-            latest = await ledger.ask(get_latest_ledger())
-            leave = signed_leave(
-                call,
-                address=recipient.public_key,
-                nonce=_nonce(call),
-                expiration_ledger=latest.sequence + LEAVE_LEDGERS,
-                signer=recipient,
-                passphrase=self._counter.network.passphrase,
-            )
-        operation = call_operation(call, [leave])
-        envelope = unsigned_envelope(operation, source=sponsor.address)
-        simulation = await ledger.ask(simulate_transaction(envelope, auth_mode="enforce"))
-        if simulation.error is not None or simulation.restore:
-            log.warning("a channel would not pay: %s", simulation.error or "it is archived")
-            if not _is_of_the_ledger(simulation, as_of):
-                raise FaultError("The payment network cannot tell whether the channel would pay.")
-            raise _NotPaidError("The channel would not pay this voucher.", simulation.latest_ledger)
-        return Prepared(operation=operation, simulation=simulation, at=now)
-
-    async def _conclude(self, turn: Turn, payment: _Payment, decision: Decision) -> None:
+    async def _conclude(self, turn: Turn, payment: Payout, decision: Decision) -> None:
         """Write down what came of a transaction.
 
         Raises:
@@ -346,7 +288,7 @@ class Cashier:
             log.error("the payment %s failed on the ledger", payment.record_id)
             ledger = decision.status.ledger or 0
             await self._note_after(payment.channel, ledger)
-            raise _NotPaidError("The channel did not pay this voucher.", ledger)
+            raise NotPaidError("The channel did not pay this voucher.", ledger)
         if decision.kind == "success" and turn.charge is not None:
             await turn.settled(
                 receipt="",
@@ -388,41 +330,11 @@ class Cashier:
             return None
 
 
-def is_payout(record_id: str) -> bool:
-    """Whether a record is of money that the recipient takes out of a channel."""
-    return record_id.startswith((_CLOSE, _SETTLE))
-
-
-def _is_done(payment: _Payment, facts: ChannelFacts) -> bool:
+def _is_done(payment: Payout, facts: ChannelFacts) -> bool:
     return facts.withdrawn >= payment.amount and (facts.is_closed or not payment.closes)
-
-
-def _is_of_the_ledger(simulation: Simulation, as_of: int) -> bool:
-    """Whether it is the ledger, as it was then or later, that would not carry a call out: not the
-    node, which is in trouble or behind, and not for want of a good leave of ours."""
-    if simulation.latest_ledger < as_of:
-        return False
-    error = simulation.error
-    return error is None or (error.startswith(_HOST_ERROR) and not error.startswith(_LEAVE_ERROR))
-
-
-def _nonce(call: Call) -> int:
-    """The same for the same call: were two of its transactions on their way, the network would
-    carry out one."""
-    digest = hashlib.sha256(call.to_xdr_bytes()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _not_found() -> RefusalError:
     return RefusalError(
         problems.SESSION_CHANNEL_NOT_FOUND.because("The ledger has no such channel.")
     )
-
-
-class _NotPaidError(RefusalError):
-    """The ledger does not pay a voucher, or would not."""
-
-    def __init__(self, detail: str, ledger: int) -> None:
-        super().__init__(problems.SESSION_TRANSACTION_REVERTED.because(detail))
-        self.ledger = ledger
-        """Which says so."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
-from mpp_asgi.stellar.cashier import is_payout
+from mpp_asgi.stellar.payout import is_payout
 from mpp_asgi.stellar.rpc import get_transaction
 
 if TYPE_CHECKING:
