@@ -136,8 +136,9 @@ class Cashier:
 
     async def note(self, channel: Channel, facts: ChannelFacts) -> Channel | None:
         """Take what was read of a channel into its record, and give that; ``None`` if there is
-        none."""
-        return await note(self._store, channel, facts, now=int(self._counter.clock()))
+        none. It is judged by the record as it stands, which may be newer."""
+        kept = await self._store.channel(channel.id)
+        return await note(self._store, kept or channel, facts, now=int(self._counter.clock()))
 
     @asynccontextmanager
     async def _alone_at(self, channel_id: str) -> AsyncIterator[int]:

@@ -22,21 +22,20 @@ async def note(
 
     Args:
         store: where the record is.
-        channel: as it was on record. It is judged as it stands, which may be newer.
+        channel: as it is on record. Whether it is over is judged by that.
         facts: what was read.
         now: Unix seconds.
 
     Raises:
         StoreUnavailableError: the store fails.
     """
-    kept = await store.channel(channel.id) or channel
     return await store.observe(
         channel.id,
         ledger=facts.ledger,
-        deposited=deposited(kept, facts),
+        deposited=deposited(channel, facts),
         settled=facts.withdrawn,
         closes_at=facts.closes_at,
-        closed=is_over(kept, facts),
+        closed=is_over(channel, facts),
         now=now,
     )
 
