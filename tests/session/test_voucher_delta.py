@@ -39,7 +39,7 @@ def test_it_is_none_unless_it_is_set() -> None:
 
 @pytest.mark.parametrize("said", ["-1", "nan", "inf", "much"])
 def test_it_is_an_amount(said: str) -> None:
-    with pytest.raises(ConfigError, match="min_voucher_delta"):
+    with pytest.raises(ConfigError, match="MPP_MIN_VOUCHER_DELTA"):
         read_settings({"network": "sandbox"}, {"MPP_MIN_VOUCHER_DELTA": said})
 
 
