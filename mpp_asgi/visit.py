@@ -56,12 +56,13 @@ class Stage(enum.Enum):
     OPEN = "nothing with a price has turned up"
     PRICED = "there is a price, and no payment was admitted"
     ADMITTED = "the payment was admitted"
-    WAIVED = "it costs nothing this time, or the application refused by itself"
+    WAIVED = "it costs nothing this time"
+    REFUSED = "there is a price, and the application refused by itself before it was paid"
     ANSWERED = "we answer in the application's stead"
 
 
 _OPEN, _PRICED, _ADMITTED = Stage.OPEN, Stage.PRICED, Stage.ADMITTED
-_WAIVED, _ANSWERED = Stage.WAIVED, Stage.ANSWERED
+_WAIVED, _REFUSED, _ANSWERED = Stage.WAIVED, Stage.REFUSED, Stage.ANSWERED
 # At hand, because looking a member up in its enumeration takes as long as a call.
 
 
@@ -235,6 +236,8 @@ class Visit:
     async def _let_in(self, tariff: Tariff) -> None:
         if self._answer is not None:
             raise OwedError(self._answer)
+        if self.stage is _REFUSED:
+            raise OwedError(Answer(_SERVER_ERROR))  # which is not sent any more: it unwinds
         toll = self._toll
         if toll is None:
             foreseen = self._unrouted
@@ -268,7 +271,7 @@ class Visit:
                 return self._send_rest(message, toll)
             if begins:
                 return self._send_start(message, toll)
-        elif (stage is _OPEN or stage is _WAIVED) and self._expected is None:
+        elif (stage is _OPEN or stage is _WAIVED or stage is _REFUSED) and self._expected is None:
             if begins:
                 self._started = True
                 message = self._unshared(message)
@@ -285,7 +288,8 @@ class Visit:
         """A response begins, and nothing was paid."""
         self._status = message["status"]
         if self._status >= 400 or (self._unrouted is not None and self._is_sent_on(message)):
-            self.stage = _WAIVED
+            if self.stage is _PRICED:
+                self.stage = _REFUSED
         else:
             await self._let_in_late()
         self._expected = None
@@ -429,6 +433,8 @@ class Visit:
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
+        if self.stage is _REFUSED:
+            return  # what it says itself it may say to the end
         self._held = None
         if self._errand is not None:
             self._errand.leave()
