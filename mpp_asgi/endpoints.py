@@ -14,19 +14,19 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import from_thread, to_thread
 
-from mpp_asgi.presence import current_visit
+from mpp_asgi.presence import current_visit, inside
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpp_asgi.payment import Payment
-    from mpp_asgi.presence import Visit
+    from mpp_asgi.presence import Included, Visit
     from mpp_asgi.pricing import Amount, DynamicPrice, Settle
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -160,19 +160,22 @@ class PaymentDue:
 PAYMENT_DUE = PaymentDue()
 
 
-async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> None:
+async def _insist(mark: Tariff, kwargs: dict[str, Any]) -> Included | None:
     visit = current_visit()
-    if visit is not None:
-        await visit.insist(mark)
-        _hand_over(visit, kwargs)
+    if visit is None:
+        return None
+    included = await visit.insist(mark)
+    _hand_over(visit, kwargs)
+    return included
 
 
-def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> None:
+def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> Included | None:
     visit = current_visit()
-    if visit is not None:
-        if not visit.enter(mark):
-            from_thread.run(visit.insist, mark)
-        _hand_over(visit, kwargs)
+    if visit is None:
+        return None
+    included = None if visit.enter(mark) else from_thread.run(visit.insist, mark)
+    _hand_over(visit, kwargs)
+    return included
 
 
 def _hand_over(visit: Visit, kwargs: dict[str, Any]) -> None:
@@ -217,8 +220,11 @@ def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         visit = current_visit()
         if visit is not None:
-            await visit.insist(mark)
+            included = await visit.insist(mark)
             _hand_over(visit, kwargs)
+            if included is not None:
+                with inside(included):
+                    return await endpoint(*args, **kwargs)
         return await endpoint(*args, **kwargs)
 
     return call
@@ -229,14 +235,16 @@ def _guarded_function(endpoint: Any, mark: Tariff) -> Any:
     for money, so the frameworks are told to await this one, and only the endpoint gets a thread."""
 
     async def wait_and_call(*args: Any, **kwargs: Any) -> Any:
-        await _insist(mark, kwargs)
-        return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
+        included = await _insist(mark, kwargs)
+        with nullcontext() if included is None else inside(included):
+            return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if _is_on_event_loop():
             return wait_and_call(*args, **kwargs)
-        _insist_from_thread(mark, kwargs)
-        return endpoint(*args, **kwargs)
+        included = _insist_from_thread(mark, kwargs)
+        with nullcontext() if included is None else inside(included):
+            return endpoint(*args, **kwargs)
 
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(call)
@@ -255,9 +263,9 @@ def _is_on_event_loop() -> bool:
 
 def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
     async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await _insist(mark, kwargs)
+        included = await _insist(mark, kwargs)
         async with aclosing(endpoint(*args, **kwargs)) as items:
-            async for item in items:
+            async for item in items if included is None else _Inside(included, items):
                 yield item
 
     def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -269,14 +277,38 @@ def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
 
 def _guarded_generator(endpoint: Any, mark: Tariff) -> Any:
     def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        _insist_from_thread(mark, kwargs)
-        yield from endpoint(*args, **kwargs)
+        included = _insist_from_thread(mark, kwargs)
+        items = endpoint(*args, **kwargs)
+        yield from items if included is None else _Inside(included, items)
 
     def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
         _expect(mark)
         return stream(*args, **kwargs)
 
     return call
+
+
+class _Inside:
+    """The items of a stream, each made inside the call that was paid for: between them runs who
+    asks for them, in the same context."""
+
+    def __init__(self, included: Included, items: Any) -> None:
+        self._included = included
+        self._items = items
+
+    def __aiter__(self) -> _Inside:
+        return self
+
+    async def __anext__(self) -> Any:
+        with inside(self._included):
+            return await anext(self._items)
+
+    def __iter__(self) -> _Inside:
+        return self
+
+    def __next__(self) -> Any:
+        with inside(self._included):
+            return next(self._items)
 
 
 def _expect(mark: Tariff) -> None:
@@ -293,7 +325,11 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
         if tariff_of(type(self), self.scope.get("method", "GET")) is mark:
-            await _insist(mark, {})
+            included = await _insist(mark, {})
+            if included is not None:
+                with inside(included):
+                    await dispatch(self)
+                return
         await dispatch(self)
 
     endpoint.dispatch = insisting

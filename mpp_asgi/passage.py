@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Send
 
     from mpp_asgi.payment import Payment
+    from mpp_asgi.presence import Included
     from mpp_asgi.pricing import Tariff
 
 
@@ -58,7 +59,7 @@ class Passage(Presence):
     def enter(self, tariff: Tariff) -> bool:
         return False
 
-    async def insist(self, tariff: Tariff) -> None:
+    async def insist(self, tariff: Tariff) -> Included | None:
         self._block()
 
     def expect(self, tariff: Tariff) -> None:

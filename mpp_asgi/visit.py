@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, unshared_headers
 from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
-from mpp_asgi.presence import Presence, present
+from mpp_asgi.presence import Included, Presence, present
 from mpp_asgi.protocol import Problem, problems
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -74,7 +74,12 @@ class Visit:
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
     _unrouted: Foreseen | None = None
+    _is_foreseen = False
+    """Whether the endpoint of the route is what the toll is for: then it pays for the request."""
     _entered = False
+    """Whether that has been reached, paid for: all that comes after it is included."""
+    _included: Included | None = None
+    """Otherwise a call pays for what it calls itself."""
     _answer: Answer | Acknowledgement | Replay | None
     _errand: Errand | None
     _held: list[Message] | None = None
@@ -127,10 +132,15 @@ class Visit:
             finally:
                 presence.visit = None
                 present.reset(entered)
-                if self._errand is not None:
-                    await self._errand.end()
+                await self._end()
         if self._answer is not None:
             await self._give_answer(self._answer)
+
+    async def _end(self) -> None:
+        if self._included is not None:
+            self._included.end()
+        if self._errand is not None:
+            await self._errand.end()
 
     async def _turn_away_unpaid(self, short: MeterError | StoreUnavailableError) -> None:
         """More of the payment was to be drawn than there is, and the endpoint gave up."""
@@ -148,6 +158,7 @@ class Visit:
             self._unrouted, self._expected = foreseen, route.tariff
             return
         toll = self._toll_of(foreseen)
+        self._is_foreseen = route.insists
         if toll.is_listed():
             self._owe(toll, _PRICED)
         else:
@@ -198,15 +209,17 @@ class Visit:
         """Whether the endpoint with this tariff may run: it is paid or free this time, or priced by
         path."""
         toll = self._toll
-        if toll is None or (toll.tariff is not tariff and toll.route.insists):
+        if toll is None or not self._covers(toll, tariff):
             return False
         return self.stage is _ADMITTED or self.stage is _WAIVED
 
     def enter(self, tariff: Tariff) -> bool:
-        """Let the endpoint with this tariff run, if it may. What it calls itself from then on is
+        """Let the endpoint with this tariff run, if the route is its own. What comes after it is
         included."""
+        if self._answer is not None:
+            return False
         if not self._entered:
-            self._entered = self.is_paid(tariff)
+            self._entered = self._is_foreseen and self.is_paid(tariff)
         return self._entered
 
     def expect(self, tariff: Tariff) -> None:
@@ -214,26 +227,25 @@ class Visit:
         if not (self._entered or self._started):
             self._expected = tariff
 
-    async def insist(self, tariff: Tariff) -> None:
-        """The endpoint with this tariff was reached: have it paid, or unwind the application."""
+    async def insist(self, tariff: Tariff) -> Included | None:
+        """The endpoint with this tariff was reached: have it paid, or unwind the application. Where
+        it is not the route's own, what it calls itself runs inside what this gives."""
         try:
             if self._expected is None:
                 toll = self._toll
                 if self.stage is _PRICED and toll is not None and toll.tariff is tariff:
                     await self._pay(toll)  # as it was foreseen
-                    self._entered = True
-                else:
-                    await self._let_in(tariff)
-                return
+                    return self._inclusion()
+                return await self._let_in(tariff)
             if self._insisting is None:
                 self._insisting = asyncio.Lock()
             async with self._insisting:  # a stream may begin while its response does
-                await self._let_in(tariff)
+                return await self._let_in(tariff)
         except OwedError as owed:
             self._turn_away(owed)
             raise
 
-    async def _let_in(self, tariff: Tariff) -> None:
+    async def _let_in(self, tariff: Tariff) -> Included | None:
         if self._answer is not None:
             raise OwedError(self._answer)
         if self.stage is _REFUSED:
@@ -246,18 +258,42 @@ class Visit:
                 foreseen = Foreseen(route, self.scope.get("path_params", {}))
             toll = self._toll_of(foreseen)
             await self._meet(toll, foreseen.path_params)
-        elif not self._entered and toll.tariff is not tariff and toll.route.insists:
-            self._refuse_misrouted()
+        elif not (self._entered or self._covers(toll, tariff)):
+            self._refuse_misrouted(toll)
         if self.stage is _PRICED:
             await self._pay(toll)
-        self._entered = True
+        return self._inclusion()
 
-    def _refuse_misrouted(self) -> NoReturn:
-        log.error(
-            "a request to %s was priced as one route and taken by another: "
-            "add PaymentMiddleware before the middleware that rewrites paths",
-            self._asked.path,
-        )
+    def _covers(self, toll: Toll, tariff: Tariff) -> bool:
+        """Whether the toll pays for the endpoint with this tariff, wherever it is called."""
+        if toll.tariff is tariff:
+            return True
+        if self._is_foreseen:
+            return False
+        return not toll.route.insists or toll.tariff.is_enough_for(tariff)
+
+    def _inclusion(self) -> Included | None:
+        if self._is_foreseen:
+            self._entered = True
+            return None
+        if self._included is None:
+            self._included = Included(self)
+        return self._included
+
+    def _refuse_misrouted(self, toll: Toll) -> NoReturn:
+        if self._is_foreseen:
+            log.error(
+                "a request to %s was priced as one route and taken by another: "
+                "add PaymentMiddleware before the middleware that rewrites paths",
+                self._asked.path,
+            )
+        else:
+            log.error(
+                "a request to %s paid the price of %s, which does not cover what it reached "
+                "beside that: call the dearer first, or put a price on what calls both",
+                self._asked.path,
+                toll.route.path,
+            )
         raise OwedError(Answer(_SERVER_ERROR))
 
     # The way out
@@ -307,7 +343,10 @@ class Visit:
 
     async def _send_start(self, message: Message, toll: Toll) -> None:
         self._status = message["status"]
-        self._expected = None
+        if self._expected is not None:
+            if self._status < 400:
+                await self._let_in_late()
+            self._expected = None
         if toll.tariff.settle == "before" or self._status >= 400:
             await self._start(message, toll)
         else:

@@ -1,0 +1,249 @@
+"""What a payment covers: the call that was paid for, with all that it calls, and what costs no more
+beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from mpp_asgi import price
+from tests.methods.sales import Ran, copying
+from tests.methods.stall import Exchange, Selling, Visitor, payment
+
+
+@pytest.fixture
+def ran() -> Ran:
+    return Ran()
+
+
+async def buy(visitor: Visitor, target: str) -> Exchange:
+    """Pay whatever is asked for first."""
+    asked = await visitor.get(target)
+    assert asked.status == 402, asked
+    return await visitor.get(target, headers=payment(asked.challenge))
+
+
+class Goods:
+    """Two things that are priced, in every kind of function."""
+
+    def __init__(self, ran: Ran) -> None:
+        self.ran = ran
+
+        @price("0.01")
+        async def cheap() -> str:
+            return self._note("cheap")
+
+        @price("1")
+        async def dear() -> str:
+            return self._note("dear")
+
+        @price("0.01")
+        def cheap_function() -> str:
+            return self._note("cheap")
+
+        @price("1")
+        def dear_function() -> str:
+            return self._note("dear")
+
+        @price("1")
+        async def dear_stream() -> AsyncIterator[str]:
+            yield self._note("dear")
+
+        @price("1")
+        def dear_generator() -> Iterator[str]:
+            yield self._note("dear")
+
+        self.cheap, self.dear = cheap, dear
+        self.cheap_function, self.dear_function = cheap_function, dear_function
+        self.dear_stream, self.dear_generator = dear_stream, dear_generator
+
+    def _note(self, name: str) -> str:
+        self.ran(name)
+        return name
+
+
+async def one_after_the_other(goods: Goods) -> Any:
+    return await goods.cheap() + await goods.dear()
+
+
+async def in_threads(goods: Goods) -> Any:
+    return await goods.cheap_function() + await goods.dear_function()  # type: ignore[misc]
+
+
+async def in_one_thread(goods: Goods) -> Any:
+    from anyio.to_thread import run_sync
+
+    return await run_sync(lambda: goods.cheap_function() + goods.dear_function())
+
+
+async def in_a_task_meanwhile(goods: Goods) -> Any:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    @price("0.01")
+    async def cheap() -> None:
+        entered.set()
+        await left.wait()
+
+    paid = asyncio.ensure_future(cheap())
+    await asyncio.wait([paid, asyncio.ensure_future(entered.wait())], return_when="FIRST_COMPLETED")
+    if paid.done():
+        await paid
+    try:
+        return await goods.dear()
+    finally:
+        left.set()
+        await paid
+
+
+async def a_stream_after_it(goods: Goods) -> Any:
+    await goods.cheap()
+    return StreamingResponse(goods.dear_stream())
+
+
+async def a_generator_after_it(goods: Goods) -> Any:
+    await goods.cheap()
+    return StreamingResponse(goods.dear_generator())
+
+
+async def a_stream_by_hand(goods: Goods) -> Any:
+    await goods.cheap()
+    return [item async for item in goods.dear_stream()]
+
+
+async def between_the_items_of_a_stream(goods: Goods) -> Any:
+    @price("0.01")
+    async def cheap() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    async for _ in cheap():
+        await goods.dear()
+
+
+async def between_the_items_of_a_generator(goods: Goods) -> Any:
+    @price("0.01")
+    def cheap() -> Iterator[str]:
+        yield "a"
+        yield "b"
+
+    def run() -> None:
+        for _ in cheap():
+            goods.dear_function()
+
+    from anyio.to_thread import run_sync
+
+    await run_sync(run)
+
+
+BESIDE = [
+    one_after_the_other,
+    in_threads,
+    in_one_thread,
+    in_a_task_meanwhile,
+    a_stream_after_it,
+    a_generator_after_it,
+    a_stream_by_hand,
+    between_the_items_of_a_stream,
+    between_the_items_of_a_generator,
+]
+
+
+@pytest.mark.parametrize("way", BESIDE, ids=lambda way: way.__name__)
+async def test_a_cheap_call_does_not_pay_for_a_dear_one_beside_it(
+    way: Callable[[Goods], Any], ran: Ran, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, goods = FastAPI(), Goods(ran)
+
+    @app.get("/both")
+    async def both() -> Any:
+        return await way(goods)
+
+    selling = Selling()
+    served = await buy(Visitor(selling.to(app)), "/both")
+    assert served.status == 500
+    assert "dear" not in ran.names
+    assert "does not cover" in caplog.text
+
+
+async def test_nor_does_a_dependency_for_a_dearer_endpoint_that_is_hidden(ran: Ran) -> None:
+    sub, goods = FastAPI(), Goods(ran)
+    sub.get("/x", dependencies=[Depends(goods.cheap)])(goods.dear)
+    app = FastAPI()
+    app.mount("/sub", copying(sub))
+    visitor = Visitor(Selling().to(app))
+    assert (await visitor.challenge("GET", "/sub/x")).request_object()["amount"] == "100000"
+    assert (await buy(visitor, "/sub/x")).status == 500
+    assert ran.names == ["cheap"]
+
+
+async def test_what_costs_no_more_is_covered(ran: Ran) -> None:
+    app, goods = FastAPI(), Goods(ran)
+
+    @app.get("/both")
+    async def both() -> Any:
+        return await goods.dear() + await goods.cheap() + await goods.dear()
+
+    selling = Selling()
+    served = await buy(Visitor(selling.to(app)), "/both")
+    assert served.json() == "dearcheapdear"
+    assert selling.till.takings == 1
+
+
+async def calls(goods: Goods) -> Any:
+    return await goods.dear()
+
+
+async def calls_in_a_task(goods: Goods) -> Any:
+    return await asyncio.gather(goods.dear(), goods.dear_function())  # type: ignore[arg-type]
+
+
+async def calls_in_a_thread(goods: Goods) -> Any:
+    return await asyncio.to_thread(goods.dear_function)
+
+
+async def streams(goods: Goods) -> Any:
+    return [item async for item in goods.dear_stream()] + list(goods.dear_generator())
+
+
+@pytest.mark.parametrize("way", [calls, calls_in_a_task, calls_in_a_thread, streams])
+@pytest.mark.parametrize("kind", ["coroutine", "function", "stream", "generator"])
+async def test_what_a_call_that_was_not_foreseen_calls_itself_is_included(
+    way: Callable[[Goods], Any], kind: str, ran: Ran
+) -> None:
+    app, goods = FastAPI(), Goods(ran)
+
+    @price("0.01")
+    async def coroutine() -> None:
+        await way(goods)
+
+    @price("0.01")
+    def function() -> None:
+        goods.dear_function()
+
+    @price("0.01")
+    async def stream() -> AsyncIterator[str]:
+        await way(goods)
+        yield "done"
+        await way(goods)
+
+    @price("0.01")
+    def generator() -> Iterator[str]:
+        goods.dear_function()
+        yield "done"
+        goods.dear_function()
+
+    kinds = {"coroutine": coroutine, "function": function}
+
+    @app.get("/calls")
+    async def calls_it() -> Any:
+        if kind in kinds:
+            return PlainTextResponse(await kinds[kind]())  # type: ignore[misc]
+        return StreamingResponse(stream() if kind == "stream" else generator())
+
+    selling = Selling()
+    served = await buy(Visitor(selling.to(app)), "/calls")
+    assert (served.status, served.is_whole, selling.till.takings) == (200, True, 1)
+    assert set(ran.names) == {"dear"}
