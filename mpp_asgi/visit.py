@@ -206,8 +206,8 @@ class Visit:
     # The endpoint
 
     def is_paid(self, tariff: Tariff) -> bool:
-        """Whether the endpoint with this tariff may run: it is paid or free this time, or priced by
-        path."""
+        """Whether the endpoint with this tariff may run: what covers it is paid, or it is free this
+        time."""
         toll = self._toll
         if toll is None or not self._covers(toll, tariff):
             return False
@@ -268,9 +268,7 @@ class Visit:
         """Whether the toll pays for the endpoint with this tariff, wherever it is called."""
         if toll.tariff is tariff:
             return True
-        if self._is_foreseen:
-            return False
-        return not toll.route.insists or toll.tariff.is_enough_for(tariff)
+        return not self._is_foreseen and toll.tariff.is_enough_for(tariff)
 
     def _inclusion(self) -> Included | None:
         if self._is_foreseen:

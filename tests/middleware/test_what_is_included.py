@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mpp_asgi import price
+from mpp_asgi import Price, price
 from tests.methods.sales import Ran, copying
 from tests.methods.stall import Exchange, Selling, Visitor, payment
 
@@ -247,3 +248,64 @@ async def test_what_a_call_that_was_not_foreseen_calls_itself_is_included(
     served = await buy(Visitor(selling.to(app)), "/calls")
     assert (served.status, served.is_whole, selling.till.takings) == (200, True, 1)
     assert set(ran.names) == {"dear"}
+
+
+def hidden(ran: Ran) -> FastAPI:
+    sub, app = FastAPI(), FastAPI()
+    sub.get("/x")(Goods(ran).dear)
+    app.mount("/sub", copying(sub))
+    return app
+
+
+@pytest.mark.parametrize("by_path", ["0.01", lambda request: "0.01", lambda request: Price.free()])
+async def test_a_price_by_path_opens_no_dearer_endpoint(
+    by_path: Any, ran: Ran, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = Visitor(Selling(prices={"/sub/{path:path}": by_path}).to(hidden(ran)))
+    served = await visitor.get("/sub/x")
+    if served.status == 402:
+        served = await visitor.get("/sub/x", headers=payment(served.challenge))
+    assert served.status == 500
+    assert ran.names == []
+    assert "does not cover" in caplog.text
+
+
+@pytest.mark.parametrize("by_path", ["1", "1.5"])
+async def test_one_that_costs_as_much_opens_it(by_path: str, ran: Ran) -> None:
+    selling = Selling(prices={"/sub/{path:path}": by_path})
+    served = await buy(Visitor(selling.to(hidden(ran))), "/sub/x")
+    assert (served.status, served.json(), selling.till.takings) == (200, "dear", 1)
+
+
+async def test_nor_does_it_where_the_path_is_rewritten_further_in(ran: Ran) -> None:
+    class Rewriting:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app({**scope, "path": "/dear"}, receive, send)
+
+    app = FastAPI()
+    app.get("/dear")(Goods(ran).dear)
+    app.get("/alias")(Goods(ran).cheap.__wrapped__)  # type: ignore[attr-defined]
+    app.add_middleware(Rewriting)
+    visitor = Visitor(Selling(prices={"/alias": "0.01"}).to(app))
+    assert (await buy(visitor, "/alias")).status == 500
+    assert ran.names == []
+
+
+async def test_nor_an_endpoint_that_was_added_later_to_an_included_router(ran: Ran) -> None:
+    router, app = APIRouter(), FastAPI()
+
+    @router.get("/free")
+    async def free() -> str:
+        return "free"
+
+    app.include_router(router)
+    visitor = Visitor(Selling(prices={"/{path:path}": "0.01"}).to(app))
+    await visitor.get("/dear")
+    router.add_api_route("/dear", Goods(ran).dear)
+    served = await visitor.get("/dear")
+    if served.status == 402:
+        assert (await visitor.get("/dear", headers=payment(served.challenge))).status != 200
+    assert ran.names == []
