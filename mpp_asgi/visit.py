@@ -78,6 +78,10 @@ class Visit:
     """Whether the endpoint of the route is what the toll is for: then it pays for the request."""
     _entered = False
     """Whether that has been reached, paid for: all that comes after it is included."""
+    _is_paying = False
+    """Whether that is being paid for now, without the lock."""
+    _waits: asyncio.Event | None = None
+    """For the end of that: set then."""
     _included: Included | None = None
     """Otherwise a call pays for what it calls itself."""
     _answer: Answer | Acknowledgement | Replay | None
@@ -231,19 +235,42 @@ class Visit:
         """The endpoint with this tariff was reached: have it paid, or unwind the application. Where
         it is not the route's own, what it calls itself runs inside what this gives."""
         try:
-            if self._expected is None:
-                toll = self._toll
-                if self.stage is _PRICED and toll is not None and toll.tariff is tariff:
-                    await self._pay(toll)  # as it was foreseen
-                    return self._inclusion()
-                return await self._let_in(tariff)
+            toll = self._toll
+            if (
+                self.stage is _PRICED
+                and self._is_foreseen
+                and not self._is_paying
+                and self._insisting is None
+                and self._expected is None
+                and toll is not None
+                and toll.tariff is tariff
+            ):
+                await self._let_in_first(toll)
+                return None
+            if self.enter(tariff):
+                return None
             if self._insisting is None:
                 self._insisting = asyncio.Lock()
-            async with self._insisting:  # a stream may begin while its response does
+            async with self._insisting:  # several may be called at once
+                if self._is_paying:
+                    self._waits = asyncio.Event()
+                    await self._waits.wait()
                 return await self._let_in(tariff)
         except OwedError as owed:
             self._turn_away(owed)
             raise
+
+    async def _let_in_first(self, toll: Toll) -> None:
+        """As it was foreseen, and as it is nearly always: nobody else is there, so no lock is
+        taken."""
+        self._is_paying = True
+        try:
+            await self._pay(toll)
+        finally:
+            self._is_paying = False
+            if self._waits is not None:
+                self._waits.set()
+        self._entered = True
 
     async def _let_in(self, tariff: Tariff) -> Included | None:
         if self._answer is not None:

@@ -2,6 +2,7 @@
 beside it."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -309,3 +310,45 @@ async def test_nor_an_endpoint_that_was_added_later_to_an_included_router(ran: R
     if served.status == 402:
         assert (await visitor.get("/dear", headers=payment(served.challenge))).status != 200
     assert ran.names == []
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+@pytest.mark.parametrize("place", ["free", "decorated"])
+@pytest.mark.parametrize("is_dynamic", [False, True])
+async def test_two_priced_calls_at_once_are_paid_once(
+    kind: str, place: str, is_dynamic: bool, ran: Ran
+) -> None:
+    async def take_time(step: str) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def quote(request: Any) -> str:
+        await take_time("quote")
+        return "0.01"
+
+    priced = price(quote if is_dynamic else "0.01")
+
+    @priced
+    async def coroutine() -> Any:
+        ran()
+        return "goods"
+
+    @priced
+    def function() -> Any:
+        ran()
+        return "goods"
+
+    goods: Any = coroutine if kind == "coroutine" else function
+
+    async def batch() -> Any:
+        return await asyncio.gather(goods(), goods())
+
+    if place == "decorated":  # by something that calls twice what it decorates
+        batch = functools.wraps(goods)(batch)
+    app = FastAPI()
+    app.get("/batch")(batch)
+    selling = Selling(step=take_time)
+    async with asyncio.timeout(30):
+        served = await buy(Visitor(selling.to(app)), "/batch")
+    assert (served.status, served.json()) == (200, ["goods", "goods"])
+    assert (selling.till.takings, len(ran.names)) == (1, 2)
