@@ -112,18 +112,24 @@ def is_priced_by_name(endpoint: object) -> bool | None:
     return _TARIFF in getattr(found, "__dict__", {})
 
 
-def tariff_of(endpoint: object, http_method: str) -> Tariff | None:
+def tariff_of(endpoint: object, http_method: str | None) -> Tariff | None:
     """The tariff written on an endpoint; for a class of handlers, on the handler of the method or
-    else on the class, as far as it handles the method at all."""
+    else on the class, as far as it handles the method at all.
+
+    Args:
+        endpoint: what a route calls.
+        http_method: ``None`` for a WebSocket's handshake, which has none: a class for WebSockets
+            may call its own helpers as it likes.
+    """
     found = getattr(endpoint, _TARIFF, None)
-    if inspect.isclass(endpoint):
+    if http_method is not None and inspect.isclass(endpoint):
         handler = getattr(endpoint, http_method.lower(), None)
         if handler is None and http_method == "HEAD":
             handler = getattr(endpoint, "get", None)
         if handler is not None:
             found = getattr(handler, _TARIFF, found)
         elif any(hasattr(endpoint, method.lower()) for method in METHODS):
-            return None  # it answers 405; a class for WebSockets handles none of these
+            return None  # it answers 405
     return found if isinstance(found, Tariff) else None
 
 
@@ -324,7 +330,7 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
 
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
-        if tariff_of(type(self), self.scope.get("method", "GET")) is mark:
+        if tariff_of(type(self), self.scope.get("method")) is mark:
             included = await _insist(mark, {})
             if included is not None:
                 with inside(included):

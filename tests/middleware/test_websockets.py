@@ -110,6 +110,20 @@ def starlette_class(**options: Any) -> Starlette:
     return Starlette(routes=[WebSocketRoute("/ws", Ws)])
 
 
+@pytest.mark.parametrize("name", ["get", "post", "options", "query", "helper"])
+async def test_a_class_may_have_helpers_that_are_called_as_methods_are(name: str) -> None:
+    class Live(WebSocketEndpoint):
+        async def on_connect(self, websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.send_text("goods")
+
+    setattr(Live, name, lambda self: None)
+    socket = Socket(Selling().to(Starlette(routes=[WebSocketRoute("/ws", price("1")(Live))])))
+    opened = await socket.open("/ws", headers=payment(await socket.challenge("/ws")))
+    assert types(opened)[0] == "websocket.accept"
+    assert receipt(opened)
+
+
 def hidden(**options: Any) -> Starlette:
     inner = starlette_shop(**options)
 
