@@ -46,6 +46,8 @@ class Asked:
     body: RequestBody
     """From `take_up` on."""
     host = b""
+    has_several_hosts = False
+    """Whether there are several fields of that name, so that others may read another one."""
     accept: str | None = None
     """``Accept-Payment``."""
     credentials: Sequence[str] = ()
@@ -63,11 +65,12 @@ class Asked:
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self.idempotency_key = None
-        announces_body = False
+        announces_body = is_named = False
         for name, value in scope["headers"]:
             if name not in _TELLING:
                 continue
             if name == b"host":
+                self.has_several_hosts, is_named = is_named, True
                 self.host = value
             elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
                 self._authorize(name, value)

@@ -86,6 +86,7 @@ def price(
             raise PriceError(f"{name} has a price already; give one @price several amounts")
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
+        mark.name_after(endpoint)
         with suppress(AttributeError):  # bound methods take no notes
             setattr(endpoint, _PRICED_ELSEWHERE, True)
         return guarded
