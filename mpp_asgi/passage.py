@@ -15,7 +15,7 @@ from mpp_asgi.presence import Presence
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from starlette.types import Message, Send
+    from starlette.types import Message, Receive, Send
 
     from mpp_asgi.payment import Payment
     from mpp_asgi.presence import Included
@@ -31,17 +31,28 @@ class Passage(Presence):
     """What a priced endpoint meets where it should not have been reached; it is its own presence,
     being next to nothing."""
 
-    __slots__ = ("_send", "has_answered", "is_blocked")
+    __slots__ = ("_receive", "_send", "has_answered", "is_blocked", "was_read")
 
     payment: Payment | None = None
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self.visit = self
+        self._receive = receive
         self._send = send
+        self.was_read: list[Message] | None = None
+        """What the application read of the request: its server gives that once. There is no body,
+        so it is one message as a rule."""
         self.has_answered = False
         """Whether a response began."""
         self.is_blocked = False
         """Whether a price turned up."""
+
+    async def receive(self) -> Message:
+        """What the application calls."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not self.has_answered:
+            self.was_read = [*(self.was_read or ()), message]
+        return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the application calls."""
@@ -51,7 +62,19 @@ class Passage(Presence):
     def end(self) -> None:
         """The request is over: what outlives it keeps this, and with it nothing else."""
         self.visit = None
+        self._receive = _never
         self._send = _nowhere
+
+    def read_again(self, receive: Receive) -> Receive:
+        """The server's ``receive``, with what was read given once more."""
+        ahead = self.was_read
+        if ahead is None:
+            return receive
+
+        async def receive_again() -> Message:
+            return ahead.pop(0) if ahead else await receive()
+
+        return receive_again
 
     def is_paid(self, tariff: Tariff) -> bool:  # see `presence.Visit`
         return False
@@ -68,6 +91,11 @@ class Passage(Presence):
     def _block(self) -> NoReturn:
         self.is_blocked = True
         raise UnforeseenPriceError
+
+
+async def _never() -> Message:
+    """Nobody speaks any more."""
+    return {"type": "http.disconnect"}
 
 
 async def _nowhere(message: Message) -> None:
