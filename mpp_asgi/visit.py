@@ -360,7 +360,10 @@ class Visit:
         """Whether the router redirects the request to its own path with a slash more or less."""
         for name, value in message.get("headers", ()):
             if name == b"location" and self._status >= 300:
-                target, asked = urlsplit(value.decode("latin-1")), self._asked
+                try:
+                    target, asked = urlsplit(value.decode("latin-1")), self._asked
+                except ValueError:
+                    return False  # as a host in a bracket that is never closed
                 path = unquote(target.path)
                 is_near = path != asked.path and path.rstrip("/") == asked.path.rstrip("/")
                 return is_near and unquote(target.query) == unquote(asked.query)
