@@ -21,6 +21,8 @@ _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,
 _LONGEST_HOST = 261
 """255 characters of a name, a colon and a port."""
 _NAMELESS = "localhost"
+_IN_PROCESS = frozenset({"", "testclient"})
+"""What stands for the address of a client on a Unix socket, and of Starlette's test client."""
 _TELLING = frozenset(
     {
         b"host",
@@ -116,7 +118,7 @@ def _named(host: bytes) -> str:
 
 def is_insecure(scope: Scope) -> bool:
     """Whether the request came over plain HTTP from beyond this machine."""
-    if scope.get("scheme") not in ("http", "ws"):
+    if scope.get("scheme", "http") not in ("http", "ws"):  # which is ASGI's default
         return False
     client = scope.get("client")
     return client is not None and not is_local(client[0])
@@ -128,6 +130,6 @@ def is_local(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return True  # no address: a Unix socket or an in-process client
+        return host in _IN_PROCESS  # else the word of a proxy, about whom we know nothing
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
