@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LONGEST_HOST = 261
 """255 characters of a name, a colon and a port."""
+HANDSHAKE = "WebSocket handshake"
+"""Stands for its method, since it is no GET of its path; no method of HTTP can be spelled so."""
 _NAMELESS = "localhost"
 _IN_PROCESS = frozenset({"", "testclient"})
 """What stands for the address of a client on a Unix socket, and of Starlette's test client."""
@@ -63,7 +65,7 @@ class Asked:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
+        self.method: str = scope.get("method", HANDSHAKE)
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self.idempotency_key = None

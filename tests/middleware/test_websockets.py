@@ -525,3 +525,20 @@ async def test_a_price_that_turns_up_after_the_end_closes_nothing_again(accepts:
     closed = await Socket(Selling().to(app)).open("/ws")
     assert types(closed) == ["websocket.accept"] * accepts + ["websocket.close"]
     assert ran == []
+
+
+async def test_no_method_of_http_is_spelled_as_a_handshake_is() -> None:
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await PlainTextResponse("content")(scope, receive, send)
+
+    def quote(request: Any) -> str:
+        return "0.01" if request.method == "WEBSOCKET" else "1"
+
+    selling = Selling(prices={"/p/{x}": quote})
+    app = selling.to(Starlette(routes=[Mount("/p", app=either)]))
+    cheap = await Visitor(app).challenge("WEBSOCKET", "/p/a")
+    assert (await Socket(app).open("/p/a", headers=payment(cheap))).status == 402
+    assert selling.till.takings == 0
