@@ -167,6 +167,8 @@ class Visit:
             self._owe(toll, _PRICED)
         else:
             await self._meet(toll, foreseen.path_params)
+        if foreseen.stands_in and route.authenticates:
+            self.stage = _WAIVED  # what answers here is another's, and this one is not asked
         if self.stage is _WAIVED or route.authenticates:
             return  # it authenticates first, whatever is shown
         if not self._asked.credentials:
