@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
 from mpp_asgi.presence import current_visit, inside
 from mpp_asgi.pricing import PriceError, Tariff, tariff
@@ -52,7 +52,9 @@ def price(
         async def forecast(city: str): ...
 
     It may be a plain function; code that calls it on an event loop then has to await it, since it
-    may have to wait for its payment.
+    may have to wait for its payment. In a thread it finds its request by the context, which
+    ``asyncio.to_thread`` and anyio's hand on; ``run_in_executor`` does not, and runs it as outside
+    of any request, unpaid: give that ``contextvars.copy_context().run`` to call it with.
 
     Args:
         amounts: a decimal string, ``Decimal``, ``int`` or `Price`; several are alternatives in
@@ -180,7 +182,7 @@ def _insist_from_thread(mark: Tariff, kwargs: dict[str, Any]) -> Included | None
     visit = current_visit()
     if visit is None:
         return None
-    included = None if visit.enter(mark) else from_thread.run(visit.insist, mark)
+    included = None if visit.enter(mark) else visit.insist_from_thread(mark)
     _hand_over(visit, kwargs)
     return included
 

@@ -85,6 +85,9 @@ class Passage(Presence):
     async def insist(self, tariff: Tariff) -> Included | None:
         self._block()
 
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        self._block()
+
     def expect(self, tariff: Tariff) -> None:
         self._block()
 

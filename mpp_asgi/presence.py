@@ -29,6 +29,10 @@ class Visit(Protocol):
         endpoint calls itself runs `inside` this."""
         ...
 
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        """As `insist`, from a thread, which waits."""
+        ...
+
     def expect(self, tariff: Tariff) -> None:
         """A stream with this tariff was made: it insists when it begins, which is when the
         response has begun, so the response has to wait."""
@@ -81,6 +85,9 @@ class Included(Presence):
         return True
 
     async def insist(self, tariff: Tariff) -> Included | None:
+        return None
+
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
         return None
 
     def expect(self, tariff: Tariff) -> None:

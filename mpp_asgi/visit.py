@@ -70,6 +70,7 @@ class Visit:
     """Carries a request through the application and its response back."""
 
     stage: Stage
+    _loop: asyncio.AbstractEventLoop
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
@@ -114,6 +115,7 @@ class Visit:
 
     async def serve(self, app: ASGIApp, foreseen: Foreseen | None) -> None:
         """Pass the request on to the application, or answer it."""
+        self._loop = asyncio.get_running_loop()
         presence = Presence(self)
         entered = present.set(presence)
         try:
@@ -261,6 +263,10 @@ class Visit:
         except OwedError as owed:
             self._turn_away(owed)
             raise
+
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        """See `presence.Visit`. Any thread may call, not only those of anyio."""
+        return asyncio.run_coroutine_threadsafe(self.insist(tariff), self._loop).result()
 
     async def _let_in_first(self, toll: Toll) -> None:
         """As it was foreseen, and as it is nearly always: nobody else is there, so no lock is

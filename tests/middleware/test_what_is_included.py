@@ -2,6 +2,7 @@
 beside it."""
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -352,3 +353,32 @@ async def test_two_priced_calls_at_once_are_paid_once(
         served = await buy(Visitor(selling.to(app)), "/batch")
     assert (served.status, served.json()) == (200, ["goods", "goods"])
     assert (selling.till.takings, len(ran.names)) == (1, 2)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_priced_function_may_be_called_in_any_thread(method: str, ran: Ran) -> None:
+    @price("1")
+    def goods() -> str:
+        ran()
+        return "goods"
+
+    async def to_thread() -> str:
+        return await asyncio.to_thread(goods)
+
+    async def in_executor() -> str:
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(None, run, goods)
+
+    app = FastAPI()
+    app.api_route("/to_thread", methods=[method])(to_thread)
+    app.api_route("/executor", methods=[method])(in_executor)
+    app.api_route("/decorated", methods=[method])(functools.wraps(goods)(to_thread))
+    selling = Selling()
+    visitor = Visitor(selling.to(app))
+    for target in ("/to_thread", "/executor", "/decorated"):
+        ran.names.clear()
+        asked = await visitor.ask(method, target)
+        assert (asked.status, ran.names) == (402, [])
+        served = await visitor.ask(method, target, headers=payment(asked.challenge))
+        assert (served.status, served.json()) == (200, "goods")
+    assert selling.till.takings == 3
