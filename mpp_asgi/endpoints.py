@@ -209,7 +209,9 @@ def _guarded(endpoint: Any, mark: Tariff) -> Any:
             "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
         )
     guarded = functools.wraps(endpoint)(_guard_for(plain)(endpoint, mark))
-    with suppress(NameError):  # older FastAPIs look names up where the wrapper was written
+    # Older FastAPIs look names up where the wrapper was written. What cannot be evaluated may fail
+    # in any way, being code, and is the framework's to complain about, if it needs it.
+    with suppress(Exception):
         guarded.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
     return guarded
 

@@ -190,3 +190,23 @@ async def test_a_function_may_be_free_on_one_route_and_priced_on_another() -> No
     visitor = Visitor(Selling().to(app))
     assert (await visitor.get("/sample")).status == 200
     assert (await visitor.get("/forecast")).status == 402
+
+
+@pytest.mark.parametrize("annotation", ["int[str]", "sys.Nothing", "Nothing", "1 / 0"])
+async def test_annotations_that_cannot_be_evaluated_are_not_ours_to_refuse(
+    annotation: str, ran: Ran
+) -> None:
+    code = f"""
+from __future__ import annotations
+import sys
+from starlette.responses import PlainTextResponse
+from mpp_asgi import price
+
+@price("1")
+async def endpoint(request, more: {annotation} = None):
+    return PlainTextResponse("sunny")
+"""
+    names: dict[str, Any] = {"__name__": "an_application"}
+    exec(code, names)
+    visitor = Visitor(Selling().to(Starlette(routes=[Route("/x", names["endpoint"])])))
+    assert (await visitor.buy("GET", "/x")).body == b"sunny"
