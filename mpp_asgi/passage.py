@@ -1,9 +1,10 @@
 """The way of a request that costs nothing, as far as the routes tell.
 
 Most requests are of this kind, so next to nothing is wrapped around them: it is noted that a
-response begins. Should a priced endpoint turn up before that (a router that cannot be seen, a
-middleware that rewrites paths), it stumbles over the passage, and the request begins again as a
-visit. So only requests pass here that may be repeated: GET without a body.
+response begins, and what was read is kept. Should a priced endpoint turn up before that (a router
+that cannot be seen, a middleware that rewrites paths), it stumbles over the passage, and the
+request begins again as a visit. So only requests pass here that may be repeated: GET without a
+body.
 """
 
 from __future__ import annotations
