@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LONGEST_HOST = 261
 """255 characters of a name, a colon and a port."""
+HANDSHAKE = "WebSocket handshake"
+"""Stands for its method, since it is no GET of its path; no method of HTTP can be spelled so."""
 _NAMELESS = "localhost"
+_IN_PROCESS = frozenset({"", "testclient"})
+"""What stands for the address of a client on a Unix socket, and of Starlette's test client."""
 _TELLING = frozenset(
     {
         b"host",
@@ -46,6 +50,8 @@ class Asked:
     body: RequestBody
     """From `take_up` on."""
     host = b""
+    has_several_hosts = False
+    """Whether there are several fields of that name, so that others may read another one."""
     accept: str | None = None
     """``Accept-Payment``."""
     credentials: Sequence[str] = ()
@@ -59,15 +65,16 @@ class Asked:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.method: str = scope.get("method", "WEBSOCKET")  # a handshake is no GET of its path
+        self.method: str = scope.get("method", HANDSHAKE)
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self.idempotency_key = None
-        announces_body = False
+        announces_body = is_named = False
         for name, value in scope["headers"]:
             if name not in _TELLING:
                 continue
             if name == b"host":
+                self.has_several_hosts, is_named = is_named, True
                 self.host = value
             elif name == b"authorization" or name == b"payment-authorization":  # noqa: PLR1714
                 self._authorize(name, value)
@@ -113,7 +120,7 @@ def _named(host: bytes) -> str:
 
 def is_insecure(scope: Scope) -> bool:
     """Whether the request came over plain HTTP from beyond this machine."""
-    if scope.get("scheme") not in ("http", "ws"):
+    if scope.get("scheme", "http") not in ("http", "ws"):  # which is ASGI's default
         return False
     client = scope.get("client")
     return client is not None and not is_local(client[0])
@@ -125,6 +132,6 @@ def is_local(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return True  # no address: a Unix socket or an in-process client
+        return host in _IN_PROCESS  # else the word of a proxy, about whom we know nothing
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback

@@ -15,6 +15,8 @@ _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
 """Methods that have a body only if it is announced."""
 _ANNOUNCING = frozenset({"1.0", "1.1"})
 """HTTP/2 and later announce a body by sending it, and not every gateway says so."""
+_SMALL = 65_536
+"""Bytes; what a server reads at once, as a rule."""
 
 
 class BodyTooLargeError(Exception):
@@ -29,7 +31,7 @@ class RequestBody:
     """Wraps ``receive``. The application reads what it would have read without us.
 
     A body is digested as it passes through. `read` takes all of it ahead of the application, which
-    then gets the very same messages.
+    then gets the very same bytes, small messages joined.
     """
 
     _digest: hashlib._Hash | None = None
@@ -80,11 +82,14 @@ class RequestBody:
             message = await self._next()
             if self._ahead is None:
                 self._ahead = []
-            self._ahead.append(message)
+            _keep(self._ahead, message)
             if self.disconnected:
                 raise DisconnectedError
             if self._size > limit:
                 raise BodyTooLargeError
+        for message in self._ahead or ():
+            if isinstance(message.get("body"), bytearray):
+                message["body"] = bytes(message["body"])
 
     @property
     def is_abandoned(self) -> bool | None:
@@ -139,6 +144,22 @@ class RequestBody:
             return next(messages, {"type": "http.request", "body": b"", "more_body": False})
 
         return receive
+
+
+def _keep(messages: list[Message], message: Message) -> None:
+    """Keep a message of a body, together with the one before if both are small: cut into messages
+    of next to nothing, a body would take many times its size."""
+    last = messages[-1] if messages else message
+    before, body = last.get("body", b""), message.get("body", b"")
+    are_small = len(before) + len(body) <= _SMALL
+    if last is message or message["type"] != "http.request" or not are_small:
+        messages.append(message)
+        return
+    if not isinstance(before, bytearray):
+        before = bytearray(before)
+    before += body
+    more = message.get("more_body", False)
+    messages[-1] = {"type": "http.request", "body": before, "more_body": more}
 
 
 def is_plain_get(scope: Scope) -> bool:

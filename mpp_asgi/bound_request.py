@@ -6,10 +6,12 @@ the same when the credential comes: method, path, query, body, and the headers t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http.client import responses
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -55,7 +57,10 @@ async def ask_price(
         detail = refusal.detail if isinstance(refusal.detail, str) else title
         problem = Problem("about:blank", title, refusal.status_code, detail)
         raise OwedError(Answer(problem, headers=refusal.headers or {})) from refusal
-    except (JSONDecodeError, UnicodeDecodeError) as error:
+    except ValidationError as error:  # of the body, as a rule, that a model was made from
+        problem = problems.BAD_REQUEST.because("The request is not of the form its price needs.")
+        raise OwedError(Answer(replace(problem, status=422))) from error
+    except (JSONDecodeError, UnicodeDecodeError, UnreadableBodyError) as error:
         problem = problems.BAD_REQUEST.because("The request's body could not be read.")
         raise OwedError(Answer(problem)) from error
 
@@ -64,6 +69,10 @@ def bound_values(tariff: Tariff, scope: Scope) -> tuple[tuple[str, str], ...]:
     """The headers that a challenge binds, beyond what every challenge binds: name and value."""
     headers = Headers(scope=scope)
     return tuple((name, value) for name in tariff.bound_headers for value in headers.getlist(name))
+
+
+class UnreadableBodyError(ValueError):
+    """A body that the parser gave up on."""
 
 
 class BoundRequest(Request):
@@ -97,6 +106,16 @@ class BoundRequest(Request):
             receive,
         )
         self._headers = headers
+
+    async def json(self) -> Any:
+        """As Starlette's; what else is wrong with a body (a number of thousands of digits, brackets
+        without end) is said alike, whatever the parser makes of it."""
+        try:
+            return await super().json()
+        except (JSONDecodeError, UnicodeDecodeError):
+            raise
+        except (ValueError, RecursionError) as error:
+            raise UnreadableBodyError("the body is no JSON that can be read") from error
 
 
 class _BoundHeaders(Headers):

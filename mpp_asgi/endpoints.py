@@ -15,19 +15,19 @@ import inspect
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
-from mpp_asgi.presence import current_visit, note_free_call
+from mpp_asgi.presence import current_visit, inside, note_free_call
 from mpp_asgi.pricing import PriceError, Tariff, tariff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpp_asgi.payment import Payment
-    from mpp_asgi.presence import Visit
+    from mpp_asgi.presence import Included, Visit
     from mpp_asgi.pricing import Amount, DynamicPrice, Settle
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -54,7 +54,9 @@ def price(
         async def forecast(city: str): ...
 
     It may be a plain function; code that calls it on an event loop then has to await it, since it
-    may have to wait for its payment.
+    may have to wait for its payment. In a thread it finds its request by the context, which
+    ``asyncio.to_thread`` and anyio's hand on; ``run_in_executor`` does not, and runs it as outside
+    of any request, unpaid: give that ``contextvars.copy_context().run`` to call it with.
 
     Args:
         amounts: a decimal string, ``Decimal``, ``int`` or `Price`; several are alternatives in
@@ -88,6 +90,7 @@ def price(
             raise PriceError(f"{name} has a price already; give one @price several amounts")
         guarded: Endpoint = _guarded(endpoint, mark)
         setattr(guarded, _TARIFF, mark)
+        mark.name_after(endpoint)
         with suppress(AttributeError):  # bound methods take no notes
             setattr(endpoint, _PRICED_ELSEWHERE, weakref.ref(guarded))
         return guarded
@@ -122,18 +125,24 @@ def is_priced_by_name(endpoint: object) -> bool | None:
     return _TARIFF in getattr(found, "__dict__", {})
 
 
-def tariff_of(endpoint: object, http_method: str) -> Tariff | None:
+def tariff_of(endpoint: object, http_method: str | None) -> Tariff | None:
     """The tariff written on an endpoint; for a class of handlers, on the handler of the method or
-    else on the class, as far as it handles the method at all."""
+    else on the class, as far as it handles the method at all.
+
+    Args:
+        endpoint: what a route calls.
+        http_method: ``None`` for a WebSocket's handshake, which has none: a class for WebSockets
+            may call its own helpers as it likes.
+    """
     found = getattr(endpoint, _TARIFF, None)
-    if inspect.isclass(endpoint):
+    if http_method is not None and inspect.isclass(endpoint):
         handler = getattr(endpoint, http_method.lower(), None)
         if handler is None and http_method == "HEAD":
             handler = getattr(endpoint, "get", None)
         if handler is not None:
             found = getattr(handler, _TARIFF, found)
         elif any(hasattr(endpoint, method.lower()) for method in METHODS):
-            return None  # it answers 405; a class for WebSockets handles none of these
+            return None  # it answers 405
     return found if isinstance(found, Tariff) else None
 
 
@@ -170,23 +179,24 @@ class PaymentDue:
 PAYMENT_DUE = PaymentDue()
 
 
-async def _insist(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> None:
+async def _insist(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> Included | None:
     visit = current_visit()
     if visit is None:
         note_free_call(endpoint)
-    else:
-        await visit.insist(mark)
-        _hand_over(visit, kwargs)
+        return None
+    included = await visit.insist(mark)
+    _hand_over(visit, kwargs)
+    return included
 
 
-def _insist_from_thread(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> None:
+def _insist_from_thread(mark: Tariff, endpoint: Any, kwargs: dict[str, Any]) -> Included | None:
     visit = current_visit()
     if visit is None:
         note_free_call(endpoint)
-    else:
-        if not visit.enter(mark):
-            from_thread.run(visit.insist, mark)
-        _hand_over(visit, kwargs)
+        return None
+    included = None if visit.enter(mark) else visit.insist_from_thread(mark)
+    _hand_over(visit, kwargs)
+    return included
 
 
 def _hand_over(visit: Visit, kwargs: dict[str, Any]) -> None:
@@ -211,7 +221,9 @@ def _guarded(endpoint: Any, mark: Tariff) -> Any:
             "price this route by path: PaymentMiddleware(prices={'GET /path': '0.01'})"
         )
     guarded = functools.wraps(endpoint)(_guard_for(plain)(endpoint, mark))
-    with suppress(NameError):  # older FastAPIs look names up where the wrapper was written
+    # Older FastAPIs look names up where the wrapper was written. What cannot be evaluated may fail
+    # in any way, being code, and is the framework's to complain about, if it needs it.
+    with suppress(Exception):
         guarded.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
     return guarded
 
@@ -233,8 +245,11 @@ def _guarded_coroutine(endpoint: Any, mark: Tariff) -> Any:
         if visit is None:
             note_free_call(endpoint)
         else:
-            await visit.insist(mark)
+            included = await visit.insist(mark)
             _hand_over(visit, kwargs)
+            if included is not None:
+                with inside(included):
+                    return await endpoint(*args, **kwargs)
         return await endpoint(*args, **kwargs)
 
     return call
@@ -245,14 +260,16 @@ def _guarded_function(endpoint: Any, mark: Tariff) -> Any:
     for money, so the frameworks are told to await this one, and only the endpoint gets a thread."""
 
     async def wait_and_call(*args: Any, **kwargs: Any) -> Any:
-        await _insist(mark, endpoint, kwargs)
-        return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
+        included = await _insist(mark, endpoint, kwargs)
+        with nullcontext() if included is None else inside(included):
+            return await to_thread.run_sync(functools.partial(endpoint, *args, **kwargs))
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if _is_on_event_loop():
             return wait_and_call(*args, **kwargs)
-        _insist_from_thread(mark, endpoint, kwargs)
-        return endpoint(*args, **kwargs)
+        included = _insist_from_thread(mark, endpoint, kwargs)
+        with nullcontext() if included is None else inside(included):
+            return endpoint(*args, **kwargs)
 
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(call)
@@ -271,9 +288,9 @@ def _is_on_event_loop() -> bool:
 
 def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
     async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await _insist(mark, endpoint, kwargs)
+        included = await _insist(mark, endpoint, kwargs)
         async with aclosing(endpoint(*args, **kwargs)) as items:
-            async for item in items:
+            async for item in items if included is None else _Inside(included, items):
                 yield item
 
     def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -285,14 +302,38 @@ def _guarded_stream(endpoint: Any, mark: Tariff) -> Any:
 
 def _guarded_generator(endpoint: Any, mark: Tariff) -> Any:
     def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        _insist_from_thread(mark, endpoint, kwargs)
-        yield from endpoint(*args, **kwargs)
+        included = _insist_from_thread(mark, endpoint, kwargs)
+        items = endpoint(*args, **kwargs)
+        yield from items if included is None else _Inside(included, items)
 
     def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
         _expect(mark, endpoint)
         return stream(*args, **kwargs)
 
     return call
+
+
+class _Inside:
+    """The items of a stream, each made inside the call that was paid for: between them runs who
+    asks for them, in the same context."""
+
+    def __init__(self, included: Included, items: Any) -> None:
+        self._included = included
+        self._items = items
+
+    def __aiter__(self) -> _Inside:
+        return self
+
+    async def __anext__(self) -> Any:
+        with inside(self._included):
+            return await anext(self._items)
+
+    def __iter__(self) -> _Inside:
+        return self
+
+    def __next__(self) -> Any:
+        with inside(self._included):
+            return next(self._items)
 
 
 def _expect(mark: Tariff, endpoint: Any) -> None:
@@ -310,8 +351,12 @@ def _guarded_class(endpoint: Any, mark: Tariff) -> Any:
 
     @functools.wraps(dispatch)
     async def insisting(self: Any) -> None:
-        if tariff_of(type(self), self.scope.get("method", "GET")) is mark:
-            await _insist(mark, endpoint, {})
+        if tariff_of(type(self), self.scope.get("method")) is mark:
+            included = await _insist(mark, endpoint, {})
+            if included is not None:
+                with inside(included):
+                    await dispatch(self)
+                return
         await dispatch(self)
 
     endpoint.dispatch = insisting

@@ -29,7 +29,7 @@ async def current_payment(connection: HTTPConnection) -> Payment | None:
     visit = current_visit()
     if visit is None:
         return None
-    mark = tariff_of(connection.scope.get("endpoint"), connection.scope.get("method", "GET"))
+    mark = tariff_of(connection.scope.get("endpoint"), connection.scope.get("method"))
     if mark is not None and not visit.is_paid(mark):
         return cast("Payment", PAYMENT_DUE)
     return visit.payment

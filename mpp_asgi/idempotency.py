@@ -30,6 +30,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mpp_asgi.answers import Answer, OwedError, Replay
+from mpp_asgi.asked import HANDSHAKE
 from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import Credential, ProtocolError, problems
 from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpp_asgi")
 
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "WEBSOCKET"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", HANDSHAKE})
 """Methods that may be repeated as they are; the key is of no meaning there."""
 
 _BODY: Final = frozenset(

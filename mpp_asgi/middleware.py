@@ -114,10 +114,10 @@ class PaymentMiddleware:
         if foreseen is None and self._routes.sees_all and is_plain_get(scope):
             # Nothing to pay, as far as the routes tell: the usual case, so it stands right here.
             as_sent = dict(scope)  # what stands further in may rewrite it
-            passage = Passage(send)
+            passage = Passage(receive, send)
             entered = present.set(passage)
             try:
-                await self.app(scope, receive, passage.send)
+                await self.app(scope, passage.receive, passage.send)
             except (UnforeseenPriceError, Exception, BaseExceptionGroup):
                 if not passage.is_blocked:  # else it is what our price made of the application
                     raise
@@ -129,7 +129,7 @@ class PaymentMiddleware:
             self._routes.sees_all = False
             if passage.has_answered:
                 return  # what turned up later is nobody's to pay any more
-            scope = as_sent
+            scope, receive = as_sent, passage.read_again(receive)
         await self._visited(house, foreseen, scope, receive, send)
 
     def _visited(

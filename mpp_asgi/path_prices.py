@@ -126,7 +126,9 @@ class PathPrices:
 
     def find(self, http_method: str, path: str) -> Found | None:
         """The price of a path: that of the dearest of its readings, since whoever takes the request
-        may read it either way. ``None`` if it is free in all of them."""
+        may read it either way. ``None`` if it is free in all of them. Nor is the method's spelling
+        anything to rely on: many applications take ``get`` for ``GET``."""
+        http_method = http_method.upper()
         found = [
             first
             for spellings in _readings(path)

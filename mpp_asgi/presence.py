@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mpp_asgi.payment import Payment
     from mpp_asgi.pricing import Tariff
 
@@ -26,11 +29,16 @@ class Visit(Protocol):
         ...
 
     def enter(self, tariff: Tariff) -> bool:
-        """Let it run, if it may."""
+        """Let it run, if it is what the request was for: all that comes after it is included."""
         ...
 
-    async def insist(self, tariff: Tariff) -> None:
-        """Have the payment made, or raise what turns the request away."""
+    async def insist(self, tariff: Tariff) -> Included | None:
+        """Have the payment made, or raise what turns the request away. Where it is given, what the
+        endpoint calls itself runs `inside` this."""
+        ...
+
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        """As `insist`, from a thread, which waits."""
         ...
 
     def expect(self, tariff: Tariff) -> None:
@@ -60,8 +68,52 @@ class Presence:
         self.visit = visit
 
 
+class Included(Presence):
+    """What a priced endpoint meets that is called by one that was paid for. It is its own presence,
+    as long as the visit lasts."""
+
+    __slots__ = ("_payer",)
+
+    def __init__(self, payer: Visit) -> None:
+        self.visit = self
+        self._payer: Visit | None = payer
+
+    def end(self) -> None:
+        """The visit is over: what outlives it keeps this, and with it nothing else."""
+        self.visit = self._payer = None
+
+    @property
+    def payment(self) -> Payment | None:
+        return None if self._payer is None else self._payer.payment
+
+    def is_paid(self, tariff: Tariff) -> bool:  # see `Visit`
+        return True
+
+    def enter(self, tariff: Tariff) -> bool:
+        return True
+
+    async def insist(self, tariff: Tariff) -> Included | None:
+        return None
+
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        return None
+
+    def expect(self, tariff: Tariff) -> None:
+        pass
+
+
 present: ContextVar[Presence | None] = ContextVar("mpp_asgi_visit", default=None)
 """Who is being served where this is asked."""
+
+
+@contextmanager
+def inside(included: Included) -> Iterator[None]:
+    """A part of a call that was paid for."""
+    entered = present.set(included)
+    try:
+        yield
+    finally:
+        present.reset(entered)
 
 
 def current_visit() -> Visit | None:

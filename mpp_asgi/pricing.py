@@ -115,6 +115,15 @@ class Tariff:
     """Names of the request headers that the price depends on, in lower case."""
     intents: frozenset[str] | None = None
     """The intents that may pay it; ``None``: all that are configured."""
+    sold: str = ""
+    """What was decorated with it first, by module and name; a price by path has its path."""
+
+    def name_after(self, endpoint: object) -> None:
+        """Take the name of what is sold, so that a quote for it can be told from other quotes: in
+        every process alike, which the function that quotes cannot promise (it may be a lambda)."""
+        if not self.sold:
+            module, name = (getattr(endpoint, each, "") for each in ("__module__", "__qualname__"))
+            object.__setattr__(self, "sold", f"{module}.{name}")
 
     @property
     def is_bound_to_headers(self) -> bool:

@@ -253,7 +253,7 @@ class RouteTable:
                     return None
                 return self._foresee(below.routes, scope, depth + 1)
             endpoint, described = _chosen(route, scope)
-            tariff = tariff_of(endpoint, scope.get("method", "GET"))
+            tariff = tariff_of(endpoint, scope.get("method"))
             if tariff is None:
                 return None
             return Foreseen(self._describe(described, tariff), scope.get("path_params", {}))

@@ -100,6 +100,8 @@ def quick_demand(gate: Gate, rules: HouseRules, route: PricedRoute, asked: Asked
     """
     if asked.credentials or asked.session or route.authenticates or asked.scope["type"] != "http":
         return None
+    if asked.has_several_hosts:
+        return None
     if not rules.allow_http and is_insecure(asked.scope):
         return None
     listing = _listing(gate, rules, route, asked)
@@ -144,6 +146,8 @@ class Toll:
             raise OwedError(
                 Answer(problems.BAD_REQUEST.because("Payments are taken over HTTPS only."))
             )
+        if asked.has_several_hosts:
+            raise OwedError(Answer(problems.BAD_REQUEST.because("A request names one Host.")))
 
     @property
     def _header(self) -> str | None:
@@ -174,7 +178,7 @@ class Toll:
             asked.path,
             asked.query,
             digest=asked.body.digest(),
-            vary=bound_values(tariff, asked.scope) if tariff.is_bound_to_headers else (),
+            vary=self._bound() if tariff.is_bound_to_headers else (),
         )
         if tariff.quote is None:
             self._offers = self._gate.offers(
@@ -185,6 +189,16 @@ class Toll:
             return True  # a quote is bound to all its price could read: it holds until it expires
         self._offers = await self._current_offers(resource)
         return bool(self._offers.ways)
+
+    def _bound(self) -> tuple[tuple[str, str], ...]:
+        """What a challenge binds beyond the address. Routes may be told apart by the host or by a
+        header; a fixed price is held against what is offered, but a quote counts as it stands, so
+        it is bound to what was quoted."""
+        values = bound_values(self.tariff, self._asked.scope)
+        if self.tariff.quote is None:
+            return values
+        sold = self.tariff.sold or self.route.path
+        return (("", sold), ("host", self._asked.host.decode("latin-1")), *values)
 
     async def _read_body(self) -> None:
         try:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from mpp_asgi.answers import Answer, OwedError, paid_headers, private_headers, unshared_headers
 from mpp_asgi.body import DisconnectedError
 from mpp_asgi.metering import MeterError
-from mpp_asgi.presence import Presence, present
+from mpp_asgi.presence import Included, Presence, present
 from mpp_asgi.protocol import Problem, problems
 from mpp_asgi.routes import Foreseen, PricedRoute
 from mpp_asgi.stores.contract import StoreUnavailableError
@@ -56,12 +56,13 @@ class Stage(enum.Enum):
     OPEN = "nothing with a price has turned up"
     PRICED = "there is a price, and no payment was admitted"
     ADMITTED = "the payment was admitted"
-    WAIVED = "it costs nothing this time, or the application refused by itself"
+    WAIVED = "it costs nothing this time"
+    REFUSED = "there is a price, and the application refused by itself before it was paid"
     ANSWERED = "we answer in the application's stead"
 
 
 _OPEN, _PRICED, _ADMITTED = Stage.OPEN, Stage.PRICED, Stage.ADMITTED
-_WAIVED, _ANSWERED = Stage.WAIVED, Stage.ANSWERED
+_WAIVED, _REFUSED, _ANSWERED = Stage.WAIVED, Stage.REFUSED, Stage.ANSWERED
 # At hand, because looking a member up in its enumeration takes as long as a call.
 
 
@@ -69,11 +70,21 @@ class Visit:
     """Carries a request through the application and its response back."""
 
     stage: Stage
+    _loop: asyncio.AbstractEventLoop
     _toll: Toll | None = None
     _insisting: asyncio.Lock | None = None
     _expected: Tariff | None = None
     _unrouted: Foreseen | None = None
+    _is_foreseen = False
+    """Whether the endpoint of the route is what the toll is for: then it pays for the request."""
     _entered = False
+    """Whether that has been reached, paid for: all that comes after it is included."""
+    _is_paying = False
+    """Whether that is being paid for now, without the lock."""
+    _waits: asyncio.Event | None = None
+    """For the end of that: set then."""
+    _included: Included | None = None
+    """Otherwise a call pays for what it calls itself."""
     _answer: Answer | Acknowledgement | Replay | None
     _errand: Errand | None
     _held: list[Message] | None = None
@@ -105,6 +116,7 @@ class Visit:
 
     async def serve(self, app: ASGIApp, foreseen: Foreseen | None) -> None:
         """Pass the request on to the application, or answer it."""
+        self._loop = asyncio.get_running_loop()
         presence = Presence(self)
         entered = present.set(presence)
         try:
@@ -127,10 +139,15 @@ class Visit:
             finally:
                 presence.visit = None
                 present.reset(entered)
-                if self._errand is not None:
-                    await self._errand.end()
+                await self._end()
         if self._answer is not None:
             await self._give_answer(self._answer)
+
+    async def _end(self) -> None:
+        if self._included is not None:
+            self._included.end()
+        if self._errand is not None:
+            await self._errand.end()
 
     async def _turn_away_unpaid(self, short: MeterError | StoreUnavailableError) -> None:
         """More of the payment was to be drawn than there is, and the endpoint gave up."""
@@ -148,10 +165,13 @@ class Visit:
             self._unrouted, self._expected = foreseen, route.tariff
             return
         toll = self._toll_of(foreseen)
+        self._is_foreseen = route.insists
         if toll.is_listed():
             self._owe(toll, _PRICED)
         else:
             await self._meet(toll, foreseen.path_params)
+        if foreseen.stands_in and route.authenticates:
+            self.stage = _WAIVED  # what answers here is another's, and this one is not asked
         if self.stage is _WAIVED or route.authenticates:
             return  # it authenticates first, whatever is shown
         if not self._asked.credentials:
@@ -195,18 +215,20 @@ class Visit:
     # The endpoint
 
     def is_paid(self, tariff: Tariff) -> bool:
-        """Whether the endpoint with this tariff may run: it is paid or free this time, or priced by
-        path."""
+        """Whether the endpoint with this tariff may run: what covers it is paid, or it is free this
+        time."""
         toll = self._toll
-        if toll is None or (toll.tariff is not tariff and toll.route.insists):
+        if toll is None or not self._covers(toll, tariff):
             return False
         return self.stage is _ADMITTED or self.stage is _WAIVED
 
     def enter(self, tariff: Tariff) -> bool:
-        """Let the endpoint with this tariff run, if it may. What it calls itself from then on is
+        """Let the endpoint with this tariff run, if the route is its own. What comes after it is
         included."""
+        if self._answer is not None:
+            return False
         if not self._entered:
-            self._entered = self.is_paid(tariff)
+            self._entered = self._is_foreseen and self.is_paid(tariff)
         return self._entered
 
     def expect(self, tariff: Tariff) -> None:
@@ -214,28 +236,56 @@ class Visit:
         if not (self._entered or self._started):
             self._expected = tariff
 
-    async def insist(self, tariff: Tariff) -> None:
-        """The endpoint with this tariff was reached: have it paid, or unwind the application."""
+    async def insist(self, tariff: Tariff) -> Included | None:
+        """The endpoint with this tariff was reached: have it paid, or unwind the application. Where
+        it is not the route's own, what it calls itself runs inside what this gives."""
         try:
-            if self._expected is None:
-                toll = self._toll
-                if self.stage is _PRICED and toll is not None and toll.tariff is tariff:
-                    await self._pay(toll)  # as it was foreseen
-                    self._entered = True
-                else:
-                    await self._let_in(tariff)
-                return
+            toll = self._toll
+            if (
+                self.stage is _PRICED
+                and self._is_foreseen
+                and not self._is_paying
+                and self._insisting is None
+                and self._expected is None
+                and toll is not None
+                and toll.tariff is tariff
+            ):
+                await self._let_in_first(toll)
+                return None
+            if self.enter(tariff):
+                return None
             if self._insisting is None:
                 self._insisting = asyncio.Lock()
-            async with self._insisting:  # a stream may begin while its response does
-                await self._let_in(tariff)
+            async with self._insisting:  # several may be called at once
+                if self._is_paying:
+                    self._waits = asyncio.Event()
+                    await self._waits.wait()
+                return await self._let_in(tariff)
         except OwedError as owed:
             self._turn_away(owed)
             raise
 
-    async def _let_in(self, tariff: Tariff) -> None:
+    def insist_from_thread(self, tariff: Tariff) -> Included | None:
+        """See `presence.Visit`. Any thread may call, not only those of anyio."""
+        return asyncio.run_coroutine_threadsafe(self.insist(tariff), self._loop).result()
+
+    async def _let_in_first(self, toll: Toll) -> None:
+        """As it was foreseen, and as it is nearly always: nobody else is there, so no lock is
+        taken."""
+        self._is_paying = True
+        try:
+            await self._pay(toll)
+        finally:
+            self._is_paying = False
+            if self._waits is not None:
+                self._waits.set()
+        self._entered = True
+
+    async def _let_in(self, tariff: Tariff) -> Included | None:
         if self._answer is not None:
             raise OwedError(self._answer)
+        if self.stage is _REFUSED:
+            raise OwedError(Answer(_SERVER_ERROR))  # which is not sent any more: it unwinds
         toll = self._toll
         if toll is None:
             foreseen = self._unrouted
@@ -244,18 +294,40 @@ class Visit:
                 foreseen = Foreseen(route, self.scope.get("path_params", {}))
             toll = self._toll_of(foreseen)
             await self._meet(toll, foreseen.path_params)
-        elif not self._entered and toll.tariff is not tariff and toll.route.insists:
-            self._refuse_misrouted()
+        elif not (self._entered or self._covers(toll, tariff)):
+            self._refuse_misrouted(toll)
         if self.stage is _PRICED:
             await self._pay(toll)
-        self._entered = True
+        return self._inclusion()
 
-    def _refuse_misrouted(self) -> NoReturn:
-        log.error(
-            "a request to %s was priced as one route and taken by another: "
-            "add PaymentMiddleware before the middleware that rewrites paths",
-            self._asked.path,
-        )
+    def _covers(self, toll: Toll, tariff: Tariff) -> bool:
+        """Whether the toll pays for the endpoint with this tariff, wherever it is called."""
+        if toll.tariff is tariff:
+            return True
+        return not self._is_foreseen and toll.tariff.is_enough_for(tariff)
+
+    def _inclusion(self) -> Included | None:
+        if self._is_foreseen:
+            self._entered = True
+            return None
+        if self._included is None:
+            self._included = Included(self)
+        return self._included
+
+    def _refuse_misrouted(self, toll: Toll) -> NoReturn:
+        if self._is_foreseen:
+            log.error(
+                "a request to %s was priced as one route and taken by another: "
+                "add PaymentMiddleware before the middleware that rewrites paths",
+                self._asked.path,
+            )
+        else:
+            log.error(
+                "a request to %s paid the price of %s, which does not cover what it reached "
+                "beside that: call the dearer first, or put a price on what calls both",
+                self._asked.path,
+                toll.route.path,
+            )
         raise OwedError(Answer(_SERVER_ERROR))
 
     # The way out
@@ -269,7 +341,7 @@ class Visit:
                 return self._send_rest(message, toll)
             if begins:
                 return self._send_start(message, toll)
-        elif (stage is _OPEN or stage is _WAIVED) and self._expected is None:
+        elif (stage is _OPEN or stage is _WAIVED or stage is _REFUSED) and self._expected is None:
             if begins:
                 self._started = True
                 message = self._unshared(message)
@@ -286,7 +358,8 @@ class Visit:
         """A response begins, and nothing was paid."""
         self._status = message["status"]
         if self._status >= 400 or (self._unrouted is not None and self._is_sent_on(message)):
-            self.stage = _WAIVED
+            if self.stage is _PRICED:
+                self.stage = _REFUSED
         else:
             await self._let_in_late()
         self._expected = None
@@ -296,7 +369,10 @@ class Visit:
         """Whether the router redirects the request to its own path with a slash more or less."""
         for name, value in message.get("headers", ()):
             if name == b"location" and self._status >= 300:
-                target, asked = urlsplit(value.decode("latin-1")), self._asked
+                try:
+                    target, asked = urlsplit(value.decode("latin-1")), self._asked
+                except ValueError:
+                    return False  # as a host in a bracket that is never closed
                 path = unquote(target.path)
                 is_near = path != asked.path and path.rstrip("/") == asked.path.rstrip("/")
                 return is_near and unquote(target.query) == unquote(asked.query)
@@ -304,7 +380,10 @@ class Visit:
 
     async def _send_start(self, message: Message, toll: Toll) -> None:
         self._status = message["status"]
-        self._expected = None
+        if self._expected is not None:
+            if self._status < 400:
+                await self._let_in_late()
+            self._expected = None
         if toll.tariff.settle == "before" or self._status >= 400:
             await self._start(message, toll)
         else:
@@ -440,6 +519,8 @@ class Visit:
 
     def _turn_away(self, owed: OwedError) -> None:
         self._answer = owed.answer
+        if self.stage is _REFUSED:
+            return  # what it says itself it may say to the end
         self._held = None
         if self._errand is not None:
             self._errand.leave()

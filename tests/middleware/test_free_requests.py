@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import BackgroundTasks, FastAPI  # FastAPI reads it
+from fastapi import BackgroundTasks, Depends, FastAPI, Request  # FastAPI reads them
 
 from mpp_asgi import price
+from mpp_asgi.passage import Passage
 from tests.methods.stall import Selling, Visitor
 
 if TYPE_CHECKING:
@@ -45,26 +46,16 @@ def app(seen: list[tuple[str, Any, Any]]) -> FastAPI:
     return app
 
 
-async def test_a_free_request_is_handed_on_untouched(
+async def test_a_free_request_is_handed_on_with_next_to_nothing_around_it(
     seen: list[tuple[str, Any, Any]],
 ) -> None:
-    given: list[tuple[Any, Any]] = []
-
-    class Outermost:
-        def __init__(self, app: ASGIApp) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            given.append((receive, send))
-            await self.app(scope, receive, send)
-
     app = FastAPI()
     app.get("/free")(lambda: "free")
     app.add_middleware(Watching, seen=seen)
-    sold = Selling().to(app)
-    sold.add_middleware(Outermost)
-    assert (await Visitor(sold).get("/free")).json() == "free"
-    assert seen[-1][1] == given[-1][0]  # ``receive``, as the server gave it
+    assert (await Visitor(Selling().to(app)).get("/free")).json() == "free"
+    _, receive, send = seen[-1]
+    assert isinstance(send.__self__, Passage)
+    assert receive.__self__ is send.__self__
 
 
 async def test_a_price_behind_a_rewrite_is_found_and_paid(
@@ -225,3 +216,29 @@ async def test_a_price_that_turns_up_does_not_outlive_the_request() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert catching.runs == 1
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_was_read_before_a_price_turned_up_is_read_again(times: int) -> None:
+    """A server gives its one message of a request once, and waits for the end from then on."""
+
+    async def reads(request: Request) -> None:
+        assert await request.body() == b""
+
+    @price("1")
+    async def goods() -> str:
+        return "content"
+
+    async def endpoint(request: Request) -> str:
+        assert await request.body() == b""
+        return await goods()
+
+    app = FastAPI()
+    app.get("/paid", dependencies=[Depends(reads)])(endpoint)
+    visitor = Visitor(Selling().to(app))
+    async with asyncio.timeout(30):
+        for _ in range(times):
+            assert (await visitor.get("/paid")).status == 402
+        served = await visitor.buy("GET", "/paid")
+    assert served.json() == "content"
+    assert served.is_whole

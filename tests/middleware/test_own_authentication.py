@@ -378,3 +378,21 @@ async def test_authentication_as_middleware(outside: bool) -> None:
     assert (await ask(None, unpaid)).status == 401
     assert selling.till.takings == 0
     assert (await ask("ann", unpaid)).body == b"ann"
+
+
+async def test_a_free_head_beside_a_get_that_authenticates_stays_free() -> None:
+    app = FastAPI()
+
+    @app.get("/x", dependencies=[Depends(APIKeyHeader(name="x-key"))])
+    @price("1")
+    async def sold() -> str:
+        return "content"
+
+    @app.head("/x")
+    async def free() -> None:
+        return None
+
+    visitor = Visitor(Selling().to(app))
+    challenge = await visitor.challenge("GET", "/x", headers={"x-key": "mine"})
+    assert (await visitor.ask("HEAD", "/x")).status == 200
+    assert (await visitor.ask("HEAD", "/x", headers=payment(challenge))).status == 200

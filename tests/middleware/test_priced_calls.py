@@ -234,3 +234,23 @@ async def test_the_operator_is_told_of_plain_http_once_a_minute(
             assert (await visitor.get("/day", scheme="http")).status == 400
         assert sum(told in message for message in caplog.messages) == lines
     assert "allow_http=True" in caplog.text
+
+
+@pytest.mark.parametrize("annotation", ["int[str]", "sys.Nothing", "Nothing", "1 / 0"])
+async def test_annotations_that_cannot_be_evaluated_are_not_ours_to_refuse(
+    annotation: str, ran: Ran
+) -> None:
+    code = f"""
+from __future__ import annotations
+import sys
+from starlette.responses import PlainTextResponse
+from mpp_asgi import price
+
+@price("1")
+async def endpoint(request, more: {annotation} = None):
+    return PlainTextResponse("sunny")
+"""
+    names: dict[str, Any] = {"__name__": "an_application"}
+    exec(code, names)
+    visitor = Visitor(Selling().to(Starlette(routes=[Route("/x", names["endpoint"])])))
+    assert (await visitor.buy("GET", "/x")).body == b"sunny"

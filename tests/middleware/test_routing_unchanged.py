@@ -230,7 +230,9 @@ async def test_a_paid_endpoint_reads_the_body_as_it_came(size: int) -> None:
 
     chunks = [b"x" * size] * 5
     await Visitor(Selling().to(app)).buy("POST", "/", body=chunks)
-    assert [chunk for chunk in seen if chunk] == [chunk for chunk in chunks if chunk]
+    assert b"".join(seen) == b"".join(chunks)
+    if size > 1:  # small pieces are joined
+        assert [chunk for chunk in seen if chunk] == chunks
 
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_read_whole() -> None:

@@ -7,14 +7,14 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket, WebSocketException
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mpp_asgi import Price, price, tariff
 from mpp_asgi.fastapi import CurrentPayment
 from mpp_asgi.intents import FaultError
-from mpp_asgi.protocol import Challenge, Receipt
+from mpp_asgi.protocol import Challenge, Credential, Receipt
 from tests.methods.stall import Exchange, Selling, Visitor, payment, scope_of
 
 DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
@@ -108,6 +108,20 @@ def starlette_class(**options: Any) -> Starlette:
             await websocket.send_text(f"hello {websocket.state.payment.payer}")
 
     return Starlette(routes=[WebSocketRoute("/ws", Ws)])
+
+
+@pytest.mark.parametrize("name", ["get", "post", "options", "query", "helper"])
+async def test_a_class_may_have_helpers_that_are_called_as_methods_are(name: str) -> None:
+    class Live(WebSocketEndpoint):
+        async def on_connect(self, websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.send_text("goods")
+
+    setattr(Live, name, lambda self: None)
+    socket = Socket(Selling().to(Starlette(routes=[WebSocketRoute("/ws", price("1")(Live))])))
+    opened = await socket.open("/ws", headers=payment(await socket.challenge("/ws")))
+    assert types(opened)[0] == "websocket.accept"
+    assert receipt(opened)
 
 
 def hidden(**options: Any) -> Starlette:
@@ -416,3 +430,115 @@ async def test_plain_websockets_are_refused_as_plain_http_is() -> None:
     assert (refused.status, refused.challenges) == (400, [])
     local = await socket.open("/ws", scheme="ws", client=("127.0.0.1", 1))
     assert local.status == 402
+
+
+def denying(status: int, **options: Any) -> FastAPI:
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    @price("1", **options)
+    async def ws(websocket: WebSocket) -> None:
+        response = StreamingResponse(iter(["go", "ods"]), status, {"cache-control": "public"})
+        await websocket.send_denial_response(response)
+
+    return app
+
+
+@pytest.mark.parametrize("settle", ["before", "after"])
+async def test_a_response_in_place_of_the_connection_is_sold_as_any_other(settle: str) -> None:
+    selling = Selling()
+    socket = Socket(selling.to(denying(200, settle=settle)))
+    headers = payment(await socket.challenge("/ws"))
+    served = await socket.open("/ws", headers=headers)
+    assert (served.status, served.body, served.is_whole) == (200, b"goods", True)
+    assert served.receipt is not None
+    assert served.header("cache-control") == "private"
+    assert selling.till.takings == 1
+    again = await socket.open("/ws", headers=headers)
+    assert (again.status, again.problem) == (402, "invalid-challenge")
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_nobody_gets_one_unpaid(hidden: bool) -> None:
+    """From middleware further in, say, that knows the price of the path and no more."""
+    app: Any = denying(200)
+    if hidden:
+        app = FastAPI()
+
+        async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+            await PlainTextResponse("goods")(scope, receive, send)
+
+        app.mount("/", answering)
+        selling = Selling(prices={"/ws": "1"})
+    else:
+        selling = Selling()
+    socket = Socket(selling.to(app))
+    challenge = await socket.challenge("/ws")
+    worthless = Credential(challenge, {"type": "nothing"}).to_header()
+    refused = await socket.open("/ws", headers={"authorization": worthless})
+    assert (refused.status, refused.problem) == (402, "verification-failed")
+
+
+@pytest.mark.parametrize(("settle", "is_used"), [("before", True), ("after", False)])
+@pytest.mark.parametrize("how", ["close", "denial"])
+async def test_a_refusal_after_the_payment_uses_it_up_as_an_answer_does(
+    settle: Any, is_used: bool, how: str
+) -> None:
+    app: Any = denying(403, settle=settle)
+    if how == "close":
+        app = FastAPI()
+
+        @app.websocket("/ws")
+        @price("1", settle=settle)
+        async def ws(websocket: WebSocket) -> None:
+            await websocket.close()
+
+    selling = Selling()
+    socket = Socket(selling.to(app))
+    headers = payment(await socket.challenge("/ws"))
+    first = await socket.open("/ws", headers=headers)
+    if how == "denial":
+        assert (first.status, first.receipt) == (403, None)
+        assert first.header("cache-control") == "private"
+    assert selling.till.takings == is_used
+    again = await socket.open("/ws", headers=headers)
+    assert (again.messages[0].get("status") == 402) is is_used
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+async def test_a_price_that_turns_up_after_the_end_closes_nothing_again(accepts: bool) -> None:
+    ran: list[str] = []
+
+    @price("1")
+    async def goods() -> None:
+        ran.append("ran")
+
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def ws(websocket: WebSocket) -> None:
+        if accepts:
+            await websocket.accept()
+        await websocket.close()
+        await goods()
+
+    closed = await Socket(Selling().to(app)).open("/ws")
+    assert types(closed) == ["websocket.accept"] * accepts + ["websocket.close"]
+    assert ran == []
+
+
+async def test_no_method_of_http_is_spelled_as_a_handshake_is() -> None:
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await PlainTextResponse("content")(scope, receive, send)
+
+    def quote(request: Any) -> str:
+        return "0.01" if request.method == "WEBSOCKET" else "1"
+
+    selling = Selling(prices={"/p/{x}": quote})
+    app = selling.to(Starlette(routes=[Mount("/p", app=either)]))
+    cheap = await Visitor(app).challenge("WEBSOCKET", "/p/a")
+    assert (await Socket(app).open("/p/a", headers=payment(cheap))).status == 402
+    assert selling.till.takings == 0

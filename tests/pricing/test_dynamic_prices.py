@@ -388,3 +388,43 @@ async def test_the_payment_carries_what_was_quoted() -> None:
     body = json.dumps({"pages": 12}).encode()
     await visitor.buy("POST", "/print", body=body, headers=JSON)
     assert (seen[0].human_amount, seen[0].currency) == (Decimal("0.12"), "USDC")
+
+
+class Wanted(BaseModel):
+    pages: int
+
+
+async def by_json(request: Request) -> str:
+    return "1" if await request.json() else "2"
+
+
+async def by_model(request: Request) -> str:
+    return str(Wanted.model_validate_json(await request.body()).pages)
+
+
+@pytest.mark.parametrize(
+    ("quote", "body", "status"),
+    [
+        (by_json, b"[" * 200_000, 400),
+        (by_json, b"1" * 5_000, 400),
+        (by_json, b"\xff", 400),
+        (by_json, b"{", 400),
+        (by_model, b'{"pages":"a"}', 422),
+        (by_model, b'"\\ud800', 422),
+        (by_model, b'{"pages":3}', 402),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
+)
+async def test_a_body_that_no_price_can_be_made_from_is_its_senders_fault(
+    quote: Any, body: bytes, status: int
+) -> None:
+    app = FastAPI()
+
+    @app.post("/x")
+    @price(quote)
+    async def endpoint() -> str:
+        return "content"
+
+    refused = await Visitor(Selling().to(app)).ask("POST", "/x", body=body)
+    assert refused.status == status
+    assert refused.problem == ("payment-required" if status == 402 else "bad-request")

@@ -408,3 +408,18 @@ async def test_a_price_by_path_is_paid_once_and_delivered_once() -> None:
     assert served.receipt is not None
     assert (await visitor.get("/a", headers=payment(challenge))).status == 402
     assert selling.till.moves.total() == 1
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "head", "GET"])
+async def test_a_price_holds_for_every_spelling_of_the_method(method: str) -> None:
+    async def legacy(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["method"].upper() in {"GET", "HEAD"}
+        await PlainTextResponse("goods")(scope, receive, send)
+
+    selling = Selling(prices={"GET /legacy/{path:path}": "1"})
+    visitor = Visitor(selling.to(Starlette(routes=[Mount("/legacy", app=legacy)])))
+    challenge = await visitor.challenge(method, "/legacy/x")
+    other = "GET" if method != "GET" else "get"
+    assert (await visitor.ask(other, "/legacy/x", headers=payment(challenge))).status == 402
+    served = await visitor.ask(method, "/legacy/x", headers=payment(challenge))
+    assert (served.status, selling.till.takings) == (200, 1)

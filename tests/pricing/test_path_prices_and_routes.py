@@ -172,3 +172,20 @@ async def test_routes_that_were_replaced_are_seen() -> None:
     app.router.routes = [Route("/new", ok)]
     assert (await visitor.get("/new")).status == 402
     assert (await visitor.get("/old")).status == 404
+
+
+async def test_a_redirect_to_what_is_no_address_is_sold_as_any_response() -> None:
+    class Redirecting:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"location", b"http://[")]
+            await send({"type": "http.response.start", "status": 302, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+    app = Starlette()
+    app.add_middleware(Redirecting)
+    visitor = Visitor(Selling(prices={"/{path:path}": "1"}).to(app))
+    assert (await visitor.get("/x")).status == 402
+    assert (await visitor.buy("GET", "/x")).status == 302
