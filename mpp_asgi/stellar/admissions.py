@@ -170,7 +170,8 @@ class ChargeAdmission(ABC):
         if charge.state is State.CLAIMED:
             await self._submit()
         elif charge.state is State.SUBMITTED:
-            await self._conclude(await self._counter.ledger.decide(submitted_before(charge)))
+            pending = submitted_before(charge, since=self._sent_since())
+            await self._conclude(await self._counter.ledger.decide(pending))
         charge = self._record()
         self.payment = self.payment._replace(
             payer=charge.payer,
@@ -178,6 +179,10 @@ class ChargeAdmission(ABC):
             receipt_value=charge.receipt,
         )
         return self.payment
+
+    def _sent_since(self) -> int | None:
+        """When its transaction was sent at the earliest, Unix seconds; ``None``: it is ours."""
+        return self._counter.ledger.sent_since(self._quote.expires)
 
     @abstractmethod
     async def _submit(self) -> None:

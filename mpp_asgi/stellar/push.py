@@ -39,7 +39,9 @@ class PushAdmission(ChargeAdmission):
         return ()
 
     async def _check(self) -> None:
-        status = await find_transaction(self._counter, self._shown.value)
+        status = await find_transaction(
+            self._counter, self._shown.value, expires=self._quote.expires
+        )
         transfer = self._require_paid(status)
         self._require_in_time(status)
         await self._claim((f"tx:{self._shown.value}",))
