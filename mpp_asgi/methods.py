@@ -93,6 +93,7 @@ def open_methods(
         sleep=world.sleep,
         poll_seconds=poll_seconds,
         patience_seconds=settings.settle_seconds,
+        challenge_seconds=settings.challenge_seconds,
     )
     parties = _parties(settings, sandbox)
     sponsor = None

@@ -38,6 +38,10 @@ log = logging.getLogger("mpp_asgi.charge")
 RECORD_SECONDS: Final = 2 * 24 * 3600
 """How long the record of a payment is kept that is not settled: servers that were away for less
 find out what became of it."""
+PUSH_SECONDS: Final = 24 * 3600
+"""How old a transaction may be that is shown as payment by its hash."""
+CLOCK_SECONDS: Final = 3600
+"""How much longer its record is kept at least: the clocks of two servers may differ."""
 REDELIVERY_SECONDS: Final = 24 * 3600
 """How long a payment is good for its resource once it is settled, unless the seller says
 otherwise."""
@@ -166,7 +170,8 @@ class ChargeAdmission(ABC):
         if charge.state is State.CLAIMED:
             await self._submit()
         elif charge.state is State.SUBMITTED:
-            await self._conclude(await self._counter.ledger.decide(submitted_before(charge)))
+            pending = submitted_before(charge, since=self._sent_since())
+            await self._conclude(await self._counter.ledger.decide(pending))
         charge = self._record()
         self.payment = self.payment._replace(
             payer=charge.payer,
@@ -174,6 +179,10 @@ class ChargeAdmission(ABC):
             receipt_value=charge.receipt,
         )
         return self.payment
+
+    def _sent_since(self) -> int | None:
+        """When its transaction was sent at the earliest, Unix seconds; ``None``: it is ours."""
+        return self._counter.ledger.sent_since(self._quote.expires)
 
     @abstractmethod
     async def _submit(self) -> None:
@@ -201,13 +210,15 @@ class ChargeAdmission(ABC):
             receipt=receipt,
             payer=payer,
             reference=reference,
-            keep_until=self._keep_until(now),
+            keep_until=self._keep_until(settled_at=now, created_at=at or now),
         )
 
-    def _keep_until(self, settled_at: int) -> int:
-        """Until when a settled payment is on record. What is shown again later is not taken: its
-        challenge has expired, and so has the transaction; the ledger has it besides."""
-        return max(self._quote.expires, settled_at) + self._counter.redelivery_seconds
+    def _keep_until(self, *, settled_at: int, created_at: int) -> int:
+        """Until when a settled payment is on record: as long as it may be delivered, and as long
+        as its transaction could be shown by its hash for another challenge, whichever way it was
+        shown for this one."""
+        redeemable_until = max(self._quote.expires, settled_at) + self._counter.redelivery_seconds
+        return max(redeemable_until, created_at + PUSH_SECONDS + CLOCK_SECONDS)
 
     async def _fail(self) -> None:
         log.info("charge %s failed on the ledger", self._quote.challenge_id)

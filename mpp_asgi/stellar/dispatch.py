@@ -202,6 +202,7 @@ class Dispatch:
             hash=sending.envelope.hash,
             envelope=sending.envelope.xdr,
             valid_until=sending.valid_until,
+            since=sending.valid_until - GOOD_SECONDS,
             sent=False,
             ours=True,
             dearer=lambda: self._bid_more(sending, draw),
@@ -241,12 +242,19 @@ class Dispatch:
             log.warning("store unavailable, a fee counts as higher than it was: %s", error)
 
 
-def submitted_before(charge: Charge) -> Pending:
-    """The transaction of a charge that is written down as submitted, perhaps by another process."""
+def submitted_before(charge: Charge, *, since: int | None = None) -> Pending:
+    """The transaction of a charge that is written down as submitted, perhaps by another process.
+
+    Args:
+        charge: the record.
+        since: Unix seconds before which it was not sent; ``None``: it is one of ours.
+    """
+    valid_until = charge.valid_until or 0
     return Pending(
         hash=charge.reference or "",
         envelope=charge.envelope or "",
-        valid_until=charge.valid_until or 0,
+        valid_until=valid_until,
+        since=valid_until - GOOD_SECONDS if since is None else since,
         sent=True,
         ours=False,
     )

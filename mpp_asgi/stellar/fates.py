@@ -7,7 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpp_asgi.protocol import Receipt, format_timestamp, problems
+from mpp_asgi.stellar.admissions import RECORD_SECONDS
+from mpp_asgi.stellar.dispatch import GOOD_SECONDS
 from mpp_asgi.stellar.inspection import last_leave
+from mpp_asgi.stellar.ledger import goes_back
 from mpp_asgi.stellar.payout import is_payout
 from mpp_asgi.stellar.rpc import get_latest_ledger, get_transaction
 
@@ -52,6 +55,15 @@ async def is_void(ledger: Ledger, charge: Charge) -> bool:
     return last == 0 or (await ledger.ask(get_latest_ledger())).sequence > last
 
 
+def _sent_since(ledger: Ledger, charge: Charge) -> int:
+    """When it was sent at the earliest, Unix seconds, whoever's transaction it was: since it was
+    made if it is ours, since its challenge was issued if it is the payer's."""
+    made = (charge.valid_until or 0) - GOOD_SECONDS
+    if is_payout(charge.id):
+        return made
+    return min(made, ledger.sent_since(charge.keep_until - RECORD_SECONDS))
+
+
 async def fate_of(ledger: Ledger, charge: Charge) -> Fate | None:
     """Ask the ledger once what became of a submitted charge, or of anything on record like one.
 
@@ -72,9 +84,9 @@ async def fate_of(ledger: Ledger, charge: Charge) -> Fate | None:
         if is_payout(charge.id):
             return Fate(FateKind.DROPPED)
         return Fate(FateKind.FAILED, problem=problems.SETTLEMENT_FAILED.slug)
-    if status.oldest_ledger_close_time > valid_until:
+    if not goes_back(status, _sent_since(ledger, charge)):
         log.error(
-            "record=%s transaction=%s not recovered: the node has forgotten the time until %d, "
+            "record=%s transaction=%s not recovered: the node has forgotten the time before %d, "
             "ask one that goes further back",
             *(charge.id, reference, valid_until),
         )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mpp_asgi.intents import FaultError
 from mpp_asgi.stellar.follower import Follower
+from mpp_asgi.stellar.network import CHALLENGE_SECONDS
 from mpp_asgi.stellar.rpc import Submission, TransactionStatus, get_transaction, send_transaction
 from mpp_asgi.stellar.rpc_call import RpcRefusedError, RpcUnavailableError
 from mpp_asgi.stellar.rpc_tips import tip_told
@@ -48,6 +49,8 @@ class Pending:
     """Base64 XDR, exactly as signed: sending it twice is sending it once."""
     valid_until: int
     """Unix seconds of ledger time; the transaction's maxTime."""
+    since: int | None = None
+    """Unix seconds; it was not sent before. ``None``: see `Ledger.sent_since`."""
     sent: bool
     """It may have been sent before: look it up first."""
     ours: bool
@@ -86,6 +89,7 @@ class Ledger:
         sleep: as `asyncio.sleep`.
         poll_seconds: between two looks at the chain, while anything is pending.
         patience_seconds: how long one request waits for a decision.
+        challenge_seconds: how long challenges are good, and so the transactions made for them.
     """
 
     def __init__(
@@ -96,9 +100,11 @@ class Ledger:
         sleep: Callable[[float], Awaitable[None]],
         poll_seconds: float,
         patience_seconds: float,
+        challenge_seconds: int = CHALLENGE_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._clock = clock
+        self._challenge_seconds = challenge_seconds
         self._follower = Follower(rpc, clock=clock, sleep=sleep, poll_seconds=poll_seconds)
         self._patience_seconds = patience_seconds
 
@@ -116,6 +122,12 @@ class Ledger:
         self._note(result)
         return result
 
+    def sent_since(self, valid_until: int) -> int:
+        """Since when a transaction may be on the ledger that is good until then, or that pays for a
+        challenge which is (Unix seconds): whoever concludes from a node's silence about it has to
+        ask one that goes back so far, see `goes_back`."""
+        return valid_until - self._challenge_seconds
+
     async def decide(self, pending: Pending) -> Decision:
         """Have the transaction included if that is still possible, and learn its fate.
 
@@ -125,6 +137,7 @@ class Ledger:
         """
         give_up = self._clock() + self._patience_seconds
         offers = _Offers(unanswered=pending.sent)
+        since = self.sent_since(pending.valid_until) if pending.since is None else pending.since
         status: TransactionStatus | None = None
         with self._follower.watch(
             pending.hash, is_new=not pending.sent, valid_until=pending.valid_until, until=give_up
@@ -137,7 +150,7 @@ class Ledger:
                 may_rest = offers.taken and pending.dearer is None
                 news = await watch.news(wake_at_round=None if may_rest else offer_at)
                 status = news or status
-                decision = _decision(pending, status, offers) if status is not None else None
+                decision = None if status is None else _decision(pending, since, status, offers)
                 if decision is not None:
                     if decision.kind == "success" and pending.unseen and not offers.may_be_in:
                         raise SentByOthersError
@@ -149,13 +162,14 @@ class Ledger:
                     offer_at = watch.rounds + POLLS_A_RESUBMIT
 
     async def find(
-        self, transaction_hash: str, *, as_of: float, patience_seconds: float
+        self, transaction_hash: str, *, since: int, as_of: float, patience_seconds: float
     ) -> TransactionStatus:
         """A transaction of somebody else, which the ledger should have, or that it has not.
 
         Args:
             transaction_hash: 64 hex digits.
-            as_of: Unix seconds; "not found" is said by a ledger that closed after that.
+            since: Unix seconds; "not found" is said by a node that goes back so far.
+            as_of: Unix seconds; it is said by a ledger that closed after that.
             patience_seconds: how long to wait for a node to get there.
 
         Raises:
@@ -170,6 +184,9 @@ class Ledger:
                 if self._clock() >= give_up:
                     raise FaultError("The payment network is behind; the payment is not seen yet.")
                 status = await watch.news(wake_at_round=None) or status
+        if status.status == "NOT_FOUND" and not goes_back(status, since):
+            log.error("the node has forgotten the time since %d, ask one that goes back", since)
+            raise FaultError("The payment network does not go back far enough.")
         return status
 
     async def _insist(self, pending: Pending, offers: _Offers) -> None:
@@ -246,11 +263,19 @@ class _Offers:
             self.taken = self.taken or answer.status in ("PENDING", "DUPLICATE")
 
 
-def _decision(pending: Pending, status: TransactionStatus, offers: _Offers) -> Decision | None:
+def goes_back(status: TransactionStatus, since: int) -> bool:
+    """Whether a node has every ledger that closed since then (Unix seconds): else its silence about
+    a transaction of that time means nothing."""
+    return status.oldest_ledger_close_time <= since
+
+
+def _decision(
+    pending: Pending, since: int, status: TransactionStatus, offers: _Offers
+) -> Decision | None:
     if status.status != "NOT_FOUND":
         return Decision(kind="success" if status.status == "SUCCESS" else "failed", status=status)
-    if status.oldest_ledger_close_time > pending.valid_until:
-        return None  # the node has forgotten the time in question: its silence means nothing
+    if not goes_back(status, since):
+        return None
     if status.latest_ledger_close_time > pending.valid_until:
         return Decision(kind="dropped", status=status)
     if offers.refused_at is None or offers.unanswered:

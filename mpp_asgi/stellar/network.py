@@ -17,6 +17,8 @@ NetworkName = Literal["stellar:testnet", "stellar:pubnet"]
 
 LEDGER_SECONDS: Final = 5
 """DEFAULT_LEDGER_CLOSE_TIME of draft-stellar-charge: seconds from one ledger to the next."""
+CHALLENGE_SECONDS: Final = 300
+"""How long challenges are good, unless the seller says otherwise."""
 
 
 class UnknownNetworkError(ValueError):

@@ -67,6 +67,9 @@ class SponsoredAdmission(ChargeAdmission):
         )
         return Prepared(operation=operation, simulation=simulation, at=now)
 
+    def _sent_since(self) -> int | None:
+        return None
+
     @property
     def _sponsor(self) -> Sponsor:
         sponsor = self._counter.sponsor
@@ -130,7 +133,10 @@ class PullAdmission(ChargeAdmission):
         # it is shown, comes from its payer. What waits to get there is told by sending it.
         now = self._counter.clock()
         status = await self._counter.ledger.find(
-            inspected.hash, as_of=now, patience_seconds=PATIENCE_SECONDS
+            inspected.hash,
+            since=self._counter.ledger.sent_since(self._quote.expires),
+            as_of=now,
+            patience_seconds=PATIENCE_SECONDS,
         )
         if status.status != "NOT_FOUND":
             raise _seen_before()

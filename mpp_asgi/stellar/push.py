@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stellar_sdk import Keypair
 from stellar_sdk.exceptions import BadSignatureError
@@ -10,7 +10,7 @@ from stellar_sdk.exceptions import BadSignatureError
 from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
-from mpp_asgi.stellar.admissions import ChargeAdmission
+from mpp_asgi.stellar.admissions import PUSH_SECONDS, ChargeAdmission
 from mpp_asgi.stellar.payload import SIGNED_HASH
 from mpp_asgi.stellar.shown_hash import find_transaction
 
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     from mpp_asgi.stellar.rpc import TransactionStatus
     from mpp_asgi.stellar.transfer import Transfer
-
-PUSH_SECONDS: Final = 24 * 3600
-"""How old a transaction may be that is shown as payment."""
-CLOCK_SECONDS: Final = 3600
-"""How much longer its record is kept at least: the clocks of two servers may differ."""
 
 
 class PushAdmission(ChargeAdmission):
@@ -44,7 +39,9 @@ class PushAdmission(ChargeAdmission):
         return ()
 
     async def _check(self) -> None:
-        status = await find_transaction(self._counter, self._shown.value)
+        status = await find_transaction(
+            self._counter, self._shown.value, expires=self._quote.expires
+        )
         transfer = self._require_paid(status)
         self._require_in_time(status)
         await self._claim((f"tx:{self._shown.value}",))
@@ -89,11 +86,6 @@ class PushAdmission(ChargeAdmission):
         lapsed = quote.lapsed
         if lapsed is not None and created_at >= quote.expires:
             raise RefusalError(lapsed)
-
-    def _keep_until(self, settled_at: int) -> int:
-        """As long, too, as the transaction could be shown for another challenge."""
-        last_shown = (self._created_at or settled_at) + PUSH_SECONDS
-        return max(super()._keep_until(settled_at), last_shown + CLOCK_SECONDS)
 
     async def _submit(self) -> None:
         """The payer did that: the money has moved."""

@@ -108,7 +108,9 @@ class Remittance:
             return await self._ledger_of(charge.reference or "")
         if charge.state is State.CLAIMED:
             return await self._conclude(await self._submit(inspected or self._inspect()))
-        decision = await self._counter.ledger.decide(submitted_before(charge))
+        ledger = self._counter.ledger
+        since = None if self._shown.sponsored else ledger.sent_since(charge.valid_until or 0)
+        decision = await ledger.decide(submitted_before(charge, since=since))
         if decision.kind == "dropped" and self._shown.sponsored:
             await self._turn.withdrawn()  # what the payer allowed is unused
             raise FaultError("The deposit did not get onto the ledger.", retry_after=0)

@@ -15,15 +15,26 @@ PATIENCE_SECONDS: Final = 12
 """How long to wait for a node to catch up with the moment at which a transaction was shown."""
 
 
-async def find_transaction(counter: Counter, transaction_hash: str) -> TransactionStatus:
+async def find_transaction(
+    counter: Counter, transaction_hash: str, *, expires: int | None = None
+) -> TransactionStatus:
     """The transaction as the ledger has it, failed or not.
+
+    Args:
+        counter: where it is shown.
+        transaction_hash: 64 hex digits.
+        expires: of the challenge that it pays for, Unix seconds; ``None``: it has just been made.
 
     Raises:
         RefusalError: the ledger did not have it when it was shown.
-        FaultError: the node does not know yet what the ledger had by then.
+        FaultError: the node does not know yet what the ledger had by then, or not any more.
     """
+    now = counter.clock()
     status = await counter.ledger.find(
-        transaction_hash, as_of=counter.clock(), patience_seconds=PATIENCE_SECONDS
+        transaction_hash,
+        since=counter.ledger.sent_since(int(now) if expires is None else expires),
+        as_of=now,
+        patience_seconds=PATIENCE_SECONDS,
     )
     if status.status == "NOT_FOUND":
         raise RefusalError(

@@ -194,6 +194,19 @@ def behind(ledgers: int) -> Fault:
     return answer
 
 
+def made_anew(at: int) -> Fault:
+    """A node that knows nothing of the time before (Unix seconds)."""
+
+    def answer(line: BadLine, request: Request) -> Answer:
+        true = line.sandbox.rpc(request)
+        result = {**true["result"], "oldestLedger": 100, "oldestLedgerCloseTime": str(at)}
+        if result["status"] != "NOT_FOUND" and int(result["createdAt"]) < at:
+            result |= {"status": "NOT_FOUND", "ledger": 0, "createdAt": "0"}
+        return {**true, "result": result}
+
+    return answer
+
+
 LOOKING_UP: dict[str, Fault] = {
     "while the ledger stands still": ledger_stands_still,
     "one ledger behind": behind(1),

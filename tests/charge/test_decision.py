@@ -232,6 +232,19 @@ async def test_node_that_has_forgotten_the_time_in_question_decides_nothing() ->
         await following(network).decide(sent(network, before=True))
 
 
+async def test_node_that_was_made_anew_after_the_transaction_decides_nothing() -> None:
+    """Its oldest ledger is younger than the transaction, though not than its time limit."""
+    network = ModelNetwork([LOST_AFTER], 0, 0)
+    with pytest.raises(FaultError):
+        await following(network, patience=1).decide(sent(network))
+    network.now, network.kept = network.valid_until + 2 * LEDGER_SECONDS, 10
+    assert network.included_in == 1
+    with pytest.raises(FaultError):
+        await following(network).decide(sent(network, before=True))
+    network.kept = 1_000
+    assert (await following(network).decide(sent(network, before=True))).kind == "success"
+
+
 async def test_what_may_have_been_sent_is_looked_for_before_it_is_offered() -> None:
     network = ModelNetwork([PENDING], 0, 0)
     network.take()

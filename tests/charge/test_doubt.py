@@ -12,7 +12,7 @@ import pytest
 from mpp_asgi.protocol import Credential
 from tests.charge import bad_line, forgery
 from tests.charge.bad_line import BadLine, Fault, Plan, shop_on_bad_line
-from tests.shop import PRICE, SPONSOR, Payer, Shop
+from tests.shop import PRICE, SPONSOR, Payer, Shop, payment_middleware
 
 PATHS = {"before": "/paid", "after": "/after"}
 CALLS = {
@@ -185,3 +185,41 @@ async def test_submission_that_arrives_when_it_was_given_up(mode: str, ledgers: 
             shop.time.now += int(answer.headers["retry-after"])
         assert answer.status_code == 200
         assert (shop.earned(), shop.runs) == (PRICE, ["/paid"])
+
+
+def silent_once_it_is_sent(line: BadLine, request: bad_line.Request) -> bad_line.Answer:
+    if "sendTransaction" in line.calls:
+        raise ConnectionError
+    return line.sandbox.rpc(request)
+
+
+@pytest.mark.parametrize("mode", ["sponsored", "unsponsored"])
+async def test_node_that_was_made_anew_since_does_not_tell_what_was_before(mode: str) -> None:
+    """After the transaction was included, and before its time limit: what it does not know of is
+    not dropped. Another node, or the same when it is whole again, tells."""
+    async with shop_on_bad_line(settle_seconds=2) as (shop, line):
+        credential = shop.payer().in_mode(mode, await shop.challenges())
+        line.follow(Plan("getTransaction", 0, silent_once_it_is_sent, FOR_EVER))
+        assert (await shop.show(credential)).status_code == 503
+        shop.time.now += 2
+        assert shop.earned() == PRICE
+        anew = int(shop.time.now) + 10
+        line.follow(Plan("getTransaction", 0, bad_line.made_anew(anew), FOR_EVER))
+        shop.time.now += 310
+        house = payment_middleware(shop.app)._house
+        assert house is not None
+        await house._recovery.round()
+        assert (await shop.show(credential)).status_code == 503
+        line.follow()
+        assert (await shop.show(credential)).status_code == 200
+        assert (shop.earned(), shop.runs) == (PRICE, ["/paid"])
+
+
+async def test_node_that_was_made_anew_since_does_not_tell_what_was_pushed_before() -> None:
+    async with shop_on_bad_line() as (shop, line):
+        credential = shop.payer().in_mode("push", await shop.challenges())
+        anew = int(shop.time.now) + 1
+        line.follow(Plan("getTransaction", 0, bad_line.made_anew(anew), FOR_EVER))
+        assert (await shop.show(credential)).status_code == 503
+        line.follow()
+        assert (await shop.show(credential)).status_code == 200

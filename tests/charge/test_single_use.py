@@ -8,10 +8,10 @@ import pytest
 from stellar_sdk import Keypair
 
 from mpp_asgi.protocol import Credential, Receipt
-from mpp_asgi.stellar.push import PUSH_SECONDS
+from mpp_asgi.stellar.admissions import CLOCK_SECONDS, PUSH_SECONDS
 from tests.charge.bad_line import Plan, altered, shop_on_bad_line
 from tests.charge.forgery import hash_of, transaction_in
-from tests.shop import PRICE, START, Shop, open_shop
+from tests.shop import MODES, PRICE, START, Shop, open_shop
 
 
 def refusal(response: object) -> str:
@@ -52,6 +52,23 @@ async def test_unsponsored_settlement_is_no_push_and_no_other_pull(shop: Shop) -
     pull = replace(credential, challenge=other)
     assert refusal(await shop.show(pull)) == "verification-failed"
     assert (shop.runs, shop.earned()) == (["/paid"], PRICE)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_was_settled_is_no_push_for_as_long_as_a_push_may_be_shown(mode: str) -> None:
+    """A seller who keeps payments for an hour has not sold them when the hour is over."""
+    async with open_shop(redelivery_seconds=3_600) as shop:
+        payer = shop.payer()
+        paid = await shop.show(payer.in_mode(mode, await shop.challenges()))
+        hash_ = Receipt.from_header(paid.headers["payment-receipt"]).reference
+        shop.sandbox.set_close_interval(600)
+        while shop.time.now < START + PUSH_SECONDS + CLOCK_SECONDS // 2:
+            shop.time.now += 6_000
+            while await shop.store.purge(now=int(shop.time.now), limit=100):
+                pass
+            again = payer.signed_hash((await shop.challenges())[1], hash_)
+            assert (await shop.show(again)).status_code == 402
+        assert shop.runs == ["/paid"]
 
 
 async def test_authorization_is_good_once(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from mpp_asgi.stellar import follower
 from mpp_asgi.stellar.rpc_call import RpcUnavailableError
 from tests.stellar.chain import (
     FIRST,
+    START,
     Applied,
     Chain,
     Fate,
@@ -121,7 +122,7 @@ async def test_no_more_are_waited_for_than_there_is_room_for(
 
 
 async def found(ledger: Any, chain: Chain, name: str) -> Any:
-    return await ledger.find(hash_of(name), as_of=chain.clock(), patience_seconds=12)
+    return await ledger.find(hash_of(name), since=START, as_of=chain.clock(), patience_seconds=12)
 
 
 async def test_what_others_sent_is_found_at_once(chain: Chain, node: Node) -> None:
