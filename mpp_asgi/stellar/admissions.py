@@ -16,7 +16,7 @@ from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.rpc import Simulation, simulate_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, simulated_events
-from mpp_asgi.stellar.transfer import TransferError
+from mpp_asgi.stellar.transfer import EncodingError, TransferError
 from mpp_asgi.stores.contract import Charge, State
 
 if TYPE_CHECKING:
@@ -239,10 +239,16 @@ class ChargeAdmission(ABC):
         """See `Admission.undelivered`."""
         await self._turn.end()
 
-    def _inspect(self, envelope: str) -> tuple[InspectedTransfer, Transfer]:
+    def _inspect(
+        self, envelope: str, *, is_nodes: bool = False
+    ) -> tuple[InspectedTransfer, Transfer]:
+        """What a transaction says, and that it pays what is asked; ``is_nodes``: it comes from the
+        network, which does not take what cannot be read."""
         try:
             inspected = inspect_envelope(envelope, self._counter.network.passphrase)
         except TransferError as error:
+            if is_nodes and isinstance(error, EncodingError):
+                raise FaultError("The payment network gave a senseless answer.") from None
             raise RefusalError(problems.VERIFICATION_FAILED.because(str(error))) from None
         return inspected, policy.require_transfer(inspected, self._terms, self._source)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from mpp_asgi.intents import RefusalError
+from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT
 from mpp_asgi.stellar.network import LEDGER_SECONDS
@@ -200,12 +200,17 @@ def require_success(simulation: Simulation) -> None:
 
     Raises:
         RefusalError: it would not.
+        FaultError: the node could not tell.
     """
+    if simulation.error is not None and not simulation.error.startswith(_PAYERS_ERRORS):
+        raise FaultError("The payment network cannot look at the payment at the moment.")
     if simulation.error is not None:
         raise _failed(_reason(simulation.error))
     _require(not simulation.restore, "The payer's balance is archived and must be restored first.")
 
 
+_PAYERS_ERRORS: Final = ("HostError", "Transaction contains")
+"""How a simulation's error begins that is the transaction's; every other one is the node's own."""
 _REASONS: Final = (
     ("Error(Contract, #10)", "The payer's balance does not cover the amount."),
     ("Error(Contract, #13)", "The payer or the recipient has no trustline for the token."),

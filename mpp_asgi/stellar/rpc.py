@@ -202,7 +202,7 @@ def get_fee_stats() -> RpcCall[FeeStats]:
 
 def _latest_ledger(answer: Fields) -> LatestLedger:
     return LatestLedger(
-        sequence=answer.integer("sequence"),
+        sequence=answer.ledger("sequence"),
         close_time=answer.integer_or_none("closeTime"),
         protocol_version=answer.integer("protocolVersion"),
     )
@@ -210,7 +210,7 @@ def _latest_ledger(answer: Fields) -> LatestLedger:
 
 def _health(answer: Fields) -> Health:
     return Health(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         latest_ledger_close_time=answer.integer_or_none("latestLedgerCloseTime"),
     )
 
@@ -225,9 +225,9 @@ def _simulation(answer: Fields) -> Simulation:
     error = answer.text_or_none("error")
     results = answer.objects("results")
     return Simulation(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         error=error,
-        transaction_data=answer.text("transactionData") if error is None else None,
+        transaction_data=answer.base64("transactionData") if error is None else None,
         min_resource_fee=answer.integer("minResourceFee") if error is None else None,
         events=answer.texts("events"),
         auth=results[0].texts("auth") if results else (),
@@ -242,8 +242,8 @@ def _submission(answer: Fields) -> Submission:
                 status=status,
                 hash=answer.text("hash"),
                 error_result_xdr=answer.text_or_none("errorResultXdr"),
-                latest_ledger=answer.integer("latestLedger"),
-                latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
+                latest_ledger=answer.ledger("latestLedger"),
+                latest_ledger_close_time=answer.time("latestLedgerCloseTime"),
             )
         case _:
             raise answer.senseless("status")
@@ -258,10 +258,10 @@ def _transaction_status(answer: Fields) -> TransactionStatus:
         case _:
             raise answer.senseless("status")
     span = Span(
-        latest_ledger=answer.integer("latestLedger"),
-        latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
-        oldest_ledger=answer.integer("oldestLedger"),
-        oldest_ledger_close_time=answer.integer("oldestLedgerCloseTime"),
+        latest_ledger=answer.ledger("latestLedger"),
+        latest_ledger_close_time=answer.time("latestLedgerCloseTime"),
+        oldest_ledger=answer.ledger("oldestLedger"),
+        oldest_ledger_close_time=answer.time("oldestLedgerCloseTime"),
     )
     return applied_transaction(answer, span) if found else _not_found(span)
 
@@ -278,8 +278,8 @@ def applied_transaction(entry: Fields, span: Span) -> TransactionStatus:
                 latest_ledger_close_time=span.latest_ledger_close_time,
                 oldest_ledger=span.oldest_ledger,
                 oldest_ledger_close_time=span.oldest_ledger_close_time,
-                ledger=entry.integer("ledger"),
-                created_at=entry.integer("createdAt"),
+                ledger=entry.ledger("ledger"),
+                created_at=entry.time("createdAt"),
                 envelope_xdr=entry.text("envelopeXdr"),
                 result_xdr=entry.text("resultXdr"),
                 result_meta_xdr=entry.text("resultMetaXdr"),
@@ -307,7 +307,7 @@ def _not_found(span: Span) -> TransactionStatus:
 
 def _ledger_entries(answer: Fields) -> LedgerEntries:
     return LedgerEntries(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         entries=tuple(
             LedgerEntry(
                 key=entry.text("key"),
@@ -323,7 +323,7 @@ def _ledger_entries(answer: Fields) -> LedgerEntries:
 def _fee_stats(answer: Fields) -> FeeStats:
     fees = answer.object("sorobanInclusionFee")
     return FeeStats(
-        latest_ledger=answer.integer("latestLedger"),
+        latest_ledger=answer.ledger("latestLedger"),
         p50=fees.integer("p50"),
         p90=fees.integer("p90"),
         p99=fees.integer("p99"),

@@ -6,6 +6,7 @@ there are is in `rpc`.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -17,6 +18,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 _REFUSALS: Final = frozenset({-32700, -32600, -32601, -32602})
 """JSON-RPC codes that blame the request. Every other one blames the node: nothing is known."""
+
+_MOST: Final = 2**63 - 1
+_LAST_LEDGER: Final = 2**32 - 1
+_LAST_TIME: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 _SHOWN: Final = 200
 """Characters of a node's own words that may enter an error message."""
@@ -137,11 +143,34 @@ class Fields:
     def integer(self, name: str) -> int:
         """A number, or a decimal number as text: nodes write either."""
         value = self.values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
         if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
-            return int(value)
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST:
+            return value
         raise self.senseless(name)
+
+    def time(self, name: str) -> int:
+        """Unix seconds that a date can be made of."""
+        value = self.integer(name)
+        if not 0 <= value <= _LAST_TIME:
+            raise self.senseless(name)
+        return value
+
+    def ledger(self, name: str) -> int:
+        """A ledger's sequence number."""
+        value = self.integer(name)
+        if value > _LAST_LEDGER:
+            raise self.senseless(name)
+        return value
+
+    def base64(self, name: str) -> str:
+        """XDR, as far as that is seen without decoding it."""
+        value = self.text(name)
+        try:
+            base64.b64decode(value, validate=True)
+        except ValueError:
+            raise self.senseless(name) from None
+        return value
 
     def integer_or_none(self, name: str) -> int | None:
         return self.integer(name) if self.has(name) else None
