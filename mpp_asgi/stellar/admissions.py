@@ -105,7 +105,6 @@ class ChargeAdmission(ABC):
         self._turn = turn
         self.is_held = turn.is_held
         self.hold = turn.hold
-        self.delivered = turn.delivered
         self._shown = shown = charge.shown
         self._terms = terms = charge.terms
         self._quote = charge.quote
@@ -234,6 +233,10 @@ class ChargeAdmission(ABC):
         if self._turn.charge is None:
             raise RuntimeError("a charge is settled once it was claimed")
         return self._turn.charge
+
+    async def delivered(self) -> None:
+        """See `Admission.delivered`."""
+        await self._turn.delivered()
 
     async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""

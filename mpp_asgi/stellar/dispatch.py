@@ -21,7 +21,7 @@ from mpp_asgi.stellar.envelope import fee_bumped, signed_envelope
 from mpp_asgi.stellar.ledger import Pending
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.sponsor_fees import fee_charged
-from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -134,7 +134,7 @@ class Dispatch:
                 draw = await self.sponsor.budget.draw(sending.fee, payer=payer, is_owed=is_owed)
                 try:
                     await self._write_down(turn, account, sending, payer)
-                except BaseException:
+                except (FaultError, RefusalError, OwnershipLostError):  # it is not on record
                     await self._account_for(draw, 0)
                     raise
                 decision = await self._see_through(account, sending, draw)
