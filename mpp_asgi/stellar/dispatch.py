@@ -54,6 +54,8 @@ class Prepared:
     simulation: Simulation
     at: float
     """When it was simulated, Unix seconds."""
+    good_until: int | None = None
+    """Unix seconds; later than that the operation may fail, as what allows it has lapsed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,7 +161,9 @@ class Dispatch:
         fee = sponsor.bids.first(resource_fee, sponsor.operations)
         if simulation.transaction_data is None:
             raise FaultError("The payment network gave a senseless answer.")
-        valid_until = min(expires, int(self._clock()) + GOOD_SECONDS)
+        now = int(self._clock())
+        # It ends before the leave does: dropped, it costs nothing, and failed it would.
+        valid_until = min(expires, prepared.good_until or expires, now + GOOD_SECONDS)
         envelope = inner = signed_envelope(
             prepared.operation,
             source=account.address,

@@ -134,6 +134,15 @@ def require_timely_authorization(
         _require(expiration >= ledger + LEAST_LEDGERS, "The authorization entry expires too soon.")
 
 
+def end_of_leave(inspected: InspectedTransfer, *, ledger: int, now: float) -> int:
+    """Until when every authorization of a transaction is good for certain, Unix seconds, if it is
+    by `require_timely_authorization`; arguments as there."""
+    ends = min(
+        (entry.expiration_ledger or 0 for entry in inspected.authorizations), default=ledger + 1
+    )
+    return int(now) + (ends - ledger - 1) * LEDGER_SECONDS
+
+
 def require_self_paid(inspected: InspectedTransfer, *, expires: int, now: float) -> None:
     """The transaction is the payer's own, complete, good at once, and void when the challenge is.
 

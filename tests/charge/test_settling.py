@@ -21,7 +21,7 @@ from tests.charge.bad_line import (
     shop_on_bad_line,
 )
 from tests.charge.forgery import amount, changed, forged_own, showing, transaction_in
-from tests.shop import MODES, PRICE, RECIPIENT, SPONSOR, START, Payer, Shop
+from tests.shop import MODES, PRICE, RECIPIENT, SPONSOR, START, Payer, Shop, open_shop
 
 
 def problem(response: object) -> tuple[int, str, str]:
@@ -391,3 +391,19 @@ async def test_odd_news_of_a_transaction_is_not_the_payers_fault(mode: str, faul
         if answer.status_code == 503:
             assert (await shop.show(credential)).status_code == 200
         assert (shop.earned(), shop.runs) == (PRICE, ["/paid"])
+
+
+@pytest.mark.parametrize("ledgers", [0, 1, 2, 3])
+async def test_leave_that_is_about_to_lapse_costs_the_sponsor_nothing(ledgers: int) -> None:
+    """The transaction gets in late: not at all rather than when it fails."""
+    async with open_shop(settle_seconds=100) as shop:
+        shop.sandbox.set_close_interval(LEDGER_SECONDS)
+        payer = shop.payer()
+        challenge = (await shop.challenges())[0]
+        had = shop.sponsor_funds()
+        shop.sandbox.delay_next_submit(ledgers, times=9)
+        shown = payer.sponsored(challenge, expiration_ledger=shop.sandbox.sequence + LEAST_LEDGERS)
+        answer = await shop.show(shown)
+        assert (answer.status_code == 200) == (had > shop.sponsor_funds())
+        assert (answer.status_code == 200) == (shop.earned() == PRICE)
+        assert ledgers == 0 or answer.status_code != 200
