@@ -163,8 +163,14 @@ class Recovery:
                 break
             try:
                 end = await self._finish(charge)
-            except FaultError as error:
-                log.warning("record=%s was=%s not recovered: %s", charge.id, charge.state, error)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # whatever is odd about one, others wait too
+                log.warning(
+                    "record=%s was=%s not recovered: %s",
+                    *(charge.id, charge.state, error),
+                    exc_info=not isinstance(error, FaultError),
+                )
                 faults += 1
                 self._faults[charge.id] += 1
                 continue

@@ -16,7 +16,7 @@ from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.rpc import Simulation, simulate_transaction
 from mpp_asgi.stellar.terms import source_address
 from mpp_asgi.stellar.token_events import EventError, simulated_events
-from mpp_asgi.stellar.transfer import TransferError
+from mpp_asgi.stellar.transfer import EncodingError, TransferError
 from mpp_asgi.stores.contract import Charge, State
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ class ChargeAdmission(ABC):
         self._turn = turn
         self.is_held = turn.is_held
         self.hold = turn.hold
-        self.delivered = turn.delivered
         self._shown = shown = charge.shown
         self._terms = terms = charge.terms
         self._quote = charge.quote
@@ -235,14 +234,24 @@ class ChargeAdmission(ABC):
             raise RuntimeError("a charge is settled once it was claimed")
         return self._turn.charge
 
+    async def delivered(self) -> None:
+        """See `Admission.delivered`."""
+        await self._turn.delivered()
+
     async def undelivered(self, *, begun: bool) -> None:
         """See `Admission.undelivered`."""
         await self._turn.end()
 
-    def _inspect(self, envelope: str) -> tuple[InspectedTransfer, Transfer]:
+    def _inspect(
+        self, envelope: str, *, is_nodes: bool = False
+    ) -> tuple[InspectedTransfer, Transfer]:
+        """What a transaction says, and that it pays what is asked; ``is_nodes``: it comes from the
+        network, which does not take what cannot be read."""
         try:
             inspected = inspect_envelope(envelope, self._counter.network.passphrase)
         except TransferError as error:
+            if is_nodes and isinstance(error, EncodingError):
+                raise FaultError("The payment network gave a senseless answer.") from None
             raise RefusalError(problems.VERIFICATION_FAILED.because(str(error))) from None
         return inspected, policy.require_transfer(inspected, self._terms, self._source)
 

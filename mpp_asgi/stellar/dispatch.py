@@ -21,7 +21,7 @@ from mpp_asgi.stellar.envelope import fee_bumped, signed_envelope
 from mpp_asgi.stellar.ledger import Pending
 from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.sponsor_fees import fee_charged
-from mpp_asgi.stores.contract import StoreUnavailableError
+from mpp_asgi.stores.contract import OwnershipLostError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,6 +54,8 @@ class Prepared:
     simulation: Simulation
     at: float
     """When it was simulated, Unix seconds."""
+    good_until: int | None = None
+    """Unix seconds; later than that the operation may fail, as what allows it has lapsed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,7 +136,7 @@ class Dispatch:
                 draw = await self.sponsor.budget.draw(sending.fee, payer=payer, is_owed=is_owed)
                 try:
                     await self._write_down(turn, account, sending, payer)
-                except BaseException:
+                except (FaultError, RefusalError, OwnershipLostError):  # it is not on record
                     await self._account_for(draw, 0)
                     raise
                 decision = await self._see_through(account, sending, draw)
@@ -159,7 +161,9 @@ class Dispatch:
         fee = sponsor.bids.first(resource_fee, sponsor.operations)
         if simulation.transaction_data is None:
             raise FaultError("The payment network gave a senseless answer.")
-        valid_until = min(expires, int(self._clock()) + GOOD_SECONDS)
+        now = int(self._clock())
+        # It ends before the leave does: dropped, it costs nothing, and failed it would.
+        valid_until = min(expires, prepared.good_until or expires, now + GOOD_SECONDS)
         envelope = inner = signed_envelope(
             prepared.operation,
             source=account.address,

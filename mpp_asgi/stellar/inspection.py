@@ -17,7 +17,7 @@ from xdrlib3 import Packer, Unpacker
 
 from mpp_asgi.stellar.address import account_from_xdr, address_from_xdr
 from mpp_asgi.stellar.envelope import transaction_hash
-from mpp_asgi.stellar.transfer import TRANSFER, Transfer, TransferError
+from mpp_asgi.stellar.transfer import TRANSFER, EncodingError, Transfer, TransferError
 
 MAX_ENVELOPE: Final = 16 * 1024
 """Bytes. A transfer with one signature takes about 700, with twenty some 4,000. Decoding takes up
@@ -96,7 +96,7 @@ def inspect_envelope(envelope: str, passphrase: str) -> InspectedTransfer:
     except TransferError:
         raise
     except XDR_ERRORS:
-        raise TransferError("The transaction is not valid XDR.") from None
+        raise EncodingError("The transaction is not valid XDR.") from None
 
 
 def last_leave(envelope: str) -> int:
@@ -115,7 +115,7 @@ def _decoded(envelope: str) -> bytes:
     try:
         raw = base64.b64decode(envelope, validate=True)
     except (binascii.Error, ValueError):
-        raise TransferError("The transaction is not base64.") from None
+        raise EncodingError("The transaction is not base64.") from None
     if base64.b64encode(raw).decode("ascii") != envelope:
         raise TransferError("The transaction is not canonical base64.")
     return raw

@@ -223,7 +223,8 @@ class Ledger:
 
     def _note(self, result: object) -> None:
         tip = tip_told(result)
-        if tip is not None:
+        # Without a time nobody can have held it against a clock.
+        if tip is not None and tip.close_time is not None:
             self._follower.note(tip.ledger, tip.close_time)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from mpp_asgi.intents import RefusalError
+from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar.envelope import NULL_ACCOUNT
 from mpp_asgi.stellar.network import LEDGER_SECONDS
@@ -134,6 +134,15 @@ def require_timely_authorization(
         _require(expiration >= ledger + LEAST_LEDGERS, "The authorization entry expires too soon.")
 
 
+def end_of_leave(inspected: InspectedTransfer, *, ledger: int, now: float) -> int:
+    """Until when every authorization of a transaction is good for certain, Unix seconds, if it is
+    by `require_timely_authorization`; arguments as there."""
+    ends = min(
+        (entry.expiration_ledger or 0 for entry in inspected.authorizations), default=ledger + 1
+    )
+    return int(now) + (ends - ledger - 1) * LEDGER_SECONDS
+
+
 def require_self_paid(inspected: InspectedTransfer, *, expires: int, now: float) -> None:
     """The transaction is the payer's own, complete, good at once, and void when the challenge is.
 
@@ -200,12 +209,17 @@ def require_success(simulation: Simulation) -> None:
 
     Raises:
         RefusalError: it would not.
+        FaultError: the node could not tell.
     """
+    if simulation.error is not None and not simulation.error.startswith(_PAYERS_ERRORS):
+        raise FaultError("The payment network cannot look at the payment at the moment.")
     if simulation.error is not None:
         raise _failed(_reason(simulation.error))
     _require(not simulation.restore, "The payer's balance is archived and must be restored first.")
 
 
+_PAYERS_ERRORS: Final = ("HostError", "Transaction contains")
+"""How a simulation's error begins that is the transaction's; every other one is the node's own."""
 _REASONS: Final = (
     ("Error(Contract, #10)", "The payer's balance does not cover the amount."),
     ("Error(Contract, #13)", "The payer or the recipient has no trustline for the token."),

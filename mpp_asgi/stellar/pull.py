@@ -65,7 +65,14 @@ class SponsoredAdmission(ChargeAdmission):
             expires=self._quote.expires,
             now=now,
         )
-        return Prepared(operation=operation, simulation=simulation, at=now)
+        return Prepared(
+            operation=operation,
+            simulation=simulation,
+            at=now,
+            good_until=policy.end_of_leave(
+                self._inspected, ledger=simulation.latest_ledger, now=now
+            ),
+        )
 
     def _sent_since(self) -> int | None:
         return None

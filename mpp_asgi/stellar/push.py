@@ -71,7 +71,7 @@ class PushAdmission(ChargeAdmission):
             raise RefusalError(
                 problems.VERIFICATION_FAILED.because("The transaction failed on the ledger.")
             )
-        inspected, transfer = self._inspect(status.envelope_xdr or "")
+        inspected, transfer = self._inspect(status.envelope_xdr or "", is_nodes=True)
         if inspected.hash != self._shown.value:
             raise FaultError("The payment network gave a senseless answer.")
         policy.require_no_name(inspected, self._counter.own_addresses, payer=transfer.sender)

@@ -181,7 +181,10 @@ class Remittance:
                 expires=self._shown.quote.expires,
                 now=now,
             )
-            return Prepared(operation=operation, simulation=simulation, at=now)
+            ends = policy.end_of_leave(
+                inspected.transaction, ledger=simulation.latest_ledger, now=now
+            )
+            return Prepared(operation=operation, simulation=simulation, at=now, good_until=ends)
 
         dispatch = Dispatch(
             sponsor, counter.ledger, passphrase=counter.network.passphrase, clock=counter.clock

@@ -202,7 +202,7 @@ def get_fee_stats() -> RpcCall[FeeStats]:
 
 def _latest_ledger(answer: Fields) -> LatestLedger:
     return LatestLedger(
-        sequence=answer.integer("sequence"),
+        sequence=answer.ledger("sequence"),
         close_time=answer.integer_or_none("closeTime"),
         protocol_version=answer.integer("protocolVersion"),
     )
@@ -243,7 +243,7 @@ def _submission(answer: Fields) -> Submission:
                 hash=answer.text("hash"),
                 error_result_xdr=answer.text_or_none("errorResultXdr"),
                 latest_ledger=answer.ledger("latestLedger"),
-                latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
+                latest_ledger_close_time=answer.time("latestLedgerCloseTime"),
             )
         case _:
             raise answer.senseless("status")
@@ -259,9 +259,9 @@ def _transaction_status(answer: Fields) -> TransactionStatus:
             raise answer.senseless("status")
     span = Span(
         latest_ledger=answer.ledger("latestLedger"),
-        latest_ledger_close_time=answer.integer("latestLedgerCloseTime"),
+        latest_ledger_close_time=answer.time("latestLedgerCloseTime"),
         oldest_ledger=answer.ledger("oldestLedger"),
-        oldest_ledger_close_time=answer.integer("oldestLedgerCloseTime"),
+        oldest_ledger_close_time=answer.time("oldestLedgerCloseTime"),
     )
     return applied_transaction(answer, span) if found else _not_found(span)
 
@@ -279,7 +279,7 @@ def applied_transaction(entry: Fields, span: Span) -> TransactionStatus:
                 oldest_ledger=span.oldest_ledger,
                 oldest_ledger_close_time=span.oldest_ledger_close_time,
                 ledger=entry.ledger("ledger"),
-                created_at=entry.integer("createdAt"),
+                created_at=entry.time("createdAt"),
                 envelope_xdr=entry.text("envelopeXdr"),
                 result_xdr=entry.text("resultXdr"),
                 result_meta_xdr=entry.text("resultMetaXdr"),

@@ -20,6 +20,9 @@ _REFUSALS: Final = frozenset({-32700, -32600, -32601, -32602})
 """JSON-RPC codes that blame the request. Every other one blames the node: nothing is known."""
 
 LAST_LEDGER: Final = 2**32 - 1
+_MOST: Final = 2**63 - 1
+_LAST_TIME: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 _SHOWN: Final = 200
 """Characters of a node's own words that may enter an error message."""
@@ -142,16 +145,23 @@ class Fields:
     def integer(self, name: str) -> int:
         """A number, or a decimal number as text: nodes write either."""
         value = self.values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
         if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
-            return int(value)
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST:
+            return value
         raise self.senseless(name)
 
     def natural(self, name: str) -> int:
         """A number that is not negative."""
         value = self.integer(name)
         if value < 0:
+            raise self.senseless(name)
+        return value
+
+    def time(self, name: str) -> int:
+        """Unix seconds that a date can be made of."""
+        value = self.integer(name)
+        if not 0 <= value <= _LAST_TIME:
             raise self.senseless(name)
         return value
 

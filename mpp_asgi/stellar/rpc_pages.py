@@ -65,10 +65,10 @@ def get_transactions(
 
 def _page(answer: Fields, wanted: Collection[str]) -> TransactionPage:
     span = Span(
-        latest_ledger=answer.integer("latestLedger"),
-        latest_ledger_close_time=answer.integer("latestLedgerCloseTimestamp"),
-        oldest_ledger=answer.integer("oldestLedger"),
-        oldest_ledger_close_time=answer.integer("oldestLedgerCloseTimestamp"),
+        latest_ledger=answer.ledger("latestLedger"),
+        latest_ledger_close_time=answer.time("latestLedgerCloseTimestamp"),
+        oldest_ledger=answer.ledger("oldestLedger"),
+        oldest_ledger_close_time=answer.time("oldestLedgerCloseTimestamp"),
     )
     entries = answer.objects("transactions")
     found = {}
@@ -79,7 +79,7 @@ def _page(answer: Fields, wanted: Collection[str]) -> TransactionPage:
     return TransactionPage(
         found=found,
         count=len(entries),
-        last_ledger=entries[-1].integer("ledger") if entries else None,
+        last_ledger=entries[-1].ledger("ledger") if entries else None,
         cursor=answer.text("cursor"),
         span=span,
     )

@@ -35,6 +35,10 @@ class TransferError(ValueError):
     """No such transfer can be built, or what was received cannot be read."""
 
 
+class EncodingError(TransferError):
+    """What was received is no XDR in base64."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """``amount`` base units of ``token`` from ``sender`` to ``recipient``."""

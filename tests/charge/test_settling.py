@@ -11,9 +11,17 @@ from mpp_asgi.stellar.inspection import inspect_envelope
 from mpp_asgi.stellar.network import LEDGER_SECONDS, TESTNET
 from mpp_asgi.stellar.policy import DRIFT_LEDGERS, LEAST_LEDGERS
 from mpp_asgi.stellar.sponsor_fees import INCLUSION_FEE
-from tests.charge.bad_line import Fault, Plan, altered, shop_on_bad_line
+from tests.charge.bad_line import (
+    Answer,
+    BadLine,
+    Fault,
+    Plan,
+    Request,
+    altered,
+    shop_on_bad_line,
+)
 from tests.charge.forgery import amount, changed, forged_own, showing, transaction_in
-from tests.shop import MODES, PRICE, RECIPIENT, SPONSOR, START, Payer, Shop
+from tests.shop import MODES, PRICE, RECIPIENT, SPONSOR, START, Payer, Shop, open_shop
 
 
 def problem(response: object) -> tuple[int, str, str]:
@@ -321,8 +329,21 @@ async def test_archived_balance_must_be_restored_first() -> None:
         altered(transactionData=None),
         altered(events=["not base64"]),
         altered(events=["AAAA"]),
+        altered(transactionData="!!!"),
+        altered(minResourceFee="99999999999999999999"),
+        altered(latestLedger=10**18),
+        altered(error="preflight: context deadline exceeded"),
     ],
-    ids=["too dear", "no resources", "events of another kind", "half an event"],
+    ids=[
+        "too dear",
+        "no resources",
+        "events of another kind",
+        "half an event",
+        "no base64",
+        "no fee of this world",
+        "no ledger of this world",
+        "an error of its own",
+    ],
 )
 async def test_what_is_wrong_with_the_network_is_not_the_payers_fault(fault: Fault) -> None:
     async with shop_on_bad_line() as (shop, line):
@@ -335,3 +356,54 @@ async def test_what_is_wrong_with_the_network_is_not_the_payers_fault(fault: Fau
         assert "sendTransaction" not in line.calls
         assert (shop.sponsor_funds(), shop.earned()) == (had, 0)
         assert (await shop.show(credential)).status_code == 200
+
+
+def odd_once_found(**changes: object) -> Fault:
+    def answer(line: BadLine, request: Request) -> Answer:
+        true = line.sandbox.rpc(request)
+        if true["result"]["status"] == "NOT_FOUND":
+            return true
+        return {**true, "result": {**true["result"], **changes}}
+
+    return answer
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        odd_once_found(createdAt=START * 1_000),
+        odd_once_found(createdAt="99999999999999999999"),
+        odd_once_found(createdAt=-(10**18)),
+        odd_once_found(latestLedger=10**400),
+        odd_once_found(envelopeXdr="AAAA"),
+    ],
+    ids=["milliseconds", "too large", "negative", "a ledger too large", "half an envelope"],
+)
+async def test_odd_news_of_a_transaction_is_not_the_payers_fault(mode: str, fault: Fault) -> None:
+    async with shop_on_bad_line(settle_seconds=2) as (shop, line):
+        credential = shop.payer().in_mode(mode, await shop.challenges())
+        line.follow(Plan("getTransaction", 0, fault, 10**6))
+        answer = await shop.show(credential)
+        assert answer.status_code == 503 or (answer.status_code == 200 and mode != "push")
+        line.follow()
+        shop.time.now += 1
+        if answer.status_code == 503:
+            assert (await shop.show(credential)).status_code == 200
+        assert (shop.earned(), shop.runs) == (PRICE, ["/paid"])
+
+
+@pytest.mark.parametrize("ledgers", [0, 1, 2, 3])
+async def test_leave_that_is_about_to_lapse_costs_the_sponsor_nothing(ledgers: int) -> None:
+    """The transaction gets in late: not at all rather than when it fails."""
+    async with open_shop(settle_seconds=100) as shop:
+        shop.sandbox.set_close_interval(LEDGER_SECONDS)
+        payer = shop.payer()
+        challenge = (await shop.challenges())[0]
+        had = shop.sponsor_funds()
+        shop.sandbox.delay_next_submit(ledgers, times=9)
+        shown = payer.sponsored(challenge, expiration_ledger=shop.sandbox.sequence + LEAST_LEDGERS)
+        answer = await shop.show(shown)
+        assert (answer.status_code == 200) == (had > shop.sponsor_funds())
+        assert (answer.status_code == 200) == (shop.earned() == PRICE)
+        assert ledgers == 0 or answer.status_code != 200

@@ -6,13 +6,16 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
+from mpp_asgi import recovery
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Receipt
 from mpp_asgi.recovery import BATCH, LEASE, LEASE_SECONDS, MOST_FAULTS, End, Recovery
-from mpp_asgi.stores.contract import Claim, Outcome, State, StoreUnavailableError
+from mpp_asgi.stellar.fates import Fate, fate_of
+from mpp_asgi.stores.contract import Charge, Claim, Outcome, State, StoreUnavailableError
 from tests.methods.stores import FailingStore, SlowStore
 from tests.recovery.office import (
     KEEP_UNTIL,
@@ -24,6 +27,9 @@ from tests.recovery.office import (
 )
 from tests.session.watchtower import until
 from tests.shop import START
+
+if TYPE_CHECKING:
+    from mpp_asgi.stellar.ledger import Ledger
 
 
 @pytest.fixture
@@ -264,6 +270,22 @@ async def test_what_the_node_chokes_on_does_not_stand_before_the_rest(office: Of
     assert {charge.id for charge in left} == set(records[:MOST_FAULTS])
 
 
+async def test_a_record_that_breaks_us_does_not_stand_before_the_rest(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for record in ("a", "b"):
+        await office.left(record, State.SUBMITTED)
+        office.node.decided[transaction_of(record)] = "SUCCESS"
+
+    async def breaks(ledger: Ledger, charge: Charge) -> Fate | None:
+        if charge.id == "a":
+            raise OverflowError("nobody has thought of that")
+        return await fate_of(ledger, charge)
+
+    monkeypatch.setattr(recovery, "fate_of", breaks)
+    assert await office.process().recovery.round() == {End.SETTLED: 1}
+
+
 @pytest.mark.parametrize("writes", [False, True])
 async def test_any_call_of_the_store_may_fail(writes: bool) -> None:
     """What recovery leaves then is as good for the next round as what it found."""
@@ -321,8 +343,8 @@ async def test_without_a_ledger_what_was_submitted_is_left(office: Office) -> No
     await office.left("a", State.SUBMITTED)
     await office.left("b", State.CLAIMED)
     book = office.process().book
-    recovery = Recovery(book, None, redelivery_seconds=1, clock=office.time)
-    assert await recovery.round() == {End.RELEASED: 1}
+    blind = Recovery(book, None, redelivery_seconds=1, clock=office.time)
+    assert await blind.round() == {End.RELEASED: 1}
     assert await office.store.get("a") is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,10 +14,15 @@ from mpp_asgi.intents import RefusalError
 from mpp_asgi.protocol import Challenge
 from mpp_asgi.sandbox import Sandbox
 from mpp_asgi.stellar.sponsor_budget import DAY_SECONDS, SponsorBudget, SponsorLimits
+from mpp_asgi.stores.contract import Charge, State, StoreUnavailableError
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.channels.market import Market
 from tests.charge.bad_line import Plan, altered, failed, lost_after, shop_on_bad_line
+from tests.methods.stores import StoreAround
 from tests.shop import PRICE, SPONSOR, Payer, Shop, Time, open_shop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 FEW = Decimal("0.0075")
 """XLM: enough for three payments, and not for a fourth."""
@@ -122,6 +127,33 @@ async def test_what_nobody_saw_the_end_of_counts_in_full() -> None:
         )
         assert (await shop.show(credential)).status_code == 503
         line.follow()
+        assert (await shop.show(credential)).status_code == 200
+        assert await drawn(shop) >= before - shop.sponsor_funds() > 0
+
+
+class Unsure(StoreAround):
+    """Carries out the first write of what is submitted, and does not get to say so."""
+
+    is_sure = False
+
+    async def write(self, charge: Charge, proofs: Sequence[str] = (), *, owner: str) -> None:
+        await self._store.write(charge, proofs, owner=owner)
+        if charge.state is State.SUBMITTED and not self.is_sure:
+            self.is_sure = True
+            raise StoreUnavailableError("no answer")
+
+    async def _call(self, name: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+        return await operation()
+
+
+async def test_what_may_be_on_record_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent later on, by whoever finds the record."""
+    monkeypatch.setattr(house, "store_from_url", lambda _: Unsure(MemoryStore()))
+    async with open_shop(sponsor_budget=Decimal(1), settle_seconds=9) as shop:
+        payer = shop.payer()
+        credential = payer.sponsored((await shop.challenges())[0])
+        before = shop.sponsor_funds()
+        assert (await shop.show(credential)).status_code == 503
         assert (await shop.show(credential)).status_code == 200
         assert await drawn(shop) >= before - shop.sponsor_funds() > 0
 

@@ -79,6 +79,7 @@ class Stage:
             hash=envelope.hash_hex(),
             envelope=envelope.to_xdr(),
             valid_until=START + VALID_SECONDS,
+            since=START,
             sent=sent,
             ours=ours,
         )
