@@ -25,7 +25,7 @@ from mpp_asgi.stellar.observation import note
 from mpp_asgi.stellar.payout import NotPaidError, Payout, prepare
 from mpp_asgi.stellar.settlement import to_settle
 from mpp_asgi.stores.channels import ChannelStatus
-from mpp_asgi.stores.contract import State
+from mpp_asgi.stores.contract import State, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -157,7 +157,10 @@ class Cashier:
             try:
                 yield until
             finally:
-                await store.release_lease(name, owner=owner)
+                try:
+                    await store.release_lease(name, owner=owner)
+                except StoreUnavailableError as error:  # it lapses by itself
+                    log.warning("store unavailable, channel %s stays taken: %s", channel_id, error)
         finally:
             await turn.end()
 

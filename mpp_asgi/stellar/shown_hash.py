@@ -23,7 +23,8 @@ async def find_transaction(
     Args:
         counter: where it is shown.
         transaction_hash: 64 hex digits.
-        expires: of the challenge that it pays for, Unix seconds; ``None``: it has just been made.
+        expires: of the challenge that it pays for, Unix seconds; ``None``: it pays for none, so
+            that nothing is lost if a node that was made anew does not know it.
 
     Raises:
         RefusalError: the ledger did not have it when it was shown.
@@ -32,7 +33,7 @@ async def find_transaction(
     now = counter.clock()
     status = await counter.ledger.find(
         transaction_hash,
-        since=counter.ledger.sent_since(int(now) if expires is None else expires),
+        since=int(now) if expires is None else counter.ledger.sent_since(expires),
         as_of=now,
         patience_seconds=PATIENCE_SECONDS,
     )

@@ -238,7 +238,7 @@ async def test_node_that_was_made_anew_after_the_transaction_decides_nothing() -
     with pytest.raises(FaultError):
         await following(network, patience=1).decide(sent(network))
     network.now, network.kept = network.valid_until + 2 * LEDGER_SECONDS, 10
-    assert network.included_in == 1
+    assert network.included_in == FIRST + 1
     with pytest.raises(FaultError):
         await following(network).decide(sent(network, before=True))
     network.kept = 1_000
