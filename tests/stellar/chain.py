@@ -18,9 +18,9 @@ from mpp_asgi.stellar.network import LEDGER_SECONDS
 from mpp_asgi.stellar.rpc_call import RpcCall, RpcUnavailableError, T
 
 START = 1_000_000_000
-FIRST = 100
+FIRST = 1_000
 """The latest ledger at the start."""
-OLDEST = 50
+OLDEST = 950
 VALID_SECONDS = 60
 
 Answer = dict[str, Any]

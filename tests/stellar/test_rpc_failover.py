@@ -100,7 +100,7 @@ async def test_the_next_answers_for_one_that_fails(
     assert aside(rpc) == {}, "once is nothing"
     await ask(rpc)
     assert aside(rpc) == {"node 1": "dark"}
-    assert "rpc aside endpoint=node 1 reason='dark' ledger=100 seconds=30" in caplog.text
+    assert "rpc aside endpoint=node 1 reason='dark' ledger=1000 seconds=30" in caplog.text
     calls = one.calls.total()
     await ask(rpc)
     assert one.calls.total() == calls, "it is left alone for a while"
@@ -354,7 +354,7 @@ async def test_a_node_that_goes_backwards(chain: Chain) -> None:
     await ask(rpc)
     one.ledgers = -6
     assert await ask(rpc) == FIRST
-    assert aside(rpc) == {"node 1": "it went backwards from ledger 100"}
+    assert aside(rpc) == {"node 1": "it went backwards from ledger 1000"}
 
 
 @pytest.mark.parametrize("ledgers", [-1_000, -20, 40, 10**9])
