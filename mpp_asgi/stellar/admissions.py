@@ -179,8 +179,9 @@ class ChargeAdmission(ABC):
         )
         return self.payment
 
-    def _sent_since(self) -> int | None:
-        """When its transaction was sent at the earliest, Unix seconds; ``None``: it is ours."""
+    def _sent_since(self) -> int:
+        """When the transaction on record was sent at the earliest, Unix seconds: when its challenge
+        was issued."""
         return self._counter.ledger.sent_since(self._quote.expires)
 
     @abstractmethod

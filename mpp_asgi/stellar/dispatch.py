@@ -65,6 +65,8 @@ class _Sending:
     inner: SignedEnvelope
     """Without the bump, if there is one."""
     envelope: SignedEnvelope
+    made_at: int
+    """Unix seconds."""
     valid_until: int
     resource_fee: int
     fee: int
@@ -179,6 +181,7 @@ class Dispatch:
         return _Sending(
             inner=inner,
             envelope=envelope,
+            made_at=now,
             valid_until=valid_until,
             resource_fee=resource_fee,
             fee=fee,
@@ -206,7 +209,7 @@ class Dispatch:
             hash=sending.envelope.hash,
             envelope=sending.envelope.xdr,
             valid_until=sending.valid_until,
-            since=sending.valid_until - GOOD_SECONDS,
+            since=sending.made_at,
             sent=False,
             ours=True,
             dearer=lambda: self._bid_more(sending, draw),
@@ -251,7 +254,8 @@ def submitted_before(charge: Charge, *, since: int | None = None) -> Pending:
 
     Args:
         charge: the record.
-        since: Unix seconds before which it was not sent; ``None``: it is one of ours.
+        since: Unix seconds before which it was not sent; ``None``: it is one of ours, and all that
+            is known is how long those are good.
     """
     valid_until = charge.valid_until or 0
     return Pending(

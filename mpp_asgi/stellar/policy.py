@@ -27,9 +27,10 @@ DRIFT_LEDGERS: Final = 3
 """How far an authorization may outlive the draft's bound. The draft computes it from the payer's
 ledger and clock at signing, we from ours later on: a ledger that takes 6 s instead of 5, or an RPC
 one ledger behind, would refuse honest payers."""
-LEAST_LEDGERS: Final = 2
+LEAST_LEDGERS: Final = 4
 """For how many ledgers more an authorization must be valid. One that ends before our transaction
-is included makes it fail, and the sponsor pays for nothing."""
+is included makes it fail, and the sponsor pays for nothing; so the transaction ends before it, and
+the network takes none that ends within its next two ledgers."""
 
 _INVOKE: Final = "INVOKE_HOST_FUNCTION"
 

@@ -9,7 +9,7 @@ from mpp_asgi.intents import FaultError, RefusalError
 from mpp_asgi.protocol import problems
 from mpp_asgi.stellar import policy
 from mpp_asgi.stellar.admissions import ChargeAdmission, leaves
-from mpp_asgi.stellar.dispatch import Dispatch, Prepared
+from mpp_asgi.stellar.dispatch import GOOD_SECONDS, Dispatch, Prepared
 from mpp_asgi.stellar.envelope import unsigned_envelope
 from mpp_asgi.stellar.ledger import Pending, SentByOthersError
 from mpp_asgi.stellar.shown_hash import PATIENCE_SECONDS
@@ -74,8 +74,9 @@ class SponsoredAdmission(ChargeAdmission):
             ),
         )
 
-    def _sent_since(self) -> int | None:
-        return None
+    def _sent_since(self) -> int:
+        made = (self._record().valid_until or 0) - GOOD_SECONDS
+        return max(made, super()._sent_since())
 
     @property
     def _sponsor(self) -> Sponsor:

@@ -14,6 +14,7 @@ from mpp_asgi.charges import ChargeBook
 from mpp_asgi.heart import LIFE_SECONDS
 from mpp_asgi.protocol import Credential
 from mpp_asgi.sandbox import Sandbox
+from mpp_asgi.stellar.policy import LEAST_LEDGERS
 from mpp_asgi.stores.contract import OwnershipLostError, State
 from mpp_asgi.stores.memory.store import MemoryStore
 from tests.charge.bad_line import SUBMITTING, BadLine, Plan
@@ -274,7 +275,7 @@ async def test_payer_with_money_for_one_of_five(tmp_path: Path) -> None:
 
 async def test_authorization_that_ends_while_it_waits(tmp_path: Path) -> None:
     async with workers(1, tmp_path, interval=5) as (shop,):
-        soon = shop.sandbox.sequence + 3
+        soon = shop.sandbox.sequence + LEAST_LEDGERS + 1
         credentials = [
             shop.payer(number).sponsored((await shop.challenges())[0], expiration_ledger=soon)
             for number in range(1, 6)
