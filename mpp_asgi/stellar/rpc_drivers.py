@@ -26,6 +26,12 @@ T = TypeVar("T")
 
 TIMEOUT: Final = 10.0
 """Seconds for a whole call, by default."""
+IDLE_SECONDS: Final = 4.0
+"""After which a connection is let go of: many servers do so after 5, and what is sent in that
+moment gets lost."""
+_LIMITS: Final = httpx.Limits(
+    max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS
+)
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of an answer. Only pages of transactions come near it; what asks for them asks for smaller
@@ -76,7 +82,7 @@ class AsyncRpc:
         timeout: float = TIMEOUT,
     ) -> None:
         self._url = checked_url(url)
-        self._client = client or httpx.AsyncClient(verify=ssl_context or True)
+        self._client = client or httpx.AsyncClient(verify=ssl_context or True, limits=_LIMITS)
         self._owns_client = client is None
         self._timeout = timeout
         self._ids = itertools.count(1)
@@ -121,7 +127,7 @@ class SyncRpc:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = checked_url(url)
-        self._client = client or httpx.Client(verify=ssl_context or True)
+        self._client = client or httpx.Client(verify=ssl_context or True, limits=_LIMITS)
         self._owns_client = client is None
         self._timeout = timeout
         self._monotonic = monotonic
