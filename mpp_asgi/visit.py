@@ -93,6 +93,7 @@ class Visit:
     _started = False
     _delivered = False
     _is_kept = False
+    _has_ended = False
 
     def __init__(self, gate: Gate, rules: HouseRules, asked: Asked, send: Send) -> None:
         self._gate = gate
@@ -133,6 +134,7 @@ class Visit:
             if self._answer is None:  # else it is what our turning away made of the application
                 raise
         finally:
+            self._has_ended = True
             try:
                 if self._toll is not None and not self._delivered:
                     await self._leave(self._toll)
@@ -203,7 +205,11 @@ class Visit:
     async def _pay(self, toll: Toll) -> None:
         if self._asked.idempotency_key is not None and self._errand is None:
             await self._begin_errand(toll)
-        await toll.pay()
+        try:
+            await toll.pay()
+        finally:
+            if self._has_ended:  # it was paid from a thread or a task that the request has left
+                await self._leave(toll)
         self.stage = _ADMITTED
         self.scope["state"]["payment"] = toll.payment
 

@@ -135,6 +135,49 @@ async def test_a_request_cancelled_at_any_turn(target: str, worker: str, again: 
     assert len(served_whole) >= 1
 
 
+STEPS = ["verify", "claim", "submit", "move", "settle"]
+
+
+@pytest.mark.parametrize("called", ["in a thread", "in a task"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_payment_that_outlives_its_request_keeps_nobody_out(step: str, called: str) -> None:
+    """The request is cancelled while a thread or a task that it began has a call paid."""
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def hold_on(at: str) -> None:
+        if at == step:
+            reached.set()
+            await goes_on.wait()
+
+    app = FastAPI()
+    in_thread, in_task = price("1")(lambda: "content"), price("1")(content)
+    tasks: list[asyncio.Task[str]] = []
+
+    @app.get("/x")
+    async def endpoint() -> str:
+        if called == "in a thread":
+            return await asyncio.to_thread(in_thread)
+        tasks.append(asyncio.create_task(in_task()))
+        return await asyncio.shield(tasks[-1])
+
+    selling = Selling(step=hold_on)
+    visitor = Visitor(selling.to(app))
+    headers = payment(await visitor.challenge("GET", "/x"))
+    request = asyncio.create_task(visitor.get("/x", headers=headers))
+    await reached.wait()
+    request.cancel()
+    await asyncio.wait([request])
+    goes_on.set()
+    await settle_down()
+    again = await visitor.get("/x", headers=headers)
+    assert (again.status, again.json()) == (200, "content")
+    assert selling.till.moves.total() == 1
+
+
+async def content() -> str:
+    return "content"
+
+
 def check_nothing_leaked(sent: Exchange, selling: Selling) -> None:
     if sent.messages:
         assert sent.status == 200, sent
